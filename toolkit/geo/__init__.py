@@ -1,0 +1,1 @@
+"""Photo to pose: terrain, panoramas, photographs, spheres and their correlation."""
