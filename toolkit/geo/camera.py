@@ -69,7 +69,7 @@ def read_camera(path: str) -> Camera:
         raise BadData(place, "is not one JSON object", "see camera(5)")
     unknown = set(content) - {"width", "height", "fx", "fy", "cx", "cy", "k", "p"}
     if unknown:
-        raise BadData(place, f"has the unknown key {sorted(unknown)[0]!r}", "see camera(5)")
+        raise BadData(place, f"has the unknown key {min(unknown)!r}", "see camera(5)")
     width, height, fx, fy = (_number(content, key, place, positive=True) for key in ("width", "height", "fx", "fy"))
     cx, cy = (_number(content, key, place) for key in ("cx", "cy"))
     if width != int(width) or height != int(height):
@@ -190,7 +190,7 @@ def _turning_point(k: tuple[float, ...]) -> float:
     """The r^2 up to which the distorted radius grows with the true one; infinity when it always does."""
     numerator, denominator = _radial_polynomials(k)
     # d/dr [r N/D] = [N D + 2 r^2 (N' D - N D')] / D^2
-    cross = np.polysub(np.polymul(np.polyder(numerator), denominator), np.polymul(numerator, np.polyder(denominator)))
+    cross: np.ndarray = np.polysub(np.polymul(np.polyder(numerator), denominator), np.polymul(numerator, np.polyder(denominator)))
     growth = np.polyadd(np.polymul(numerator, denominator), 2.0 * np.polymul([1.0, 0.0], cross))
     roots = np.concatenate([np.roots(_trimmed(growth)), np.roots(_trimmed(denominator))])
     positive = roots.real[(np.abs(roots.imag) < 1e-9 * (1.0 + np.abs(roots.real))) & (roots.real > 0)]

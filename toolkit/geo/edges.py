@@ -7,7 +7,6 @@ out from at least one side of its surroundings, and not how strong its contrast 
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -68,7 +67,7 @@ class Edges:
     parameters: EdgeParameters = field(default_factory=EdgeParameters)
 
 
-def detect_edges(pixels: np.ndarray, parameters: EdgeParameters = EdgeParameters(), facts: PhotoFacts = PhotoFacts()) -> Edges:
+def detect_edges(pixels: np.ndarray, parameters: EdgeParameters = EdgeParameters(), facts: PhotoFacts | None = None) -> Edges:
     """Find line features in `pixels`, uint8 or float in 0..1, shape (rows, columns, 3), upright. See `EdgeParameters`.
 
     Raises BadData when the picture is smaller than 16 x 16 pixels or holds values that are no numbers.
@@ -102,14 +101,9 @@ def detect_edges(pixels: np.ndarray, parameters: EdgeParameters = EdgeParameters
         angle=points.angle.astype(np.float32),
         strength=strength.astype(np.float32),
         length=(points.length * np.hypot(np.cos(points.angle) * reduction[0], np.sin(points.angle) * reduction[1])).astype(np.float32),
-        facts=facts,
+        facts=facts or PhotoFacts(),
         parameters=parameters,
     )
-
-
-def with_facts(edges: Edges, facts: PhotoFacts) -> Edges:
-    """The same edges of a photo whose EXIF says `facts`."""
-    return dataclasses.replace(edges, facts=facts)
 
 
 def edge_segments(edges: Edges, camera: Camera) -> Segments:

@@ -8,7 +8,6 @@ Hung 2005, with the calm above the line instead of its strength alone.)
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
 
 from toolkit.geo.lines import Gradient, Points
 
@@ -18,7 +17,7 @@ _COLUMNS = 400  # the border is searched in a picture of this width: finer does 
 
 def sky_border(gradient: Gradient, low: float) -> np.ndarray | None:
     """The row of the border for each column, float64, shape (columns,); 0 where land fills the column; None without a sky."""
-    rows, columns = gradient.magnitude.shape
+    columns = gradient.magnitude.shape[1]
     step = max(1, columns // _COLUMNS)
     edge = _reduced(gradient.magnitude, step)
     evidence = edge / (edge + 4.0 * low)
