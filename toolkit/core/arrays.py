@@ -36,7 +36,9 @@ def read_header(stream: BinaryIO, place: str) -> tuple[tuple[int, ...], np.dtype
         version = npy.read_magic(stream)
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, fortran_order, dtype = read(stream)
-    except (ValueError, EOFError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # numpy parses the header as Python text and lets through whatever that raises
         raise BadData(place, "holds no .npy array where one should begin", "was it cut short, or made by another program?") from error
     if fortran_order or dtype.hasobject or dtype.kind not in "fiu":
         raise BadData(place, f"holds an array of {dtype} that cannot be used", "give real numbers in C order")
