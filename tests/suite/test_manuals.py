@@ -1,8 +1,8 @@
 """The manuals: clean mdoc(7), the same sections everywhere, and exactly the options that the commands have.
 
 The grammar that is held. SYNOPSIS names every option once, by any of its names, and the arguments in their order; what
-may be left out stands in ``.Op`` (or between ``.Oo`` and ``.Oc``) or is one of several with bars between. OPTIONS has one ``.It`` for each option with all its names and,
-unless it is a switch, its value as ``Ar`` or its choices as ``Cm``.
+may be left out stands in ``.Op`` (or between ``.Oo`` and ``.Oc``) or is one of several with bars between. OPTIONS has one
+``.It`` for each option with all its names and, unless it is a switch, its value as ``Ar`` or its choices as ``Cm``.
 """
 
 from __future__ import annotations
