@@ -58,7 +58,7 @@ def flags(parts: list[str]) -> tuple[list[str], list[str]]:
             names += ["-" + part] if part.startswith("-") else ["-" + letter for letter in part]
         elif macro in ("Ar", "Cm"):
             values += [value for value in part.split("|") if value]
-    return names, values
+    return names, list(dict.fromkeys(values))  # ``Fl b Ar B , Fl -bandwidth Ar B`` tells one value
 
 
 def alternatives(parts: list[str]) -> list[list[str]]:
