@@ -99,14 +99,20 @@ def analyse(sphere: np.ndarray, bandwidth: int, scalar_transform: str = "ducc0",
     own_bandwidth = sphere.shape[0] // 2
     if bandwidth > own_bandwidth:
         raise UsageError(f"bandwidth {bandwidth}", f"exceeds the input's bandwidth {own_bandwidth}", "ask for less, or make the spheres larger")
-    limits = {"lmax": bandwidth - 1, "mmax": bandwidth - 1, "geometry": "F1", "nthreads": threads}
+    limits = {"lmax": own_bandwidth - 1, "mmax": bandwidth - 1, "geometry": "F1", "nthreads": threads}
     strength, *field = (_band_limited(sphere[..., channel]) for channel in range(3))
     if scalar_transform == "pyshtools":
-        scalar = _scalar_by_pyshtools(strength, bandwidth)
+        scalar = _scalar_by_pyshtools(strength, bandwidth)[None]
     else:
-        scalar = ducc0.sht.analysis_2d(map=strength[None], spin=0, **limits)[0]
-    electric, magnetic = ducc0.sht.analysis_2d(map=np.stack(field), spin=2, **limits)
-    return Coefficients(bandwidth, scalar, electric, magnetic)
+        scalar = _low_degrees(ducc0.sht.analysis_2d(map=strength[None], spin=0, **limits), own_bandwidth, bandwidth)
+    electric, magnetic = _low_degrees(ducc0.sht.analysis_2d(map=np.stack(field), spin=2, **limits), own_bandwidth, bandwidth)
+    return Coefficients(bandwidth, scalar[0], electric, magnetic)
+
+
+def _low_degrees(alm: np.ndarray, held: int, wanted: int) -> np.ndarray:
+    """Of coefficients with l < held and m < wanted those with l < wanted. (Asking the library for fewer degrees only would fold the rest into them.)"""
+    starts = np.cumsum([0, *range(held, held - wanted, -1)])
+    return np.concatenate([alm[:, starts[m] : starts[m] + wanted - m] for m in range(wanted)], axis=1)
 
 
 def _band_limited(grid: np.ndarray, shift: float = 0.0) -> np.ndarray:

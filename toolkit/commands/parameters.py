@@ -1,0 +1,71 @@
+"""Kinds of option values that several commands take."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import click
+
+
+class Position(click.ParamType):
+    """``LAT,LON[,HEIGHT]`` in degrees and metres; becomes (latitude, longitude in -180 to 180, height or None)."""
+
+    name = "LAT,LON[,HEIGHT]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float, float | None]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            numbers = [float(part) for part in value.split(",")]
+        except ValueError:
+            numbers = []
+        if len(numbers) not in (2, 3) or not all(map(math.isfinite, numbers)):
+            self.fail(f"{value!r} is no position; give LAT,LON or LAT,LON,HEIGHT in degrees and metres, such as 46.55,7.98.", param, ctx)
+        latitude, longitude = numbers[:2]
+        if not -90.0 <= latitude <= 90.0:
+            self.fail(f"latitude {latitude:g} is not within -90 to 90 degrees; the latitude comes first.", param, ctx)
+        if not -180.0 <= longitude <= 360.0:
+            self.fail(f"longitude {longitude:g} is not within -180 to 180 degrees.", param, ctx)
+        if longitude > 180.0:
+            longitude -= 360.0
+        return latitude, longitude, numbers[2] if len(numbers) == 3 else None
+
+
+class Interval(click.ParamType):
+    """``MIN:MAX``, two numbers; becomes (min, max) with min < max, both within `lowest` to `highest`."""
+
+    name = "MIN:MAX"
+
+    def __init__(self, lowest: float = -math.inf, highest: float = math.inf) -> None:
+        self.lowest, self.highest = lowest, highest
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            low, high = (float(part) for part in value.split(":"))
+        except ValueError:
+            self.fail(f"{value!r} is no interval; give MIN:MAX, such as -30:30.", param, ctx)
+        if not low < high or not (math.isfinite(low) and math.isfinite(high)):
+            self.fail(f"{value!r} is empty; give the smaller number first.", param, ctx)
+        if low < self.lowest or high > self.highest:
+            self.fail(f"{value!r} is not within {self.lowest:g}:{self.highest:g}.", param, ctx)
+        return low, high
+
+
+class Angles(click.ParamType):
+    """``YAW,PITCH,ROLL`` in degrees, as a `toolkit.geo.pose.Pose`."""
+
+    name = "YAW,PITCH,ROLL"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from toolkit.geo.pose import Pose
+
+        try:
+            yaw, pitch, roll = (float(part) for part in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not YAW,PITCH,ROLL, such as 120.5,-3,0.7", param, ctx)
+        if not (-360.0 <= yaw <= 720.0 and -90.0 <= pitch <= 90.0 and -360.0 <= roll <= 360.0):
+            self.fail(f"{value!r}: yaw is 0 to 360, pitch -90 to 90, roll -180 to 180", param, ctx)
+        return Pose(yaw % 360.0, pitch, roll)
