@@ -103,9 +103,11 @@ def noise_level(magnitude: np.ndarray, block: int = 16) -> float:
 def ridge_points(gradient: Gradient, low: float) -> Points:
     """Where the gradient is largest across the line, at most one point for each row (steep lines) or column (flat lines)."""
     inner = gradient.magnitude[1:-1, 1:-1]
-    # A ridge is not lower than both neighbours along at least one axis; this leaves few pixels for the exact test.
-    peak_x = (inner >= gradient.magnitude[1:-1, :-2]) & (inner >= gradient.magnitude[1:-1, 2:])
-    peak_y = (inner >= gradient.magnitude[:-2, 1:-1]) & (inner >= gradient.magnitude[2:, 1:-1])
+    # A ridge is not lower than both neighbours along at least one axis; this leaves few pixels for the exact test. Between two
+    # pixels the lower one may be it: hence a little slack.
+    slack = inner * np.float32(1.05)
+    peak_x = (slack >= gradient.magnitude[1:-1, :-2]) & (slack >= gradient.magnitude[1:-1, 2:])
+    peak_y = (slack >= gradient.magnitude[:-2, 1:-1]) & (slack >= gradient.magnitude[2:, 1:-1])
     row, column = np.nonzero((inner > 0.5 * low) & (peak_x | peak_y))
     row, column = row + 1, column + 1
     normal_x, normal_y = gradient.normal_x[row, column].astype(np.float64), gradient.normal_y[row, column].astype(np.float64)
