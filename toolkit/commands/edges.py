@@ -33,8 +33,8 @@ _POSITIVE = click.FloatRange(0.0, min_open=True)
 @click.option("--texture-scale", type=_POSITIVE, default=7.0, show_default=True, metavar="PIXELS", help="Gaussian of the surroundings.")
 @click.option("--shortest", type=_SHARE, default=0.025, show_default=True, metavar="SHARE", help="Shortest chain kept, of the longer side.")
 @click.option("--long", type=_POSITIVE, default=0.15, show_default=True, metavar="SHARE", help="Chain with full weight, of the longer side.")
-@click.option("--skyline", type=click.FloatRange(0.0), default=2.0, show_default=True, metavar="WEIGHT", help="Weight of the skyline.")
-@click.option("--depth", type=_POSITIVE, default=0.35, show_default=True, metavar="SHARE", help="Height below it that takes lines to 1/e.")
+@click.option("--skyline", type=click.FloatRange(0.0), default=2.5, show_default=True, metavar="WEIGHT", help="Weight of the skyline.")
+@click.option("--depth", type=_POSITIVE, default=0.25, show_default=True, metavar="SHARE", help="Height below it that takes lines to 1/e.")
 def edges(photo: str, output: str, preview: str | None, **parameters: Any) -> None:
     """Find line features in PHOTO and write them with sub-pixel place, direction and strength.
 
@@ -60,4 +60,4 @@ def _write_png(pixels: Any, path: str) -> None:
     from PIL import Image
 
     with atomic_output(path) as stream:
-        Image.fromarray(pixels).save(stream, format="PNG", compress_level=3)
+        Image.fromarray(pixels).save(stream, format="PNG", compress_level=1)

@@ -49,14 +49,15 @@ def working_picture(pixels: np.ndarray, size: int) -> tuple[np.ndarray, tuple[fl
     from PIL import Image
 
     height, width = pixels.shape[:2]
-    if pixels.dtype != np.uint8:
-        pixels = np.round(np.clip(np.nan_to_num(pixels), 0.0, 1.0) * 255.0).astype(np.uint8)
-    if max(height, width) <= size:
-        return pixels.astype(np.float32) / np.float32(255.0), (1.0, 1.0)
-    share = size / max(height, width)
+    share = min(1.0, size / max(height, width))
     columns, rows = max(1, round(width * share)), max(1, round(height * share))
-    reduced = Image.fromarray(pixels).resize((columns, rows), Image.Resampling.BOX)
-    return np.asarray(reduced, np.float32) / np.float32(255.0), (width / columns, height / rows)
+    if pixels.dtype == np.uint8:  # reduced as bytes: ten times faster, and rounding to a grey level is below the noise
+        reduced = Image.fromarray(pixels).resize((columns, rows), Image.Resampling.BOX) if share < 1.0 else pixels
+        return np.asarray(reduced, np.float32) / np.float32(255.0), (width / columns, height / rows)
+    channels = [np.ascontiguousarray(pixels[:, :, channel], np.float32) for channel in range(pixels.shape[2])]
+    if share < 1.0:
+        channels = [np.asarray(Image.fromarray(channel).resize((columns, rows), Image.Resampling.BOX)) for channel in channels]
+    return np.clip(np.stack(channels, axis=2), 0.0, 1.0), (width / columns, height / rows)
 
 
 def without_frame(picture: np.ndarray) -> tuple[slice, slice]:
