@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
@@ -32,10 +33,23 @@ class Bar:
 @contextlib.contextmanager
 def progress(description: str, total: int, unit: str = "it") -> Iterator[Bar]:
     """A bar for work of `total` units; silent unless standard error is a terminal, and then costs no import."""
-    if not wanted or not sys.stderr.isatty():
+    if not wanted or sys.stderr is None or not sys.stderr.isatty():
         yield Bar(None)
         return
     from tqdm import tqdm
 
     with tqdm(desc=description, total=total, unit=unit, file=sys.stderr, leave=False) as shown:
         yield Bar(shown)
+
+
+class BarHandler(logging.StreamHandler):
+    """A log handler that lifts a running bar out of the way of the line it writes."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "tqdm" not in sys.modules:
+            super().emit(record)
+            return
+        from tqdm import tqdm
+
+        with tqdm.external_write_mode(file=self.stream):
+            super().emit(record)
