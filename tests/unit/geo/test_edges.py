@@ -115,6 +115,13 @@ def test_frames_are_no_lines(colour):
     assert (np.abs(above) < 1.5).sum() > 500
 
 
+def test_black_land_is_no_frame():
+    pixels = np.full((200, 300, 3), 200, np.uint8)
+    pixels[90:] = 0
+    edges = detect_edges(pixels)
+    assert np.abs(edges.y - 89.5).max() < 0.1 and edges.x.size > 285
+
+
 def test_a_larger_photo_gives_the_same_lines_in_its_own_pixels():
     pixels, _ = mountain(6, clouds=False, texture=False, noise=0.0)
     big = np.repeat(np.repeat(pixels, 3, axis=0), 3, axis=1)
