@@ -129,18 +129,10 @@ def project(camera: Camera, directions: np.ndarray) -> tuple[np.ndarray, np.ndar
     forward = np.where(directions[..., 2] > 0.0, directions[..., 2], np.nan)
     across, down = -directions[..., 1] / forward, directions[..., 0] / forward
     if any(camera.k) or any(camera.p):
-        inside = across**2 + down**2 < _turning_point(camera.k)
-        across, down = np.where(inside, across, np.nan), np.where(inside, down, np.nan)
-        across, down = _distort(camera, across, down)
+        seen_across, seen_down, (_, _, _, determinant) = _distortion(camera, across, down)
+        inside = (across**2 + down**2 < _turning_point(camera.k)) & (determinant > 0)  # tangential terms fold a little earlier
+        across, down = np.where(inside, seen_across, np.nan), np.where(inside, seen_down, np.nan)
     return camera.fx * across + camera.cx, camera.fy * down + camera.cy
-
-
-def _distort(camera: Camera, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    p1, p2 = camera.p
-    square = x * x + y * y
-    numerator, denominator = _radial_polynomials(camera.k)
-    ratio = np.polyval(numerator, square) / np.polyval(denominator, square)
-    return x * ratio + 2 * p1 * x * y + p2 * (square + 2 * x * x), y * ratio + p1 * (square + 2 * y * y) + 2 * p2 * x * y
 
 
 def _undistort(camera: Camera, wanted_x: np.ndarray, wanted_y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -155,19 +147,20 @@ def _undistort(camera: Camera, wanted_x: np.ndarray, wanted_y: np.ndarray) -> tu
     x, y = wanted_x * start, wanted_y * start
     with np.errstate(all="ignore"):  # what diverges turns into NaN below
         for _ in range(20):
-            residual_x, residual_y, (xx, xy, yy, determinant) = _residual(camera, x, y, wanted_x, wanted_y)
+            seen_x, seen_y, (xx, xy, yy, determinant) = _distortion(camera, x, y)
+            residual_x, residual_y = seen_x - wanted_x, seen_y - wanted_y
             if not np.nanmax(np.hypot(residual_x, residual_y), initial=0.0) > 1e-14:
                 break
             x, y = x - (yy * residual_x - xy * residual_y) / determinant, y - (xx * residual_y - xy * residual_x) / determinant
-        residual_x, residual_y, (_, _, _, determinant) = _residual(camera, x, y, wanted_x, wanted_y)
-        good = (np.hypot(residual_x, residual_y) < _EXACT) & (determinant > 0) & (x * x + y * y < limit)
+        seen_x, seen_y, (_, _, _, determinant) = _distortion(camera, x, y)
+        good = (np.hypot(seen_x - wanted_x, seen_y - wanted_y) < _EXACT) & (determinant > 0) & (x * x + y * y < limit)
     return np.where(good, x, np.nan), np.where(good, y, np.nan)
 
 
-def _residual(
-    camera: Camera, x: np.ndarray, y: np.ndarray, wanted_x: np.ndarray, wanted_y: np.ndarray
+def _distortion(
+    camera: Camera, x: np.ndarray, y: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
-    """distort(x, y) - wanted and the (symmetric) Jacobian of distort: dX'/dX, dX'/dY = dY'/dX, dY'/dY and its determinant."""
+    """X', Y' and their (symmetric) Jacobian: dX'/dX, dX'/dY = dY'/dX, dY'/dY and its determinant."""
     p1, p2 = camera.p
     square = x * x + y * y
     numerator, denominator = _radial_polynomials(camera.k)
@@ -177,8 +170,9 @@ def _residual(
     xx = ratio + slope * x * x + 2 * p1 * y + 6 * p2 * x
     xy = slope * x * y + 2 * p1 * x + 2 * p2 * y
     yy = ratio + slope * y * y + 6 * p1 * y + 2 * p2 * x
-    seen_x, seen_y = _distort(camera, x, y)
-    return seen_x - wanted_x, seen_y - wanted_y, (xx, xy, yy, xx * yy - xy * xy)
+    seen_x = x * ratio + 2 * p1 * x * y + p2 * (square + 2 * x * x)
+    seen_y = y * ratio + p1 * (square + 2 * y * y) + 2 * p2 * x * y
+    return seen_x, seen_y, (xx, xy, yy, xx * yy - xy * xy)
 
 
 def _radial_polynomials(k: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:

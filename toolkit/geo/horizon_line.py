@@ -11,44 +11,39 @@ import numpy as np
 
 from toolkit.geo.lines import Gradient, Points
 
-_NEAR = 4.5  # working pixels around the border that are the border: the search's own step and the blur of the picture
-_COLUMNS = 400  # the border is searched in a picture of this width: finer does not help, and cost grows with the square
+_NEAR = 1.5  # working pixels across the border within which a line is the border
+_COLUMNS = 400  # the border is searched in a picture of this width first: finer does not help, and clouds cost less there
+_STEEPEST = 4  # rows a column that the border may climb
 
 
 def sky_border(gradient: Gradient, low: float) -> np.ndarray | None:
-    """The row of the border for each column, float64, shape (columns,); 0 where land fills the column; None without a sky."""
+    """The row of the border for each column, float64, shape (columns,); 0 where land fills the column; None without a sky.
+
+    `low`: gradient that lines exceed and noise does not.
+    """
     columns = gradient.magnitude.shape[1]
     step = max(1, columns // _COLUMNS)
     edge = _reduced(gradient.magnitude, step)
-    evidence = edge / (edge + 4.0 * low)
     flat = np.abs(gradient.normal_y[::step, ::step])[: edge.shape[0], : edge.shape[1]]
-    reward = evidence * (0.3 + 0.7 * flat)
-    # What lies above the line: every gradient there that is more than noise speaks against sky.
-    rough = np.maximum(edge - 2.0 * low, 0.0)
-    rough /= rough + 4.0 * low
-    above = np.cumsum(rough, axis=0) - rough
-    above = np.vstack([np.zeros((3, edge.shape[1])), above[:-3]])  # the line's own slope is not above it
-    gain = reward - 0.08 * above
-    path = _best_path(gain, steepest=4, bend=0.06)
-    found = gain[path, np.arange(len(path))]
-    if np.mean(found) < 0.1:
-        return None
-    border = (path + 0.5) * step - 0.5
-    return np.interp(np.arange(columns), (np.arange(len(path)) + 0.5) * step - 0.5, border)
+    path = _best_path(_gain(edge, flat, low, step), _STEEPEST, bend=0.06)
+    below_top = path > 1
+    sharp = edge[path, np.arange(len(path))] > 1.6 * low
+    if below_top.sum() < 0.2 * len(path) or sharp[below_top].mean() < 0.5:
+        return None  # the best path is no line: a picture without a sky
+    coarse = np.interp(np.arange(columns), (np.arange(len(path)) + 0.5) * step - 0.5, (path + 0.5) * step - 0.5)
+    return _refined(gradient, coarse, low, reach=2 * step + 2)
 
 
 def near_border(points: Points, border: np.ndarray | None) -> np.ndarray:
     """Which points lie on the border, bool, shape (N,)."""
     if border is None:
         return np.zeros(len(points.x), np.bool_)
-    return np.abs(points.y - border[points.column]) <= _NEAR
+    return np.abs(_below(points, border)) <= _NEAR
 
 
 def drop_sky(points: Points, border: np.ndarray | None) -> Points:
     """Without the points above the border."""
-    if border is None:
-        return points
-    return points[points.y >= border[points.column] - _NEAR]
+    return points if border is None else points[_below(points, border) >= -2.0 * _NEAR]
 
 
 def weights(points: Points, border: np.ndarray | None, skyline: float, depth: float) -> np.ndarray:
@@ -57,6 +52,34 @@ def weights(points: Points, border: np.ndarray | None, skyline: float, depth: fl
         return np.ones(len(points.x))
     below = points.y - border[points.column]
     return np.where(near_border(points, border), skyline, np.exp(-np.maximum(below, 0.0) / depth))
+
+
+def _below(points: Points, border: np.ndarray) -> np.ndarray:
+    """Distance of the points from the border, across it, positive below."""
+    slope = np.gradient(border)
+    return (points.y - np.interp(points.x, np.arange(len(border)), border)) / np.hypot(1.0, slope[points.column])
+
+
+def _gain(edge: np.ndarray, flat: np.ndarray, low: float, step: int) -> np.ndarray:
+    """How well each pixel would do as the border: a sharp, flat edge itself and no edge above it."""
+    evidence = edge / (edge + 4.0 * low) * (0.3 + 0.7 * flat)
+    rough = np.maximum(edge - 2.0 * low, 0.0)  # what is more than noise
+    rough /= rough + 4.0 * low
+    above = np.cumsum(rough, axis=0) - rough
+    blur = 1 + round(4 / step)  # rows over which an edge itself is smeared
+    above = np.vstack([np.zeros((blur, edge.shape[1])), above[:-blur]])
+    return evidence - 0.08 * above
+
+
+def _refined(gradient: Gradient, coarse: np.ndarray, low: float, reach: int) -> np.ndarray:
+    """The border of single pixels within `reach` rows of the coarse one."""
+    rows, columns = gradient.magnitude.shape
+    band = np.round(coarse).astype(np.intp) + np.arange(-reach, reach + 1)[:, None]
+    inside = np.clip(band, 0, rows - 1)
+    edge = gradient.magnitude[inside, np.arange(columns)].astype(np.float64)
+    gain = _gain(edge, np.abs(gradient.normal_y[inside, np.arange(columns)]), low, step=1)
+    path = _best_path(gain, _STEEPEST, bend=0.02)
+    return inside[path, np.arange(columns)].astype(np.float64)
 
 
 def _reduced(values: np.ndarray, step: int) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Lines in a picture, step by step: reduce it, find gradient ridges to sub-pixels, suppress texture, link, weigh.
 
 Gradient: Di Zenzo 1986 (structure tensor over the colour channels). Ridges and their sub-pixel place: Canny 1986, with a parabola
-through the gradient across the line. Texture: surround inhibition (Grigorescu, Petkov, Westenberg 2003) taken from the calmer
+through the logarithm of the gradient across the line. Texture: surround inhibition (Grigorescu, Petkov, Westenberg 2003) taken from the calmer
 of the two sides (Papari, Petkov 2011). All arrays here are in pixels of the working picture, x right, y down.
 """
 
@@ -103,9 +103,11 @@ def noise_level(magnitude: np.ndarray, block: int = 16) -> float:
 def ridge_points(gradient: Gradient, low: float) -> Points:
     """Where the gradient is largest across the line, at most one point for each row (steep lines) or column (flat lines)."""
     inner = gradient.magnitude[1:-1, 1:-1]
-    # A ridge is not lower than both neighbours along at least one axis; this leaves few pixels for the exact test.
-    peak_x = (inner >= gradient.magnitude[1:-1, :-2]) & (inner >= gradient.magnitude[1:-1, 2:])
-    peak_y = (inner >= gradient.magnitude[:-2, 1:-1]) & (inner >= gradient.magnitude[2:, 1:-1])
+    # A ridge is not lower than both neighbours along at least one axis; this leaves few pixels for the exact test. Between two
+    # pixels the lower one may be it: hence a little slack.
+    slack = inner * np.float32(1.05)
+    peak_x = (slack >= gradient.magnitude[1:-1, :-2]) & (slack >= gradient.magnitude[1:-1, 2:])
+    peak_y = (slack >= gradient.magnitude[:-2, 1:-1]) & (slack >= gradient.magnitude[2:, 1:-1])
     row, column = np.nonzero((inner > 0.5 * low) & (peak_x | peak_y))
     row, column = row + 1, column + 1
     normal_x, normal_y = gradient.normal_x[row, column].astype(np.float64), gradient.normal_y[row, column].astype(np.float64)
@@ -113,12 +115,17 @@ def ridge_points(gradient: Gradient, low: float) -> Points:
     places = np.stack([row + np.array([[-1.0], [1.0]]) * normal_y, column + np.array([[-1.0], [1.0]]) * normal_x])
     before, after = ndimage.map_coordinates(smooth, places, order=3, mode="nearest", prefilter=False)
     here = gradient.magnitude[row, column]
-    curvature = before - 2.0 * here + after
+    # A smoothed step has a Gaussian gradient, whose logarithm is a parabola: the offset is exact, not only near the ridge.
+    log_before, log_here, log_after = (np.log(np.maximum(value, 1e-9)) for value in (before, here, after))
+    curvature = log_before - 2.0 * log_here + log_after
     with np.errstate(divide="ignore", invalid="ignore"):
-        offset = 0.5 * (before - after) / curvature
-    steepest = np.maximum(np.abs(normal_x), np.abs(normal_y))
-    # The line meets the pixel's row (or column) within this pixel: exactly one pixel for each step along the line.
-    chosen = (curvature < 0.0) & (np.abs(offset) <= 0.501 * steepest)
+        offset = 0.5 * (log_before - log_after) / curvature
+    steep = np.abs(normal_x) > np.abs(normal_y)
+    steepest = np.where(steep, np.abs(normal_x), np.abs(normal_y))
+    # The line meets the pixel's row (or column) within this pixel: exactly one pixel for each step along the line. The interval
+    # is half open, and a little shifted, so that a line just between two pixels is found by one of them despite rounding.
+    meets = offset / np.where(steep, normal_x, normal_y)
+    chosen = (curvature < 0.0) & (meets > -0.497) & (meets <= 0.503)
     row, column, offset, here, steepest = row[chosen], column[chosen], offset[chosen], here[chosen], steepest[chosen]
     normal_x, normal_y = normal_x[chosen], normal_y[chosen]
     angle = np.arctan2(normal_x, -normal_y)  # the normal turned by a quarter
