@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import array
 import ast
 import configparser
+import fcntl
 import os
 import re
 import signal
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
+from typing import IO
 
 import pytest
-
-from toolkit.core.stages import VARIABLE
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 COMMANDS = sorted(path.name for path in (ROOT / "bin").iterdir())
@@ -165,25 +167,24 @@ def test_completion(name: str, run, environment: dict[str, str]) -> None:  # typ
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("words", [["scc", "-", "absent.npy", "-o", "out"], ["rank-candidates", "-", "-o", "out"]], ids="{0[0]}".format)
 def test_a_signal_while_it_waits_for_input(words: list[str], number: signal.Signals, environment, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    assert words[0] in COMMANDS
-    read, write = os.pipe()  # its first stage tells that the work, and with it the wait for the input, has begun
-    with open(read) as stages, open(write, "w") as reports:
-        process = subprocess.Popen(
-            words,
-            env={**environment, VARIABLE: str(write)},
-            pass_fds=[write],
-            cwd=tmp_path,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        reports.close()
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, env=environment, cwd=tmp_path, stdin=pipe, stdout=pipe, stderr=pipe) as process:
         try:
-            assert '"begin"' in stages.readline()
-            time.sleep(0.2)
+            process.stdin.write(b"\x93NUMP")  # the begin of an array: once it is taken, the command waits for the rest
+            process.stdin.flush()
+            wait_until_taken(process.stdin)
             process.send_signal(number)
             output, words_said = process.communicate(timeout=20)
         finally:
             process.kill()
     assert (process.returncode, output, words_said) == (-number, b"", b"")
     assert os.listdir(tmp_path) == []
+
+
+def wait_until_taken(pipe: IO[bytes]) -> None:
+    left = array.array("i", [1])
+    end = time.monotonic() + 30
+    while left[0]:
+        assert time.monotonic() < end, "nobody reads the pipe"
+        time.sleep(0.05)
+        fcntl.ioctl(pipe, termios.FIONREAD, left)

@@ -45,7 +45,7 @@ def sections(page: Path) -> dict[str, list[str]]:
 
 def words(line: str) -> list[str]:
     """The words of a macro line, without the punctuation that mdoc sets between them."""
-    return [word for word in shlex.split(line.lstrip(".")) if word not in {",", "=", "Ns"}]
+    return [word for word in shlex.split(line.lstrip(".")) if word not in {",", "=", "Ns", "..."}]
 
 
 def flags(parts: list[str]) -> tuple[list[str], list[str]]:
@@ -108,7 +108,7 @@ def value_of(option: click.Option, name: str) -> tuple[str, ...]:
         return ()
     if isinstance(option.type, click.Choice):
         return tuple(option.type.choices)
-    return (option.make_metavar(click.Context(tool(name))),)
+    return (option.make_metavar(click.Context(tool(name))).removesuffix("..."),)
 
 
 @each_command
@@ -145,7 +145,7 @@ def test_the_synopsis_is_that_of_the_command(name: str) -> None:
     for flag in options:
         option = real[next(iter(flag.names))]
         assert (flag.values, flag.required) == (value_of(option, name), option.required), flag
-    parameters = [p for p in tool(name).params if isinstance(p, click.Argument)]
+    parameters = [p for p in tool(name).params if isinstance(p, click.Argument) and p.metavar != ""]
     context = click.Context(tool(name))
     assert arguments == [(p.make_metavar(context).strip("[]").removesuffix("..."), p.required) for p in parameters]
 
