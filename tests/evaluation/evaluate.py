@@ -61,7 +61,13 @@ def evaluate(data: Path, dem: Path, truth: dict[str, str]) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as folder:
         camera, report, found = (Path(folder) / name for name in ("camera.json", "report.json", "candidates.jsonl"))
         camera.write_text(json.dumps(camera_of(json.loads((data / "pose" / (truth["photo"] + ".json")).read_text()), truth)))
-        command = [str(ROOT / "bin" / "locate"), str(photo), "--dem", str(dem), f"--at={latitude},{longitude},{truth['height_ellipsoid_m']}"]
+        command = [
+            str(ROOT / "bin" / "locate"),
+            str(photo),
+            "--dem",
+            str(dem),
+            f"--at={latitude},{longitude},{truth['height_ellipsoid_m']}",
+        ]
         command += ["--camera", str(camera), "--pitch", "-30:30", "--roll", "-15:15", "-b", "256", "-o", str(found)]
         command += ["--truth", ",".join(map(str, pose)), "--tolerance", str(TOLERANCE), "--report", str(report)]
         overlays = os.environ.get("OVERLAYS")

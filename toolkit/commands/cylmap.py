@@ -23,7 +23,9 @@ from toolkit.core.streams import atomic_output, stream_name
 )
 @click.argument("pano", metavar="PANO")
 @click.option("-b", "--bandwidth", type=int, required=True, metavar="B", help="The grid has 2B x 2B cells.")
-@click.option("--elevations", type=Interval(-90.0, 90.0), metavar="MIN:MAX", help="For an image: elevation of its lower and upper border, degrees.")
+@click.option(
+    "--elevations", type=Interval(-90.0, 90.0), metavar="MIN:MAX", help="For an image: elevation of its lower and upper border, degrees."
+)
 @click.option("--projection", type=click.Choice(["angle", "tan"]), help="For an image: rows are equal steps of this. [angle]")
 @click.option("-o", "--output", metavar="FILE", default="-", help="Write the sphere here; - is standard output (default).")
 def cylmap(pano: str, bandwidth: int, elevations: tuple[float, float] | None, projection: str | None, output: str) -> None:
@@ -50,7 +52,9 @@ def cylmap(pano: str, bandwidth: int, elevations: tuple[float, float] | None, pr
 
             segments = contour_segments(read_panorama(sys.stdin.buffer if pano == "-" else pano, distance=False))
         if not len(segments.strength):
-            raise BadData(stream_name(pano), "holds no contour: nothing stands out before anything else", "render another place or a longer range")
+            raise BadData(
+                stream_name(pano), "holds no contour: nothing stands out before anything else", "render another place or a longer range"
+            )
         sphere = splat(segments, bandwidth)
         with atomic_output(output) as stream:
             write_array(stream, sphere)

@@ -17,9 +17,17 @@ if TYPE_CHECKING:
 
 _OPTIONS = (
     click.option("--top", type=click.IntRange(1), default=10, metavar="N", help="How many poses to list. [10]"),
-    click.option("--separation", type=click.FloatRange(0.0), default=3.0, metavar="DEG", help="No two poses closer than this rotation. [3]"),
+    click.option(
+        "--separation", type=click.FloatRange(0.0), default=3.0, metavar="DEG", help="No two poses closer than this rotation. [3]"
+    ),
     click.option("--truth", type=Angles(), help="The true pose, degrees: report how many cells score above it."),
-    click.option("--tolerance", type=click.FloatRange(0.0, min_open=True), default=2.5, metavar="DEG", help="A pose this close to the truth is right. [2.5]"),
+    click.option(
+        "--tolerance",
+        type=click.FloatRange(0.0, min_open=True),
+        default=2.5,
+        metavar="DEG",
+        help="A pose this close to the truth is right. [2.5]",
+    ),
     click.option("--report", metavar="FILE", help="Write the quality figures as JSON; needs --truth."),
     click.option("--format", "form", type=click.Choice(["jsonl", "tsv"]), default="jsonl", help="JSON lines, or a table for awk. [jsonl]"),
     click.option("-o", "--output", metavar="FILE", default="-", help="Write the list here; - is standard output (default)."),
@@ -48,7 +56,9 @@ def write_ranking(block: Block, options: dict[str, Any]) -> list[Candidate]:
 
     with stage("rank"):
         if options["truth"]:
-            found, quality = candidates.rank_with_truth(block, options["truth"], options["tolerance"], options["top"], options["separation"])
+            found, quality = candidates.rank_with_truth(
+                block, options["truth"], options["tolerance"], options["top"], options["separation"]
+            )
         else:
             found = candidates.rank_candidates(block, options["top"], options["separation"])
     with atomic_output(options["output"]) as sink:

@@ -7,7 +7,7 @@ import tempfile
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 
@@ -78,7 +78,7 @@ def rank_with_truth(
     return candidates, Quality(above, cells, above / cells, near[0] if near else None, tolerance)
 
 
-def _watch(block: Block, truth: Pose, tolerance: float, spool: BinaryIO, best: list[float]) -> Iterator[np.ndarray]:
+def _watch(block: Block, truth: Pose, tolerance: float, spool: IO[bytes], best: list[float]) -> Iterator[np.ndarray]:
     target = rotation_matrix(truth.yaw, truth.pitch, truth.roll)
     for pitch, scores in zip(block.pitch, block.slices, strict=True):
         if abs(pitch - truth.pitch) <= tolerance:  # a rotation by less cannot move the optical axis farther
@@ -109,7 +109,9 @@ class _Maxima:
         self.around = np.empty((0, 3, 3, 3), np.float32)
         self.floor = -np.inf
 
-    def add(self, pitch: int, before: np.ndarray | None, here: np.ndarray, after: np.ndarray | None, yaw_around: bool, roll_around: bool) -> None:
+    def add(
+        self, pitch: int, before: np.ndarray | None, here: np.ndarray, after: np.ndarray | None, yaw_around: bool, roll_around: bool
+    ) -> None:
         highest = _highest_around(here, yaw_around, roll_around)
         candidate = (here >= highest) & (here > self.floor)
         for other in (before, after):
@@ -158,7 +160,7 @@ def _suppress(maxima: _Maxima, block: Block, top: int, separation: float) -> lis
     cells, around = maxima.cells[best_first], maxima.around[best_first]
     rotations = rotation_matrix(block.yaw[cells[:, 1]], block.pitch[cells[:, 0]], block.roll[cells[:, 2]])
     alive = np.ones(len(cells), bool)
-    found = []
+    found: list[tuple[float, float, float, float]] = []
     while len(found) < top and alive.any():
         chosen = int(np.argmax(alive))
         found.append(_refine(block, cells[chosen], around[chosen].astype(np.float64)))

@@ -72,7 +72,9 @@ def _around(name: str, interval: tuple[float, float] | None, step: float, whole:
         return np.arange(*whole)
     first, last = int(np.ceil(interval[0] / step - 1e-9)), int(np.floor(interval[1] / step + 1e-9))
     if last < first:
-        raise UsageError(f"{name} {interval[0]:g}:{interval[1]:g}", f"holds no cell of {step:g} degrees", "widen it, or raise the bandwidth")
+        raise UsageError(
+            f"{name} {interval[0]:g}:{interval[1]:g}", f"holds no cell of {step:g} degrees", "widen it, or raise the bandwidth"
+        )
     return np.arange(first, last + 1)
 
 
@@ -80,7 +82,9 @@ def _between(name: str, interval: tuple[float, float], step: float, start: float
     first = max(0, int(np.ceil((interval[0] - start) / step - 1e-9)))
     last = min(count - 1, int(np.floor((interval[1] - start) / step + 1e-9)))
     if last < first:
-        raise UsageError(f"{name} {interval[0]:g}:{interval[1]:g}", f"holds no cell of {step:g} degrees", "widen it, or raise the bandwidth")
+        raise UsageError(
+            f"{name} {interval[0]:g}:{interval[1]:g}", f"holds no cell of {step:g} degrees", "widen it, or raise the bandwidth"
+        )
     return np.arange(first, last + 1)
 
 
@@ -105,7 +109,11 @@ def correlate(
 
 def _field_pairs(panorama: Coefficients, photo: Coefficients, spin: str, scalar_weight: float) -> list[tuple[np.ndarray, np.ndarray]]:
     """Pairs of coefficients whose products are summed; the photograph's as a square array [l, n], both scaled for `_sums_over_degree`."""
-    fields = {"0": (("scalar", 1.0),), "2": (("electric", 1.0), ("magnetic", 1.0)), "both": (("electric", 1.0), ("magnetic", 1.0), ("scalar", scalar_weight))}[spin]
+    fields = {
+        "0": (("scalar", 1.0),),
+        "2": (("electric", 1.0), ("magnetic", 1.0)),
+        "both": (("electric", 1.0), ("magnetic", 1.0), ("scalar", scalar_weight)),
+    }[spin]
     size = photo.bandwidth
     degree, order = _degrees_and_orders(size)
     pairs = []
@@ -195,7 +203,7 @@ class _Fourier:
             np.conj(turned[:, orders + 1 :], out=turned[:, orders + 1 :])
             self.spectrum[:size, 0] = turned[:, 0]
             self.spectrum[:size, 2 * size - orders :] = turned[:, orders:0:-1]
-            self.spectrum[:size, 1 : orders + 1] = turned[:, : orders : -1]
+            self.spectrum[:size, 1 : orders + 1] = turned[:, :orders:-1]
         self.plan.execute()
         if self.by_matrix:
             return self.values[self.cells.yaw % (2 * size)]

@@ -47,8 +47,8 @@ def correlation_block(panorama: Panorama, edges: Edges, camera: Camera, search: 
     with stage("projmap"):
         photo_sphere = sphere_of_edges(edges, camera, search.bandwidth, place)
     with stage("vscc3 transform"):
-        coefficients = [analyse(sphere, search.bandwidth, threads=search.threads) for sphere in (panorama_sphere, photo_sphere)]
-    slices = correlate(*coefficients, cells, spin=search.spin, threads=search.threads)
+        world, seen = (analyse(sphere, search.bandwidth, threads=search.threads) for sphere in (panorama_sphere, photo_sphere))
+    slices = correlate(world, seen, cells, spin=search.spin, threads=search.threads)
     return Block(*cells.axes, _watched(slices, cells))
 
 

@@ -30,8 +30,8 @@ def image_segments(pixels: np.ndarray, elevations: tuple[float, float], projecti
         raise BadData("panorama", "shows no line", "give a panorama of mountains, or render one with panorama(1)")
     x, y, angle = x[here], edges.y[here].astype(np.float64), edges.angle[here].astype(np.float64)
     across, down = (0.5 * edges.length[here] * function(angle) for function in (np.cos, np.sin))
-    ends = [_directions(x + sign * across, y + sign * down, rows, columns, elevations, projection) for sign in (-1, 1)]
-    return Segments(*ends, edges.strength[here].astype(np.float64))
+    start, end = (_directions(x + sign * across, y + sign * down, rows, columns, elevations, projection) for sign in (-1, 1))
+    return Segments(start, end, edges.strength[here].astype(np.float64))
 
 
 def _directions(x: np.ndarray, y: np.ndarray, rows: int, columns: int, elevations: tuple[float, float], projection: str) -> np.ndarray:

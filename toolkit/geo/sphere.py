@@ -98,7 +98,9 @@ def analyse(sphere: np.ndarray, bandwidth: int, scalar_transform: str = "ducc0",
 
     own_bandwidth = sphere.shape[0] // 2
     if bandwidth > own_bandwidth:
-        raise UsageError(f"bandwidth {bandwidth}", f"exceeds the input's bandwidth {own_bandwidth}", "ask for less, or make the spheres larger")
+        raise UsageError(
+            f"bandwidth {bandwidth}", f"exceeds the input's bandwidth {own_bandwidth}", "ask for less, or make the spheres larger"
+        )
     limits = {"lmax": own_bandwidth - 1, "mmax": bandwidth - 1, "geometry": "F1", "nthreads": threads}
     strength, *field = (_band_limited(sphere[..., channel]) for channel in range(3))
     if scalar_transform == "pyshtools":
