@@ -43,6 +43,7 @@ def edges(photo: str, output: str, preview: str | None, **parameters: Any) -> No
     Keeps the skyline and long ridges; suppresses clouds, texture, noise and frames. The photo is turned upright as its EXIF
     says; what else that tells (position, field of view) goes into the edge file.
     """
+    from toolkit.core.pictures import write_png
     from toolkit.geo.edges import EdgeParameters, detect_edges
     from toolkit.geo.edges_file import edge_preview, write_edges
     from toolkit.geo.photo import read_photo
@@ -53,13 +54,6 @@ def edges(photo: str, output: str, preview: str | None, **parameters: Any) -> No
         found = detect_edges(picture.pixels, EdgeParameters(**parameters), picture.facts)
     with stage("write"):
         if preview is not None:
-            _write_png(edge_preview(found, picture.pixels), preview)
+            write_png(preview, edge_preview(found, picture.pixels))
         with atomic_output(output) as stream:
             write_edges(found, stream)
-
-
-def _write_png(pixels: Any, path: str) -> None:
-    from PIL import Image
-
-    with atomic_output(path) as stream:
-        Image.fromarray(pixels).save(stream, format="PNG", compress_level=1)

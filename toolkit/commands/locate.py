@@ -60,12 +60,15 @@ def locate(photo: str, more_dem: tuple[str, ...], dem: tuple[str, ...], **option
     check_ranking(options)
     if options["hfov"] is not None and options["camera"]:
         raise UsageError("--hfov", "excludes --camera", "the camera tells the field of view")
+    from toolkit.core.pictures import write_png
     from toolkit.geo.camera import read_camera
     from toolkit.geo.edges import detect_edges
     from toolkit.geo.locate import Search, correlation_block
+    from toolkit.geo.overlay import draw_overlay
     from toolkit.geo.panorama import render_panorama
     from toolkit.geo.photo import read_photo
     from toolkit.geo.photo_sphere import camera_of
+    from toolkit.geo.pose import Pose
     from toolkit.geo.sphere import check_bandwidth
     from toolkit.geo.terrain import read_terrain
 
@@ -85,7 +88,8 @@ def locate(photo: str, more_dem: tuple[str, ...], dem: tuple[str, ...], **option
         )  # fmt: skip
     found = write_ranking(correlation_block(view, edges, lens, search, place), options)
     if options["overlay"]:
-        _write_overlay(options["overlay"], picture.pixels, view, lens, found[0])
+        with stage("overlay"):
+            write_png(options["overlay"], draw_overlay(picture.pixels, view, lens, Pose(found[0].yaw, found[0].pitch, found[0].roll)))
 
 
 def _position(facts: PhotoFacts, place: str) -> tuple[float, float, None]:
@@ -93,14 +97,3 @@ def _position(facts: PhotoFacts, place: str) -> tuple[float, float, None]:
     if facts.latitude is None or facts.longitude is None:
         raise BadData(place, "has no GPS position in its EXIF", "give --at LAT,LON")
     return facts.latitude, facts.longitude, None
-
-
-def _write_overlay(path: str, pixels: Any, view: Any, lens: Any, best: Any) -> None:
-    from PIL import Image
-
-    from toolkit.geo.overlay import draw_overlay
-    from toolkit.geo.pose import Pose
-
-    with stage("overlay"), atomic_output(path) as stream:
-        drawn = draw_overlay(pixels, view, lens, Pose(best.yaw, best.pitch, best.roll))
-        Image.fromarray(drawn).save(stream, format="PNG", compress_level=3)

@@ -60,7 +60,7 @@ def panorama(
     with stage("write"), atomic_output(output) as stream:
         write_panorama(view, stream)
         if preview is not None:  # before the panorama becomes visible: both appear, or neither
-            from toolkit.geo.panorama_picture import write_picture
+            from toolkit.core.pictures import write_png
+            from toolkit.geo.panorama_picture import paint
 
-            with atomic_output(preview) as picture:
-                write_picture(view, picture)
+            write_png(preview, paint(view))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import BinaryIO
-
 import numpy as np
 
 from toolkit.geo.panorama import LEAST_DEPTH_RATIO, Panorama
@@ -13,13 +11,6 @@ _HAZE_COLOUR = np.array([196, 213, 230], np.float32)
 _GROUND = np.array([[96, 104, 70], [132, 124, 104], [240, 241, 245]], np.float32)  # valley, rock, snow by height
 _ZENITH = np.array([92, 140, 200], np.float32)
 _SUN = np.array([-0.55, 0.35, 0.75], np.float32)  # from the viewer's left, behind, above: right, away, up
-
-
-def write_picture(panorama: Panorama, stream: BinaryIO) -> None:
-    """Write the picture as PNG."""
-    from PIL import Image
-
-    Image.fromarray(paint(panorama)).save(stream, format="PNG", compress_level=3)
 
 
 def paint(panorama: Panorama) -> np.ndarray:

@@ -20,7 +20,7 @@ from toolkit.core.errors import BadData, UsageError
 from toolkit.geo.segments import Segments
 
 LARGEST_BANDWIDTH = 8192
-_PIECES_AT_ONCE = 1 << 20  # bounds the memory of splatting at about 300 MB
+_PIECES_AT_ONCE = 1 << 19  # bounds the memory of splatting at about 300 MB
 
 
 def check_bandwidth(bandwidth: int) -> None:
@@ -40,9 +40,9 @@ def splat(segments: Segments, bandwidth: int) -> np.ndarray:
     size = 2 * bandwidth
     sums = np.zeros((3, size * size))
     for point, tangent, amount in _batches(segments, np.pi / size / 2):
-        for index, weights in _shares(point, tangent, amount, bandwidth):
-            for channel in range(3):
-                sums[channel] += np.bincount(index, weights[channel], size * size)
+        index, shares = _shares(point, tangent, amount, bandwidth)
+        for channel in range(3):
+            sums[channel] += np.bincount(index, shares[channel], size * size)
     solid_angle = cell_solid_angles(bandwidth)[:, None]
     sphere = np.empty((size, size, 3), np.float32)
     for channel in range(3):
@@ -155,8 +155,8 @@ def _batches(segments: Segments, longest: float) -> Iterator[tuple[np.ndarray, n
         yield middle, chord[which], (segments.strength * length / pieces)[which]
 
 
-def _shares(point: np.ndarray, tangent: np.ndarray, amount: np.ndarray, bandwidth: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The four cells around each point: yields flat cell indices (M,) and the three channels' amounts (3, M)."""
+def _shares(point: np.ndarray, tangent: np.ndarray, amount: np.ndarray, bandwidth: int) -> tuple[np.ndarray, np.ndarray]:
+    """The four cells around each of M points: flat cell indices (4 M,) and the three channels' amounts (3, 4 M)."""
     size = 2 * bandwidth
     horizontal = np.hypot(point[:, 0], point[:, 1])
     theta, phi = np.arctan2(horizontal, point[:, 2]), np.arctan2(point[:, 1], point[:, 0])
@@ -165,14 +165,12 @@ def _shares(point: np.ndarray, tangent: np.ndarray, amount: np.ndarray, bandwidt
     along_phi = cos_phi * tangent[:, 1] - sin_phi * tangent[:, 0]
     doubled = 2.0 * np.arctan2(along_phi, along_theta)
     row, column = theta * size / np.pi - 0.5, phi * size / (2.0 * np.pi)
-    row_below, column_below = np.floor(row), np.floor(column)
-    for row_step in (0, 1):
-        for column_step in (0, 1):
-            r, c = (row_below + row_step).astype(np.int64), (column_below + column_step).astype(np.int64)
-            share = amount * np.abs(1 - row_step - (row - row_below)) * np.abs(1 - column_step - (column - column_below))
-            # Parallel transport along the parallel: the frame turns by cos theta per unit of longitude.
-            angle = doubled + 2.0 * (phi - c * (2.0 * np.pi / size)) * point[:, 2]
-            beyond = (r < 0) | (r >= size)  # over a pole: the same ring, half a turn around
-            r = np.where(r < 0, 0, np.where(r >= size, size - 1, r))
-            c = (c + np.where(beyond, bandwidth, 0)) % size
-            yield r * size + c, np.stack([share, share * np.cos(angle), share * np.sin(angle)])
+    rows = np.floor(row) + np.array([0, 0, 1, 1])[:, None]
+    columns = np.floor(column) + np.array([0, 1, 0, 1])[:, None]
+    share = amount * (1.0 - np.abs(row - rows)) * (1.0 - np.abs(column - columns))
+    # Parallel transport along the parallel: the frame turns by cos theta per unit of longitude.
+    angle = doubled + 2.0 * (phi - columns * (2.0 * np.pi / size)) * point[:, 2]
+    beyond = (rows < 0) | (rows >= size)  # over a pole: the same ring, half a turn around
+    columns = (columns + np.where(beyond, bandwidth, 0)) % size
+    index = (np.clip(rows, 0, size - 1) * size + columns).astype(np.int64)
+    return index.ravel(), np.stack([share, share * np.cos(angle), share * np.sin(angle)]).reshape(3, -1)
