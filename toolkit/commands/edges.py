@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import click
@@ -12,6 +13,7 @@ from toolkit.core.streams import atomic_output
 
 _SHARE = click.FloatRange(0.0, 1.0)
 _POSITIVE = click.FloatRange(0.0, min_open=True)
+_option = functools.partial(click.option, show_default=True)
 
 
 @command(
@@ -25,16 +27,16 @@ _POSITIVE = click.FloatRange(0.0, min_open=True)
 @click.argument("photo", metavar="PHOTO")
 @click.option("-o", "--output", metavar="FILE", default="-", help="Write the edge file here; - is standard output (default).")
 @click.option("--preview", metavar="PNG", help="Also draw the lines over the photo.")
-@click.option("--working-size", type=click.IntRange(64, 20000), default=1200, show_default=True, metavar="PIXELS", help="Reduce the longer side to this.")
-@click.option("--scale", type=click.FloatRange(0.5, 20.0), default=1.4, show_default=True, metavar="PIXELS", help="Gaussian of the gradient.")
-@click.option("--contrast", type=_SHARE, default=0.005, show_default=True, metavar="SHARE", help="Faintest line, of full range a pixel.")
-@click.option("--noise", type=click.FloatRange(0.0), default=4.0, show_default=True, metavar="TIMES", help="Lines exceed noise this many times.")
-@click.option("--texture", type=click.FloatRange(0.0), default=1.6, show_default=True, metavar="SHARE", help="Surroundings taken off a line.")
-@click.option("--texture-scale", type=_POSITIVE, default=7.0, show_default=True, metavar="PIXELS", help="Gaussian of the surroundings.")
-@click.option("--shortest", type=_SHARE, default=0.025, show_default=True, metavar="SHARE", help="Shortest chain kept, of the longer side.")
-@click.option("--long", type=_POSITIVE, default=0.15, show_default=True, metavar="SHARE", help="Chain with full weight, of the longer side.")
-@click.option("--skyline", type=click.FloatRange(0.0), default=2.0, show_default=True, metavar="WEIGHT", help="Weight of the skyline.")
-@click.option("--depth", type=_POSITIVE, default=0.35, show_default=True, metavar="SHARE", help="Height below it that takes lines to 1/e.")
+@_option("--working-size", type=click.IntRange(64, 20000), default=1200, metavar="PIXELS", help="Reduce the longer side to this.")
+@_option("--scale", type=click.FloatRange(0.5, 20.0), default=1.4, metavar="PIXELS", help="Gaussian of the gradient.")
+@_option("--contrast", type=_SHARE, default=0.005, metavar="SHARE", help="Faintest line, of full range a pixel.")
+@_option("--noise", type=click.FloatRange(0.0), default=4.0, metavar="TIMES", help="Lines exceed noise this many times.")
+@_option("--texture", type=click.FloatRange(0.0), default=1.6, metavar="SHARE", help="Surroundings taken off a line.")
+@_option("--texture-scale", type=_POSITIVE, default=7.0, metavar="PIXELS", help="Gaussian of the surroundings.")
+@_option("--shortest", type=_SHARE, default=0.025, metavar="SHARE", help="Shortest chain kept, of the longer side.")
+@_option("--long", type=_POSITIVE, default=0.15, metavar="SHARE", help="Chain with full weight, of the longer side.")
+@_option("--skyline", type=click.FloatRange(0.0), default=2.5, metavar="WEIGHT", help="Weight of the skyline.")
+@_option("--depth", type=_POSITIVE, default=0.25, metavar="SHARE", help="Height below it that takes lines to 1/e.")
 def edges(photo: str, output: str, preview: str | None, **parameters: Any) -> None:
     """Find line features in PHOTO and write them with sub-pixel place, direction and strength.
 
@@ -60,4 +62,4 @@ def _write_png(pixels: Any, path: str) -> None:
     from PIL import Image
 
     with atomic_output(path) as stream:
-        Image.fromarray(pixels).save(stream, format="PNG", compress_level=3)
+        Image.fromarray(pixels).save(stream, format="PNG", compress_level=1)

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     """,
 )
 @click.argument("photo", metavar="PHOTO")
-@click.argument("more_dem", nargs=-1, metavar="")
-@click.option("--dem", multiple=True, required=True, metavar="DEM...", help="Elevation data that GDAL reads; several files are one mosaic.")
+@click.argument("more_dem", nargs=-1, metavar="[DEM...]")
+@click.option("--dem", multiple=True, required=True, metavar="DEM", help="Elevation data that GDAL reads; several files are one mosaic.")
 @click.option("--at", "position", type=Position(), help="Where the camera was, degrees, and metres in the DEM's datum; default: EXIF.")
 @click.option("--height", "above_ground", type=click.FloatRange(0.0, min_open=True), default=2.0, metavar="M", help="Metres above ground. [2]")
 @click.option("--hfov", type=float, metavar="DEG", help="Horizontal field of view; default: EXIF.")
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 @click.option("-b", "--bandwidth", type=int, default=256, metavar="B", help="Degree limit; cells are 180/B degrees. [256]")
 @click.option("--range", "range_km", type=click.FloatRange(0.0, 1000.0, min_open=True), default=100.0, metavar="KM", help="How far to look. [100]")
 @click.option("--refraction", type=click.FloatRange(-1.0, 1.0, min_open=True, max_open=True), default=0.13, metavar="K", help="Coefficient of refraction. [0.13]")
-@click.option("--jobs", type=click.IntRange(1), help="Threads; default: one for each core.")
+@click.option("--jobs", type=click.IntRange(1), metavar="N", help="Threads; default: one for each core.")
 @click.option("--overlay", metavar="PNG", help="Draw the contours of the best pose over the photo.")
 @ranking_options
 def locate(photo: str, more_dem: tuple[str, ...], dem: tuple[str, ...], **options: Any) -> None:

@@ -200,14 +200,15 @@ def _check_hfov(hfov_deg: float, place: str) -> None:
     if not hfov_deg > 0.0:  # also catches NaN
         raise BadData(place, f"gives a horizontal field of view of {hfov_deg:g} degrees", "it must be positive")
     if hfov_deg >= WIDEST_HFOV:
-        raise BadData(place, f"gives a horizontal field of view of {hfov_deg:g} degrees", "fisheyes and panoramas (170 and more) do not work")
+        raise BadData(place, f"gives a horizontal field of view of {hfov_deg:g} degrees", "from 170 on it is a fisheye or a panorama")
 
 
 def _number(content: dict[str, object], key: str, place: str, positive: bool = False) -> float:
     value = content.get(key)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or (positive and value <= 0):
         wanted = "a positive number" if positive else "a number"
-        raise BadData(place, f"has no {key} that is {wanted}" if key in content else f"lacks {key!r}", f"give {wanted} of pixels, see camera(5)")
+        problem = f"has no {key} that is {wanted}" if key in content else f"lacks {key!r}"
+        raise BadData(place, problem, f"give {wanted} of pixels, see camera(5)")
     return float(value)
 
 

@@ -41,10 +41,10 @@ class EdgeParameters:
     # Chains from this share on have their full weight.
     long: float = 0.15
     # Weight of the border between sky and land against other lines; lines above the border (clouds) are dropped.
-    skyline: float = 2.0
+    skyline: float = 2.5
     # Below the skyline lines lose weight with the distance to it, down to 1 / e at this share of the height: in a photograph near
     # ground lies low, and it is what coarse elevation models do not hold.
-    depth: float = 0.35
+    depth: float = 0.25
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,8 @@ def detect_edges(pixels: np.ndarray, parameters: EdgeParameters = EdgeParameters
     height, width = pixels.shape[:2]
     if min(height, width) < 16:
         raise BadData("photo", f"has only {width} x {height} pixels", "give the photograph itself, not an icon")
+    if not np.isfinite(pixels).all():
+        raise BadData("photo", "holds values that are no numbers", "fill its gaps first")
     picture, reduction = lines.working_picture(pixels, parameters.working_size)
     window = lines.without_frame(picture)
     picture = picture[window]

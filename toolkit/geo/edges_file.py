@@ -116,7 +116,7 @@ def _check_format(metadata: Any, place: str) -> None:
     if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
         raise BadData(place, "is a TIFF, but no edge file", _MADE_BY)
     if metadata.get("schema") != SCHEMA:
-        raise BadData(place, f"is an edge file of schema {metadata.get('schema')}; this program reads {SCHEMA}", "make it again with edges(1)")
+        raise BadData(place, f"is an edge file of schema {metadata.get('schema')}, not {SCHEMA}", "make it again with edges(1)")
 
 
 def _known(kind: Any, values: dict[str, Any]) -> Any:

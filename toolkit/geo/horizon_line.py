@@ -31,7 +31,7 @@ def sky_border(gradient: Gradient, low: float) -> np.ndarray | None:
     if below_top.sum() < 0.2 * len(path) or sharp[below_top].mean() < 0.5:
         return None  # the best path is no line: a picture without a sky
     coarse = np.interp(np.arange(columns), (np.arange(len(path)) + 0.5) * step - 0.5, (path + 0.5) * step - 0.5)
-    return _refined(gradient, coarse, low, reach=2 * step + 2)
+    return np.where(coarse > 2 * step, _refined(gradient, coarse, low, reach=2 * step + 2), 0.0)
 
 
 def near_border(points: Points, border: np.ndarray | None) -> np.ndarray:

@@ -178,7 +178,7 @@ def _tags(image: Image.Image, place: str) -> tuple[dict[int, Any], dict[int, Any
     try:
         exif = image.getexif()
         return {**exif, **exif.get_ifd(ExifTags.IFD.Exif)}, dict(exif.get_ifd(ExifTags.IFD.GPSInfo))
-    except Exception as error:  # noqa: BLE001 - Pillow's EXIF reader raises anything on damaged blocks; the picture is still good
+    except Exception as error:  # Pillow's EXIF reader raises anything on damaged blocks; the picture is still good
         log.warning("%s: its EXIF is damaged and was ignored (%s)", place, error)
         return {}, {}
 

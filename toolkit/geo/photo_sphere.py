@@ -31,10 +31,10 @@ def sphere_of_edges(edges: Edges, camera: Camera, bandwidth: int, place: str) ->
     Raises BadData when there are no edges, or B is finer by far than they are; `place` names them in the message.
     """
     if not edges.x.size:
-        raise BadData(place, "hold no line at all", "take another photo, or find edges with a lower --contrast")
+        raise BadData(place, "holds no line at all", "take another photo, or find edges with a lower --contrast")
     segments = edge_segments(edges, camera)
     piece = float(np.median(np.linalg.norm(segments.end - segments.start, axis=1)))
     finest = int(_FINEST * np.pi / (2.0 * piece))
     if bandwidth > finest:
-        raise BadData(place, f"is too coarse for bandwidth {bandwidth}", f"give at most {finest}, or find edges with a larger --working-size")
+        raise BadData(place, f"is too coarse for bandwidth {bandwidth}", f"give at most {finest}, or a larger --working-size to edges")
     return splat(segments, bandwidth)

@@ -91,7 +91,10 @@ def test_no_direction_beyond_the_turning_point():
 def test_scaling_keeps_the_rays():
     camera = Camera(1000, 800, 1100.0, 1090.0, 510.0, 390.0, (-0.1, 0.02, 0, 0, 0, 0), (0.001, 0.002))
     half = scaled(camera, 500, 400)
-    np.testing.assert_allclose(rays(half, np.array([-0.5, 99.5]), np.array([-0.5, 199.5])), rays(camera, np.array([-0.5, 199.5]), np.array([-0.5, 399.5])))
+    corner, inner = np.array([0.0, 0.0]), np.array([0.2, 0.5])  # shares of width and height
+    for share in (corner, inner):
+        seen = [rays(lens, share[:1] * lens.width - 0.5, share[1:] * lens.height - 0.5) for lens in (camera, half)]
+        np.testing.assert_allclose(seen[0], seen[1], atol=1e-12)
     scaled(camera, 333, 266)  # rounded to whole pixels
     for size in ((800, 1000), (1000, 700)):
         with pytest.raises(BadData, match="1000 x 800"):
@@ -100,14 +103,15 @@ def test_scaling_keeps_the_rays():
 
 def test_reading(tmp_path):
     path = tmp_path / "camera.json"
-    good = {"width": 968, "height": 648, "fx": 1009.4, "fy": 1016.6, "cx": 481.1, "cy": 311.2, "k": [-0.07, 0.03], "p": [0.001, 0.0005]}
+    good = {"width": 968, "height": 648, "fx": 1009.4, "fy": 1016.6, "cx": 481.1, "cy": 311.2, "k": [-0.07, 0.03]}
+    good["p"] = [0.001, 0.0005]
     path.write_text(json.dumps(good))
     assert read_camera(str(path)) == Camera(968, 648, 1009.4, 1016.6, 481.1, 311.2, (-0.07, 0.03, 0, 0, 0, 0), (0.001, 0.0005))
     path.write_text(json.dumps({key: good[key] for key in ("width", "height", "fx", "fy", "cx", "cy")}))
     assert read_camera(str(path)).k == (0.0,) * 6
     changes = [
-        {"fx": -1}, {"fx": "1"}, {"fx": True}, {"fx": float("nan")}, {"fx": None}, {"width": 10.5}, {"cx": 2000}, {"k": [0] * 7}, {"k": ["a"]},
-        {"p": 3}, {"fx": 10, "fy": 10}, {"K": []},
+        {"fx": -1}, {"fx": "1"}, {"fx": True}, {"fx": float("nan")}, {"fx": None}, {"width": 10.5}, {"cx": 2000},
+        {"k": [0] * 7}, {"k": ["a"]}, {"p": 3}, {"fx": 10, "fy": 10}, {"K": []},
     ]  # fmt: skip
     for change in changes:
         path.write_text(json.dumps(good | change))

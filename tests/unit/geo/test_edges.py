@@ -115,12 +115,18 @@ def test_frames_are_no_lines(colour):
     assert (np.abs(above) < 1.5).sum() > 500
 
 
+def test_black_land_is_no_frame():
+    pixels = np.full((200, 300, 3), 200, np.uint8)
+    pixels[90:] = 0
+    edges = detect_edges(pixels)
+    assert np.abs(edges.y - 89.5).max() < 0.1 and edges.x.size > 285
+
+
 def test_a_larger_photo_gives_the_same_lines_in_its_own_pixels():
     pixels, _ = mountain(6, clouds=False, texture=False, noise=0.0)
     big = np.repeat(np.repeat(pixels, 3, axis=0), 3, axis=1)
     small, large = detect_edges(pixels), detect_edges(big, EdgeParameters(working_size=COLUMNS))
     assert (large.width, large.height) == (3 * COLUMNS, 3 * ROWS)
-    # 8-bit rounding of the reduced picture moves points a little.
     assert large.x.size == pytest.approx(small.x.size, rel=0.02)
     assert np.median(large.length) == pytest.approx(3 * np.median(small.length), rel=0.02)
     # Photo pixel u has its centre where working pixel (u + 0.5) / 3 - 0.5 has: the skylines must agree without a shift.
@@ -189,6 +195,15 @@ def test_no_edges_and_no_directions():
     assert segments.start.shape == segments.end.shape == (1, 3) and segments.strength.dtype == np.float64
 
 
-def test_tiny_pictures_are_refused():
+def test_tiny_pictures_and_gaps_are_refused():
+    with pytest.raises(BadData, match="no numbers"):
+        detect_edges(np.full((300, 100, 3), np.nan))
     with pytest.raises(BadData, match="10 x 300"):
         detect_edges(np.zeros((300, 10, 3), np.uint8))
+
+
+def test_the_command_has_the_parameters_and_their_defaults():
+    from toolkit.commands.edges import edges as command
+
+    names = {entry.name for entry in dataclasses.fields(EdgeParameters)}
+    assert {option.name: option.default for option in command.params if option.name in names} == dataclasses.asdict(EdgeParameters())
