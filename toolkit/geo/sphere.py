@@ -38,16 +38,17 @@ def splat(segments: Segments, bandwidth: int) -> np.ndarray:
     """
     check_bandwidth(bandwidth)
     size = 2 * bandwidth
-    sums = np.zeros((3, size * size))
-    for point, tangent, amount in _batches(segments, np.pi / size / 2):
-        index, shares = _shares(point, tangent, amount, bandwidth)
-        for channel in range(3):
-            sums[channel] += np.bincount(index, shares[channel], size * size)
-    solid_angle = cell_solid_angles(bandwidth)[:, None]
-    sphere = np.empty((size, size, 3), np.float32)
-    for channel in range(3):
-        np.divide(sums[channel].reshape(size, size), solid_angle, out=sphere[:, :, channel], casting="same_kind")
-    return sphere
+    parts = [_sum_cells(*_shares(*pieces, bandwidth)) for pieces in _batches(segments, np.pi / size / 2)]
+    cells, sums = _sum_cells(np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts], axis=1))
+    sphere = np.zeros((size * size, 3), np.float32)
+    sphere[cells] = (sums / cell_solid_angles(bandwidth)[cells // size]).T
+    return sphere.reshape(size, size, 3)
+
+
+def _sum_cells(index: np.ndarray, amounts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Add up amounts (3, M) that fall on the same cell: the cells that got any (N,), and their sums (3, N). Lines are thin, so few do."""
+    cells, where = np.unique(index, return_inverse=True)
+    return cells, np.stack([np.bincount(where, amount, len(cells)) for amount in amounts])
 
 
 def cell_solid_angles(bandwidth: int) -> np.ndarray:
@@ -144,6 +145,9 @@ def _batches(segments: Segments, longest: float) -> Iterator[tuple[np.ndarray, n
     chord = segments.end - segments.start
     length = 2.0 * np.arcsin(np.clip(np.linalg.norm(chord, axis=1) / 2.0, 0.0, 1.0))
     pieces = np.maximum(np.ceil(length / longest), 1).astype(np.int64)
+    if not len(pieces):
+        yield segments.start, chord, length
+        return
     bounds = np.searchsorted(np.cumsum(pieces), np.arange(0, pieces.sum() + _PIECES_AT_ONCE, _PIECES_AT_ONCE), side="left")
     for first, last in zip(bounds[:-1], np.maximum(bounds[1:], bounds[:-1] + 1), strict=True):
         count = pieces[first:last]
