@@ -11,7 +11,7 @@ from toolkit.commands.ranking import check_ranking, ranking_options, write_ranki
 from toolkit.core.command import command
 from toolkit.core.errors import BadData, UsageError
 from toolkit.core.stages import stage
-from toolkit.core.streams import atomic_output, stream_name
+from toolkit.core.streams import stream_name
 
 if TYPE_CHECKING:
     from toolkit.geo.photo import PhotoFacts

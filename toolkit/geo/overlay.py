@@ -30,6 +30,6 @@ def draw_overlay(pixels: np.ndarray, panorama: Panorama, camera: Camera, pose: P
     for i in np.flatnonzero(seen)[np.argsort(contours.strength[seen], kind="stable")]:
         skyline = contours.strength[i] > 0.999
         colour = (*(_SKYLINE if skyline else _RIDGE), 230 if skyline else int(60 + 150 * contours.strength[i]))
-        pen.line([(2 * x0[i] + 1, 2 * y0[i] + 1), (2 * x1[i] + 1, 2 * y1[i] + 1)], fill=colour, width=max(2, round(width / 400)))
+        pen.line([(2 * x0[i] + 1, 2 * y0[i] + 1), (2 * x1[i] + 1, 2 * y1[i] + 1)], fill=colour, width=max(3, round(width / 250)))
     drawing = drawing.resize(picture.size, Image.Resampling.BOX)
     return np.asarray(Image.alpha_composite(picture.convert("RGBA"), drawing).convert("RGB"))
