@@ -87,7 +87,10 @@ def test_a_heading_narrows_the_search(folder, environment):
 
 
 def test_an_image_of_a_panorama_serves_too(folder, environment):
-    line = f"panorama dem.tif --at {AT} --range 40 --elevations -30:30 --preview view.png -o view.tif && cylmap view.png --elevations -30:30 -b 64 > f2.npy"
+    line = f"""
+        panorama dem.tif --at {AT} --range 40 --elevations -30:30 --preview view.png -o view.tif &&
+        cylmap view.png --elevations -30:30 -b 64 > f2.npy
+    """
     assert shell(line, folder, environment).returncode == 0
     rendered = shell("cylmap view.tif -b 64 > f1.npy", folder, environment)
     assert rendered.returncode == 0

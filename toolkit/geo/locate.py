@@ -23,7 +23,7 @@ Limits = tuple[float, float] | None
 
 @dataclass(frozen=True)
 class Search:
-    """What poses are tried: `bandwidth` B gives cells of 180/B degrees in yaw and roll, 90/B in pitch; intervals in degrees, None is all."""
+    """What poses are tried: `bandwidth` B gives cells of 180/B degrees in yaw and roll, 90/B in pitch; None is the whole axis."""
 
     bandwidth: int = 256
     yaw: Limits = None

@@ -38,8 +38,6 @@ def _directions(x: np.ndarray, y: np.ndarray, rows: int, columns: int, elevation
     azimuth = np.radians((x + 0.5) * 360.0 / columns)
     low, high = np.radians(elevations)
     share = (y + 0.5) / rows
-    if projection == "tan":
-        up = np.arctan(np.tan(high) + share * (np.tan(low) - np.tan(high)))
-    else:
-        up = high + share * (low - high)
+    equal_tangents = np.arctan(np.tan(high) + share * (np.tan(low) - np.tan(high)))
+    up = equal_tangents if projection == "tan" else high + share * (low - high)
     return np.stack([np.sin(azimuth) * np.cos(up), np.cos(azimuth) * np.cos(up), np.sin(up)], axis=1)

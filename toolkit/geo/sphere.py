@@ -113,7 +113,7 @@ def analyse(sphere: np.ndarray, bandwidth: int, scalar_transform: str = "ducc0",
 
 
 def _low_degrees(alm: np.ndarray, held: int, wanted: int) -> np.ndarray:
-    """Of coefficients with l < held and m < wanted those with l < wanted. (Asking the library for fewer degrees only would fold the rest into them.)"""
+    """Of coefficients with l < held and m < wanted those with l < wanted: asking the library for those alone folds the rest into them."""
     starts = np.cumsum([0, *range(held, held - wanted, -1)])
     return np.concatenate([alm[:, starts[m] : starts[m] + wanted - m] for m in range(wanted)], axis=1)
 
@@ -141,7 +141,7 @@ def _scalar_by_pyshtools(strength: np.ndarray, bandwidth: int) -> np.ndarray:
 
 
 def _batches(segments: Segments, longest: float) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Cut arcs into equal pieces no longer than `longest` radians: yields mid-points (M, 3), tangents (M, 3), strength times length (M,)."""
+    """Cut arcs into equal pieces no longer than `longest` radians: yields middles (M, 3), tangents (M, 3), strength times length (M,)."""
     chord = segments.end - segments.start
     length = 2.0 * np.arcsin(np.clip(np.linalg.norm(chord, axis=1) / 2.0, 0.0, 1.0))
     pieces = np.maximum(np.ceil(length / longest), 1).astype(np.int64)
