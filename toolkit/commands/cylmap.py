@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from toolkit.commands.parameters import Interval
@@ -50,7 +48,7 @@ def cylmap(pano: str, bandwidth: int, elevations: tuple[float, float] | None, pr
             from toolkit.geo.panorama import contour_segments
             from toolkit.geo.panorama_file import read_panorama
 
-            segments = contour_segments(read_panorama(sys.stdin.buffer if pano == "-" else pano, distance=False))
+            segments = contour_segments(read_panorama(pano, distance=False))
         if not len(segments.strength):
             raise BadData(
                 stream_name(pano), "holds no contour: nothing stands out before anything else", "render another place or a longer range"

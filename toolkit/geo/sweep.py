@@ -122,7 +122,15 @@ def _tangents(leg: Leg, block: slice, view: View) -> np.ndarray:
 
 
 def _fill(
-    columns: int, rays: np.ndarray, top: np.ndarray, end: np.ndarray, slope: np.ndarray, intercept: np.ndarray, d_0: np.ndarray, d_1: np.ndarray, view: View
+    columns: int,
+    rays: np.ndarray,
+    top: np.ndarray,
+    end: np.ndarray,
+    slope: np.ndarray,
+    intercept: np.ndarray,
+    d_0: np.ndarray,
+    d_1: np.ndarray,
+    view: View,
 ) -> np.ndarray:
     """Where each row's line of sight meets the stretch that it falls on: rows `top` to `end` - 1 belong to each stretch."""
     image = np.full((columns, view.rows), np.nan, np.float32)

@@ -21,6 +21,7 @@ import pyproj
 import rasterio
 import rasterio.crs
 import rasterio.errors
+from pyproj.enums import TransformDirection
 from rasterio.enums import MaskFlags, Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
@@ -118,7 +119,8 @@ def read_terrain(paths: list[str], latitude: float, longitude: float, range_m: f
             lost = max(lost, _mend_voids(heights, max(1, SMALL_VOID_CELLS // factor)))
             levels.append(Level(heights, box[0], box[1], factor, cell * factor, reach))
     if lost:
-        _log.warning("%s: %.2g %% of the cells in range are in voids too large to interpolate; treated as unseen", _names(paths), 100 * lost)
+        share = f"{100 * lost:.2g} %"
+        _log.warning("%s: %s of the cells in range are in voids too large to interpolate; treated as unseen", _names(paths), share)
     return Terrain(tuple(levels), grid.crs, grid.transform, latitude, longitude, tuple(os.path.basename(path) for path in paths))
 
 
@@ -168,7 +170,8 @@ def _open(path: str) -> rasterio.DatasetReader:
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
             source = rasterio.open(path)
     except rasterio.errors.RasterioError as error:
-        raise BadData(path, "is no raster that can be read", "give elevation data: GeoTIFF, SRTM .hgt, ESRI ASCII, USGS DEM, VRT") from error
+        remedy = "give elevation data: GeoTIFF, SRTM .hgt, ESRI ASCII, USGS DEM, VRT"
+        raise BadData(path, "is no raster that can be read", remedy) from error
     if source.count != 1:
         raise BadData(path, f"has {source.count} bands", "give elevation data: one band of heights")
     if source.transform.is_identity or source.transform.determinant == 0:
@@ -208,13 +211,12 @@ def _choose_grid(sources: list[rasterio.DatasetReader], latitude: float, longitu
             columns, rows = grid.position(np.array([latitude]), np.array([longitude]))
             if 0 <= columns[0] <= source.width and 0 <= rows[0] <= source.height:
                 return grid
-        boxes.append(_from_degrees(system).transform_bounds(*source.bounds, direction="INVERSE"))
+        left, bottom, right, top = source.bounds
+        boxes.append(_from_degrees(system).transform_bounds(left, bottom, right, top, direction=TransformDirection.INVERSE))
     west, south, east, north = (pick(box[side] for box in boxes) for side, pick in enumerate((min, min, max, max)))
-    raise BadData(
-        _names([source.name for source in sources]),
-        f"the position {latitude:g},{longitude:g} lies outside: latitude {south:.4f} to {north:.4f}, longitude {west:.4f} to {east:.4f} is covered",
-        "add the file that holds it, or mend --at",
-    )
+    covered = f"latitude {south:.4f} to {north:.4f}, longitude {west:.4f} to {east:.4f} is covered"
+    problem = f"the position {latitude:g},{longitude:g} lies outside: {covered}"
+    raise BadData(_names([source.name for source in sources]), problem, "add the file that holds it, or mend --at")
 
 
 def _names(paths: Sequence[str]) -> str:
@@ -283,7 +285,8 @@ def _on_grid(
     to_metres = unit * source.scales[0], unit * source.offsets[0]
     system = _system(source)
     same_system = system == grid.crs or pyproj.CRS.from_wkt(system) == pyproj.CRS.from_wkt(grid.crs)
-    if scale == 1 and same_system and np.allclose(tuple(source.transform)[:2] + tuple(source.transform)[3:5], tuple(affine)[:2] + tuple(affine)[3:5], rtol=1e-6):
+    shape, wanted = ([t.a, t.b, t.d, t.e] for t in (source.transform, affine))
+    if scale == 1 and same_system and np.allclose(shape, wanted, rtol=1e-6):
         for turn in (0.0, 360.0, -360.0) if _is_geographic(system) else (0.0,):
             x, y = ~affine * (source.transform.c + turn, source.transform.f)
             if abs(x - round(x)) > 0.02 or abs(y - round(y)) > 0.02:
