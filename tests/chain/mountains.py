@@ -11,7 +11,7 @@ from rasterio.transform import from_origin
 
 from toolkit.geo.camera import camera_from_hfov, rays
 from toolkit.geo.panorama import render_panorama
-from toolkit.geo.pose import Pose, rotation_matrix
+from toolkit.geo.pose import Pose
 from toolkit.geo.terrain import read_terrain
 
 LATITUDE, LONGITUDE, HEIGHT = 46.5, 8.0, 2300.0
@@ -38,7 +38,7 @@ def write_photo(path: Path, dem: Path, pose: Pose, width: int = 900, height: int
     view = render_panorama(read_terrain([str(dem)], LATITUDE, LONGITUDE, 40e3), LATITUDE, LONGITUDE, HEIGHT, width=8192, range_m=40e3)
     assert view.distance is not None
     x, y = np.meshgrid(np.arange(width), np.arange(height))
-    seen = rays(camera_from_hfov(width, height, HFOV), x.ravel(), y.ravel()) @ rotation_matrix(pose.yaw, pose.pitch, pose.roll).T
+    seen = rays(camera_from_hfov(width, height, HFOV), x.ravel(), y.ravel()) @ pose.matrix.T
     column = np.degrees(np.arctan2(seen[:, 0], seen[:, 1])) % 360 * view.width / 360
     row = (view.elevations[1] - np.degrees(np.arcsin(seen[:, 2]))) / view.row_step
     distance = view.distance[np.clip(row.astype(int), 0, view.rows - 1), column.astype(int) % view.width].reshape(height, width)

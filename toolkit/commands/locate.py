@@ -14,6 +14,7 @@ from toolkit.core.stages import stage
 from toolkit.core.streams import stream_name
 
 if TYPE_CHECKING:
+    from toolkit.geo.candidates import Candidate
     from toolkit.geo.photo import PhotoFacts
 
 
@@ -68,7 +69,6 @@ def locate(photo: str, more_dem: tuple[str, ...], dem: tuple[str, ...], **option
     from toolkit.geo.panorama import render_panorama
     from toolkit.geo.photo import read_photo
     from toolkit.geo.photo_sphere import camera_of
-    from toolkit.geo.pose import Pose
     from toolkit.geo.sphere import check_bandwidth
     from toolkit.geo.terrain import read_terrain
 
@@ -86,10 +86,12 @@ def locate(photo: str, more_dem: tuple[str, ...], dem: tuple[str, ...], **option
             terrain, latitude, longitude, height,
             above_ground=options["above_ground"], range_m=1000.0 * options["range_km"], refraction=options["refraction"],
         )  # fmt: skip
-    found = write_ranking(correlation_block(view, edges, lens, search, place), options)
-    if options["overlay"]:
+
+    def draw(found: list[Candidate]) -> None:
         with stage("overlay"):
-            write_png(options["overlay"], draw_overlay(picture.pixels, view, lens, Pose(found[0].yaw, found[0].pitch, found[0].roll)))
+            write_png(options["overlay"], draw_overlay(picture.pixels, view, lens, found[0].pose))
+
+    write_ranking(correlation_block(view, edges, lens, search, place), options, draw if options["overlay"] else None)
 
 
 def _position(facts: PhotoFacts, place: str) -> tuple[float, float, None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -47,25 +48,24 @@ def check_ranking(options: dict[str, Any]) -> None:
         raise click.UsageError("--report needs --truth: the figures say how well the true pose does")
 
 
-def write_ranking(block: Block, options: dict[str, Any]) -> list[Candidate]:
-    """Rank the poses of a block and write the list, and the quality figures where the truth is known; returns the list."""
+def write_ranking(block: Block, options: dict[str, Any], draw: Callable[[list[Candidate]], None] | None = None) -> None:
+    """Rank the poses of a block and write the list, and the quality figures where the truth is known.
+
+    `draw` makes another output of the list; files become visible when all of them are complete.
+    """
     from dataclasses import asdict
 
     from toolkit.core.records import write_records
     from toolkit.geo import candidates
 
     with stage("rank"):
-        if options["truth"]:
-            found, quality = candidates.rank_with_truth(
-                block, options["truth"], options["tolerance"], options["top"], options["separation"]
-            )
-        else:
-            found = candidates.rank_candidates(block, options["top"], options["separation"])
-    with atomic_output(options["output"]) as sink:
+        found, quality = candidates.rank_candidates(block, options["top"], options["separation"], options["truth"], options["tolerance"])
+    with contextlib.ExitStack() as outputs:
+        sink = outputs.enter_context(atomic_output(options["output"]))
         write_records(sink, [asdict(candidate) for candidate in found], options["form"])
-    if options["truth"]:
+        if quality and options["report"]:
+            write_records(outputs.enter_context(atomic_output(options["report"])), [asdict(quality)], "jsonl")
+        if draw:
+            draw(found)
+    if quality:
         click.echo(" ".join(f"{name}={value}" for name, value in asdict(quality).items()), err=True)
-        if options["report"]:
-            with atomic_output(options["report"]) as sink:
-                write_records(sink, [asdict(quality)], "jsonl")
-    return found

@@ -28,6 +28,11 @@ class Candidate:
     roll: float
     score: float
 
+    @property
+    def pose(self) -> Pose:
+        """Its angles."""
+        return Pose(self.yaw, self.pitch, self.roll)
+
 
 @dataclass(frozen=True)
 class Quality:
@@ -44,45 +49,41 @@ class Quality:
     tolerance: float
 
 
-def rank_candidates(block: Block, top: int = 10, separation: float = 3.0) -> list[Candidate]:
+def rank_candidates(
+    block: Block, top: int = 10, separation: float = 3.0, truth: Pose | None = None, tolerance: float = 2.5
+) -> tuple[list[Candidate], Quality | None]:
     """The `top` best local maxima of a block, best first, no two closer than `separation` degrees of rotation.
 
     A local maximum is not lower than any of its 26 neighbours in the block (yaw and roll go around where the block does).
-    Angles and score are those of the summit of a quadratic form fitted to the 27 cells.
+    Angles and score are those of the summit of a quadratic form fitted to the 27 cells. With a `truth` also the block's quality.
+    The score that counts for that is known only when the truth's neighbourhood, within `tolerance` degrees, has gone by; the
+    scores wait meanwhile in memory and, beyond 64 MB, in an unnamed temporary file.
     """
-    maxima = _Maxima()
-    for pitch, (before, here, after) in enumerate(_neighbours(block.slices)):
-        maxima.add(pitch, before, here, after, _goes_around(block.yaw), _goes_around(block.roll))
-    return _suppress(maxima, block, top, separation)
-
-
-def rank_with_truth(
-    block: Block, truth: Pose, tolerance: float = 2.5, top: int = 10, separation: float = 3.0
-) -> tuple[list[Candidate], Quality]:
-    """As `rank_candidates`, with the block's quality against the true pose.
-
-    The score that counts is known only when the truth's neighbourhood has gone by, so the scores wait meanwhile in memory and,
-    beyond 64 MB, in an unnamed temporary file.
-    """
+    if truth is None:
+        return _best_maxima(block, block.slices, top, separation), None
     with tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as spool:
         best = [-np.inf]
-        watched = Block(block.yaw, block.pitch, block.roll, _watch(block, truth, tolerance, spool, best))
-        candidates = rank_candidates(watched, top, separation)
+        found = _best_maxima(block, _watch(block, truth, tolerance, spool, best), top, separation)
         spool.seek(0)
         above = 0
         while piece := spool.read(1 << 24):
             above += int(np.count_nonzero(np.frombuffer(piece, np.float32) > best[0]))
     cells = len(block.yaw) * len(block.pitch) * len(block.roll)
-    target = rotation_matrix(truth.yaw, truth.pitch, truth.roll)
-    near = [c.rank for c in candidates if angle_between(rotation_matrix(c.yaw, c.pitch, c.roll), target) <= tolerance]
-    return candidates, Quality(above, cells, above / cells, near[0] if near else None, tolerance)
+    near = [c.rank for c in found if angle_between(c.pose.matrix, truth.matrix) <= tolerance]
+    return found, Quality(above, cells, above / cells, near[0] if near else None, tolerance)
+
+
+def _best_maxima(block: Block, slices: Iterator[np.ndarray], top: int, separation: float) -> list[Candidate]:
+    maxima = _Maxima()
+    for pitch, (before, here, after) in enumerate(_neighbours(slices)):
+        maxima.add(pitch, before, here, after, _goes_around(block.yaw), _goes_around(block.roll))
+    return _suppress(maxima, block, top, separation)
 
 
 def _watch(block: Block, truth: Pose, tolerance: float, spool: IO[bytes], best: list[float]) -> Iterator[np.ndarray]:
-    target = rotation_matrix(truth.yaw, truth.pitch, truth.roll)
     for pitch, scores in zip(block.pitch, block.slices, strict=True):
         if abs(pitch - truth.pitch) <= tolerance:  # a rotation by less cannot move the optical axis farther
-            near = angle_between(rotation_matrix(block.yaw[:, None], pitch, block.roll), target) <= tolerance
+            near = angle_between(rotation_matrix(block.yaw[:, None], pitch, block.roll), truth.matrix) <= tolerance
             if near.any():
                 best[0] = max(best[0], float(scores[near].max()))
         spool.write(np.ascontiguousarray(scores, np.float32).data)

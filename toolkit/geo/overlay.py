@@ -6,7 +6,7 @@ import numpy as np
 
 from toolkit.geo.camera import Camera, project, scaled
 from toolkit.geo.panorama import Panorama, contour_segments
-from toolkit.geo.pose import Pose, rotation_matrix
+from toolkit.geo.pose import Pose
 
 _LARGEST = 2000  # pixels of the longer side: enough to judge a pose, and quick to draw
 _SKYLINE, _RIDGE = (255, 64, 32), (255, 208, 0)
@@ -21,8 +21,8 @@ def draw_overlay(pixels: np.ndarray, panorama: Panorama, camera: Camera, pose: P
     picture.thumbnail((_LARGEST, _LARGEST), Image.Resampling.LANCZOS)
     lens = scaled(camera, *picture.size)
     contours = contour_segments(panorama)
-    to_camera = rotation_matrix(pose.yaw, pose.pitch, pose.roll)  # camera to world; applied from the right it is its inverse
-    (x0, y0), (x1, y1) = (project(lens, ends @ to_camera) for ends in (contours.start, contours.end))
+    # The matrix takes the camera to the world; applied from the right it is its inverse.
+    (x0, y0), (x1, y1) = (project(lens, ends @ pose.matrix) for ends in (contours.start, contours.end))
     width, height = picture.size
     seen = np.isfinite(x0 + x1 + y0 + y1) & (np.abs(x0 - width / 2) < width) & (np.abs(y0 - height / 2) < height)
     drawing = Image.new("RGBA", (2 * width, 2 * height))

@@ -21,6 +21,11 @@ class Pose:
     pitch: float
     roll: float
 
+    @property
+    def matrix(self) -> np.ndarray:
+        """The rotation that takes camera coordinates to East-North-Up, shape (3, 3)."""
+        return rotation_matrix(self.yaw, self.pitch, self.roll)
+
 
 def rotation_matrix(yaw: np.ndarray | float, pitch: np.ndarray | float, roll: np.ndarray | float) -> np.ndarray:
     """The matrices, shape (..., 3, 3), that take camera coordinates to East-North-Up; angles in degrees, broadcast together."""

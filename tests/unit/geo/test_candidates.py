@@ -7,7 +7,7 @@ import pytest
 
 from toolkit.core.errors import BadData
 from toolkit.geo.block import Block, read_block, write_block
-from toolkit.geo.candidates import rank_candidates, rank_with_truth
+from toolkit.geo.candidates import rank_candidates
 from toolkit.geo.correlation import window
 from toolkit.geo.pose import Pose, angle_between, rotation_matrix
 
@@ -29,7 +29,7 @@ def as_block(axes, scores) -> Block:
 
 
 def test_summits_are_found_below_the_cell_and_in_order():
-    found = rank_candidates(as_block(*hills()), top=3, separation=8.0)
+    found, _ = rank_candidates(as_block(*hills()), top=3, separation=8.0)
     assert [candidate.rank for candidate in found] == [1, 2, 3]
     for candidate, (yaw, pitch, roll, height) in zip(found, SUMMITS, strict=False):
         error = angle_between(rotation_matrix(candidate.yaw, candidate.pitch, candidate.roll), rotation_matrix(yaw, pitch, roll))
@@ -40,7 +40,7 @@ def test_summits_are_found_below_the_cell_and_in_order():
 
 
 def test_no_two_are_closer_than_the_separation():
-    found = rank_candidates(as_block(*hills(64, 1.5)), top=50, separation=6.0)
+    found, _ = rank_candidates(as_block(*hills(64, 1.5)), top=50, separation=6.0)
     rotations = rotation_matrix(*(np.array([getattr(c, name) for c in found]) for name in ("yaw", "pitch", "roll")))
     distances = angle_between(rotations[:, None], rotations) + 1000 * np.eye(len(found))
     assert distances.min() > 6.0 - 180 / 64  # the separation is between cells, refinement moves each by less than one
@@ -49,12 +49,13 @@ def test_no_two_are_closer_than_the_separation():
 
 def test_a_summit_on_the_seam_is_one_summit():
     axes, scores = hills(yaw=None)
-    near_north = [c for c in rank_candidates(as_block(axes, scores), top=10) if min(c.yaw, 360 - c.yaw) < 5 and c.score > 3]
+    near_north = [c for c in rank_candidates(as_block(axes, scores), top=10)[0] if min(c.yaw, 360 - c.yaw) < 5 and c.score > 3]
     assert len(near_north) == 1
 
 
 def test_a_block_of_one_cell_is_its_own_summit():
-    (candidate,) = rank_candidates(Block(np.array([10.0]), np.array([5.0]), np.array([-3.0]), iter([np.array([[7.0]], np.float32)])))
+    cell = Block(np.array([10.0]), np.array([5.0]), np.array([-3.0]), iter([np.array([[7.0]], np.float32)]))
+    ((candidate,), _) = rank_candidates(cell)
     assert (candidate.yaw, candidate.pitch, candidate.roll, candidate.score) == (10.0, 5.0, -3.0, 7.0)
 
 
@@ -63,9 +64,9 @@ def test_quality_is_what_counting_gives(monkeypatch, spool_bytes):
     monkeypatch.setattr("toolkit.geo.candidates._SPOOL_BYTES", spool_bytes)
     axes, scores = hills()
     truth = Pose(200.0, 5.0, -170.0)
-    _, quality = rank_with_truth(as_block(axes, scores), truth, tolerance=6.0)
+    _, quality = rank_candidates(as_block(axes, scores), truth=truth, tolerance=6.0)
     rotations = rotation_matrix(axes[0][:, None], axes[1][:, None, None], axes[2])
-    near = angle_between(rotations, rotation_matrix(truth.yaw, truth.pitch, truth.roll)) <= 6.0
+    near = angle_between(rotations, truth.matrix) <= 6.0
     expected = int((scores > scores[near].max()).sum())
     assert expected > 0
     assert (quality.false_candidates, quality.cells, quality.rank_of_truth) == (expected, scores.size, 2)
@@ -74,7 +75,7 @@ def test_quality_is_what_counting_gives(monkeypatch, spool_bytes):
 
 def test_a_truth_outside_the_block_has_no_rank_and_all_cells_above():
     axes, scores = hills(pitch=(-30, 30))
-    _, quality = rank_with_truth(as_block(axes, scores), Pose(10.0, 80.0, 0.0))
+    _, quality = rank_candidates(as_block(axes, scores), truth=Pose(10.0, 80.0, 0.0))
     assert quality.rank_of_truth is None
     assert quality.false_candidates == quality.cells
 
