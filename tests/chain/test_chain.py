@@ -37,9 +37,7 @@ def shell(line: str, folder: Path, environment: dict[str, str], **options) -> su
 
 def error_of(line: str) -> float:
     found = json.loads(line)
-    return float(
-        angle_between(rotation_matrix(found["yaw"], found["pitch"], found["roll"]), rotation_matrix(POSE.yaw, POSE.pitch, POSE.roll))
-    )
+    return float(angle_between(Pose(found["yaw"], found["pitch"], found["roll"]).matrix, POSE.matrix))
 
 
 def test_the_pipe_finds_the_pose_within_one_cell(folder, environment):
