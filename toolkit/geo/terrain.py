@@ -297,7 +297,7 @@ def _on_grid(
     shape, wanted = ([t.a, t.b, t.d, t.e] for t in (source.transform, affine))
     if scale == 1 and same_system and np.allclose(shape, wanted, rtol=1e-6):
         for turn in (0.0, 360.0, -360.0) if _is_geographic(system) else (0.0,):
-            x, y = ~affine @ (source.transform.c + turn, source.transform.f)
+            x, y = ~affine * (source.transform.c + turn, source.transform.f)
             if abs(x - round(x)) > 0.02 or abs(y - round(y)) > 0.02:
                 continue
             left, top = round(x) - column, round(y) - row
@@ -311,7 +311,7 @@ def _on_grid(
         source,
         src_crs=system,
         crs=grid.crs,
-        transform=affine @ rasterio.Affine.translation(column, row) @ rasterio.Affine.scale(scale),
+        transform=affine * rasterio.Affine.translation(column, row) * rasterio.Affine.scale(scale),
         width=columns // scale,
         height=rows // scale,
         resampling=Resampling.average if finer else Resampling.bilinear,

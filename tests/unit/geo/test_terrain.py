@@ -41,7 +41,7 @@ def test_tiles_are_one_mosaic(tmp_path):
         heights = source.read(1)
         for rows in (slice(0, 77), slice(77, 200)):
             for columns in (slice(0, 101), slice(101, 200)):
-                place = source.transform @ rasterio.Affine.translation(columns.start, rows.start)
+                place = source.transform * rasterio.Affine.translation(columns.start, rows.start)
                 tiles.append(str(tmp_path / f"{rows.start}-{columns.start}.tif"))
                 part = heights[rows, columns]
                 profile = source.profile | {"height": part.shape[0], "width": part.shape[1], "transform": place}
