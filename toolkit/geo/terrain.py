@@ -105,6 +105,7 @@ def read_terrain(paths: list[str], latitude: float, longitude: float, range_m: f
     is no elevation raster, and for a position that no file covers.
     """
     with contextlib.ExitStack() as stack:
+        stack.enter_context(rasterio.Env(GDAL_NUM_THREADS="ALL_CPUS"))  # tiles are decompressed side by side
         sources = [stack.enter_context(_open(path)) for path in paths]
         grid = _choose_grid(sources, latitude, longitude)
         cell = grid.cell_size(latitude, longitude)
@@ -235,8 +236,8 @@ def _read_heights(sources: list[rasterio.DatasetReader], grid: _Grid, box: tuple
         strip_rows = _STRIP_ROWS
         for first in range(0, rows // warped, strip_rows):
             strip = np.full((min(strip_rows, rows // warped - first), columns // warped), np.inf, np.float32)
-            for piece in pieces:
-                piece.fill(strip, first)
+            for number, piece in enumerate(pieces):
+                piece.fill(strip, first, empty=number == 0)
             heights[first // mean : (first + len(strip)) // mean] = _average(strip, mean)
     return heights
 
@@ -251,8 +252,8 @@ class _Piece:
     scale: float
     offset: float
 
-    def fill(self, strip: np.ndarray, first: int) -> None:
-        """Read what lies in the rows of the box from `first` on, into cells of `strip` that hold no height yet."""
+    def fill(self, strip: np.ndarray, first: int, empty: bool) -> None:
+        """Read what lies in the rows of the box from `first` on, into cells of `strip` that hold no height yet (`empty`: all)."""
         top, bottom = max(first, self.row), min(first + len(strip), self.row + self.source.height)
         left, right = max(0, self.column), min(strip.shape[1], self.column + self.source.width)
         if top >= bottom or left >= right:
@@ -263,16 +264,24 @@ class _Piece:
             mask = self.source.read_masks(1, window=window) if MaskFlags.per_dataset in self.source.mask_flag_enums[0] else None
         except rasterio.errors.RasterioError as error:
             raise BadData(self.source.name, "cannot be read to its end", "is it cut short? fetch it again") from error
-        values = raw.astype(np.float32)
-        for marker in {*_UNDECLARED_VOIDS, self.source.nodata} - {None}:
-            values[raw == marker] = np.nan
+        values = raw.astype(np.float32, copy=False)
+        markers = {*_UNDECLARED_VOIDS, self.source.nodata} - {None}
+        low, high = values.min(), values.max()
+        sound = max(_UNDECLARED_VOIDS) < low and high < _HIGHEST_M and not any(low <= marker <= high for marker in markers)
+        if not sound:  # most pieces have no void: two passes tell, the rest is many
+            void = np.logical_or.reduce([raw == marker for marker in markers])
+            values[void] = np.nan
         if mask is not None:
             values[mask == 0] = np.nan
         if self.scale != 1.0 or self.offset != 0.0:
             values = values * np.float32(self.scale) + np.float32(self.offset)
-        values[~(np.abs(values) < _HIGHEST_M)] = np.nan
+        if not sound or self.scale != 1.0 or self.offset != 0.0:
+            values[~(np.abs(values) < _HIGHEST_M)] = np.nan
         target = strip[top - first : bottom - first, left:right]
-        np.copyto(target, values, where=~np.isfinite(target) & ~(np.isnan(target) & np.isnan(values)))
+        if empty:
+            target[:] = values
+        else:
+            np.copyto(target, values, where=~np.isfinite(target))
 
 
 def _on_grid(
@@ -325,7 +334,10 @@ def _average(strip: np.ndarray, factor: int) -> np.ndarray:
     if factor == 1:
         return strip
     blocks = strip.reshape(strip.shape[0] // factor, factor, strip.shape[1] // factor, factor)
-    mean = blocks.mean(axis=(1, 3))
+    mean = strip
+    for _ in range(factor.bit_length() - 1):  # factors are powers of two; ten times as fast as a mean over two axes
+        rows = mean[0::2] + mean[1::2]
+        mean = (rows[:, 0::2] + rows[:, 1::2]) * np.float32(0.25)
     wrong = np.nonzero(~np.isfinite(mean))
     if wrong[0].size:
         cells = blocks[wrong[0], :, wrong[1], :].reshape(-1, factor * factor)
