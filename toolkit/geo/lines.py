@@ -123,10 +123,12 @@ def ridge_points(gradient: Gradient, low: float) -> Points:
         offset = 0.5 * (log_before - log_after) / curvature
     steep = np.abs(normal_x) > np.abs(normal_y)
     steepest = np.where(steep, np.abs(normal_x), np.abs(normal_y))
-    # The line meets the pixel's row (or column) within this pixel: exactly one pixel for each step along the line. The interval
-    # is half open, and a little shifted, so that a line just between two pixels is found by one of them despite rounding.
+    # The line meets the pixel's row (or column) within this pixel: one pixel for each step along the line. Two neighbours place a
+    # line between them a little differently, so both may claim it, and one of them is taken.
     meets = offset / np.where(steep, normal_x, normal_y)
-    chosen = (curvature < 0.0) & (meets > -0.497) & (meets <= 0.503)
+    chosen = np.flatnonzero((curvature < 0.0) & (np.abs(meets) <= 0.55))
+    across = np.where(steep, column, row)[chosen] + meets[chosen]
+    chosen = chosen[_apart(steep[chosen], np.where(steep, row, column)[chosen], across, 0.5)]
     row, column, offset, here, steepest = row[chosen], column[chosen], offset[chosen], here[chosen], steepest[chosen]
     normal_x, normal_y = normal_x[chosen], normal_y[chosen]
     angle = np.arctan2(normal_x, -normal_y)  # the normal turned by a quarter
@@ -134,6 +136,13 @@ def ridge_points(gradient: Gradient, low: float) -> Points:
     return Points(
         column + offset * normal_x, row + offset * normal_y, angle, here.astype(np.float64), 1.0 / steepest, row, column, np.ones(len(row))
     )
+
+
+def _apart(steep: np.ndarray, step: np.ndarray, across: np.ndarray, least: float) -> np.ndarray:
+    """Indices of places, in their order, without those less than `least` beyond another one of the same step (row or column)."""
+    order = np.lexsort((across, step, steep))
+    close = (np.diff(across[order]) < least) & (np.diff(step[order]) == 0) & (steep[order][1:] == steep[order][:-1])
+    return np.sort(order[np.concatenate([[True], ~close])]) if len(order) else order
 
 
 def suppress_texture(points: Points, spared: np.ndarray, magnitude: np.ndarray, share: float, scale: float) -> Points:

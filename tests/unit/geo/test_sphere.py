@@ -53,18 +53,15 @@ def test_low_harmonics_are_those_of_the_arcs(pose):
 
 
 def test_point_sampling_would_fail_that_bound():
-    """The bound above tells splatting from the nearest cell's value: what point sampling gives is far outside it."""
+    """The bound above tells area from points: a fine picture of the same arcs, read at the centres of the cells, is far outside it."""
     bandwidth = 64
     segments = cap_of_arcs()
     exact = harmonics_of_the_arcs(segments, bandwidth)[0]
-    sphere = splat(segments, bandwidth)
-    sampled = np.zeros_like(sphere)
-    kept = sphere[::4, ::4]
-    sampled[::4, ::4] = kept * 16
+    sampled = np.ascontiguousarray(splat(segments, 4 * bandwidth)[2::4, ::4])
     ours = analyse(sampled, bandwidth).electric
     degree = np.concatenate([np.arange(order, bandwidth) for order in range(bandwidth)])
     low = (degree >= 2) & (degree < bandwidth // 2)
-    assert np.linalg.norm((ours - exact)[low]) > 0.3 * np.linalg.norm(exact[low])
+    assert np.linalg.norm((ours - exact)[low]) > 0.5 * np.linalg.norm(exact[low])
 
 
 def test_a_long_arc_leaves_no_holes_where_cells_are_small():
