@@ -27,6 +27,7 @@ NO_GROUND = -1e4  # metres: where the elevation model ends
 EARTH_RADIUS, REFRACTION = 6371e3, 0.13
 SAMPLES = 2  # a pixel is the mean of so many rays in each direction
 FOCALS_35MM = range(32, 39)  # mm; at 3:2 these are 59 to 51 degrees wide
+VIEWPOINTS = 24  # the best of them, from which the seed chooses
 DIAGONAL_35MM = 43.27  # CIPA DCG-001
 
 
@@ -114,17 +115,17 @@ def ground_about(terrain: Terrain, latitude: float, longitude: float, rng: np.ra
     heights = map_coordinates(terrain.heights, [row, column], order=3, mode="nearest", output=np.float32)
     for size, metres in ((4.0, 3.0), (2.0, 1.5), (1.0, 0.8)):  # half the size, half the height: about what hillsides do
         bumps = gaussian_filter(rng.standard_normal(heights.shape, np.float32), size)
-        heights += metres * bumps / bumps.std()
+        heights += metres * bumps / bumps.std() * np.clip(np.hypot(xx, yy) / 400.0 - 0.25, 0.0, 1.0)  # the eye keeps its place
     heights[(row < 0) | (row > rows - 1) | (column < 0) | (column > columns - 1)] = NO_GROUND
     return Ground(heights, float(x[0]), float(y[0]), cell)
 
 
 def height_of(terrain: Terrain, latitude: float, longitude: float) -> float:
-    """The elevation model's own height at a place, between its cells linearly."""
+    """The height of a place: of the elevation model between its cells, or of the spline through it where that is higher."""
     from scipy.ndimage import map_coordinates
 
     place = [[(terrain.north - latitude) / terrain.cell - 0.5], [(longitude - terrain.west) / terrain.cell - 0.5]]
-    return float(map_coordinates(terrain.heights, place, order=1)[0])
+    return max(float(map_coordinates(terrain.heights, place, order=order)[0]) for order in (1, 3))
 
 
 @numba.njit(cache=True)
@@ -165,8 +166,8 @@ def _surface(grid: np.ndarray, west: float, south: float, cell: float, x: float,
     distance = math.hypot(x, y)
     if trees == 0.0 or ground == NO_GROUND or distance > 9000.0:
         return ground
-    grown = min(1.0, max(0.0, (distance - 40.0) / 300.0))
-    crowns = 0.6 * _noise(x / 11.0, y / 11.0, 1) + 0.4 * _noise(x / 5.0, y / 5.0, 2) if distance < 4000.0 else 0.0
+    grown = min(1.0, max(0.0, (distance - 30.0) / 120.0))
+    crowns = 0.6 * _noise(x / 11.0, y / 11.0, 1) + 0.4 * _noise(x / 4.5, y / 4.5, 2) if distance < 4000.0 else 0.0
     return ground + grown * trees * (0.7 * crowns + 0.5 * _noise(x / 45.0, y / 45.0, 3))
 
 
@@ -239,24 +240,25 @@ def _colours(grid, lit, hollow, west, south, cell, trees, directions, distances,
         s = distances[ray]
         flat = math.hypot(east, north)
         glow = max(0.0, (east * sun[0] + north * sun[1]) / max(flat, 1e-9) / math.hypot(sun[0], sun[1]))
-        haze = (0.50 + 0.20 * glow**4, 0.60 + 0.12 * glow**4, 0.72 + 0.02 * glow**4)
+        haze = (0.36 + 0.22 * glow**4, 0.46 + 0.15 * glow**4, 0.60 + 0.04 * glow**4)
         if s == np.inf:
             rise = max(up, 0.0) ** 0.62
-            sky = (haze[0] * (1 - rise) + 0.06 * rise, haze[1] * (1 - rise) + 0.17 * rise, haze[2] * (1 - rise) + 0.46 * rise)
+            sky = (haze[0] * (1 - rise) + 0.02 * rise, haze[1] * (1 - rise) + 0.09 * rise, haze[2] * (1 - rise) + 0.30 * rise)
             cover, bright = 0.0, 1.0
             if up > 0.004:
-                reach = 1.0 / (up + 0.05)  # the cloud layer sinks to the horizon as it does on a round Earth
-                x, y = weather + reach * east * 1.3, weather + reach * north * 1.3
-                x, y = x + 0.5 * _noise(1.3 * x, 1.3 * y, 30), y + 0.5 * _noise(1.3 * x, 1.3 * y, 31)
+                reach = 1.0 / (up + 0.12)  # the cloud layer sinks to the horizon as it does on a round Earth
+                x, y = weather + reach * east * 2.2, weather + reach * north * 2.2
+                x, y = x + 0.2 * _noise(2.0 * x, 2.0 * y, 30), y + 0.2 * _noise(2.0 * x, 2.0 * y, 31)
                 thick, size, part = 0.0, 1.0, 0.5
                 for octave in range(6):
                     thick += part * _noise(x * size, y * size, 20 + octave)
-                    size, part = size * 2.1, part * 0.52
-                cover = min(1.0, max(0.0, (thick + 0.02) / 0.42))
-                cover = cover * cover * (3.0 - 2.0 * cover) * min(1.0, up / 0.10) * 0.92
-                bright = 0.93 - 0.30 * max(0.0, thick - 0.1)
+                    size, part = size * 2.1, part * 0.55
+                cover = min(1.0, max(0.0, (thick - 0.02) / 0.45))
+                cover = cover * cover * (3.0 - 2.0 * cover) * min(1.0, up / 0.08) * 0.88
+                beyond = _noise(x + 0.35 * sun[0], y + 0.35 * sun[1], 20) - _noise(x - 0.35 * sun[0], y - 0.35 * sun[1], 20)
+                bright = min(0.95, max(0.40, 0.78 - 0.45 * max(0.0, thick - 0.05) - 0.28 * beyond))
             for c in range(3):
-                cloud = bright * (0.95, 0.94, 0.93)[c]
+                cloud = bright * (0.96, 0.95, 0.97)[c]
                 out[ray, c] = sky[c] * (1.0 - cover) + cloud * cover
             continue
         x, y = s * east / flat, s * north / flat
@@ -271,18 +273,18 @@ def _colours(grid, lit, hollow, west, south, cell, trees, directions, distances,
         facing = max(0.0, (sun[2] - slope_x * sun[0] - slope_y * sun[1]) / length)
         shine = facing * _sample(lit, i, j) * 2.1
         shade = 0.30 * max(0.25, _sample(hollow, i, j)) * (0.5 + 0.5 / length)
-        stand = 0.5 * _noise(x / 700.0, y / 700.0, 10) + 0.35 * _noise(x / 190.0, y / 190.0, 11) + 0.25 * _noise(x / 60.0, y / 60.0, 12)
+        stand = -0.12 + 0.5 * _noise(x / 700.0, y / 700.0, 10) + 0.35 * _noise(x / 190.0, y / 190.0, 11) + 0.25 * _noise(x / 60.0, y / 60.0, 12)
         fine = 0.0
-        for octave in range(3):
-            metres = (24.0, 9.0, 3.5)[octave]
-            fine += 0.4 * max(0.0, 1.0 - s * look / (0.7 * metres)) * _noise(x / metres, y / metres, 13 + octave)
+        for octave in range(6):
+            metres = (24.0, 9.0, 3.5, 1.3, 0.45, 0.15)[octave]
+            fine += 0.35 * max(0.0, 1.0 - s * look / (0.7 * metres)) * _noise(x / metres, y / metres, 13 + octave)
         autumn = min(1.0, max(0.0, 0.5 + 0.9 * stand))
         meadow = min(1.0, max(0.0, (_noise(x / 420.0, y / 420.0, 17) + 0.5 * _noise(x / 120.0, y / 120.0, 18) - 0.55 - 1.5 * (length - 1.0)) * 6))
         for c in range(3):
-            leaf = (0.040, 0.075, 0.024)[c] * (1 - autumn) + (0.135, 0.105, 0.036)[c] * autumn
-            leaf = leaf * (1 - meadow) + (0.19, 0.20, 0.075)[c] * meadow
-            leaf *= 1.0 + 0.5 * fine
-            light = leaf * (shine * (1.00, 0.90, 0.72)[c] + shade * (0.85, 1.0, 1.3)[c]) * 1.9
+            leaf = (0.040, 0.075, 0.024)[c] * (1 - autumn) + (0.100, 0.078, 0.026)[c] * autumn
+            leaf = leaf * (1 - meadow) + (0.125, 0.135, 0.050)[c] * meadow
+            leaf *= max(0.25, 1.0 + 0.6 * fine)
+            light = leaf * (shine * (1.00, 0.90, 0.72)[c] + shade * (0.85, 1.0, 1.3)[c]) * 1.35
             through = math.exp(-s / (19e3, 14.5e3, 9.5e3)[c])
             out[ray, c] = light * through + haze[c] * (1.0 - through)
     return out
@@ -339,37 +341,39 @@ def choose_view(terrain: Terrain, seed: int, width: int, height: int) -> View:
     tops[: int(margin * rows)] = tops[-int(margin * rows) :] = False
     tops[:, : int(margin * columns)] = tops[:, -int(margin * columns) :] = False
     azimuths, reach = np.radians(np.arange(0.0, 360.0, 1.5)), np.geomspace(250.0, 26e3, 160)
+    foot, middle = np.searchsorted(reach, (600.0, 10e3))
+    inside = int(hfov / 1.5)
+    windows = (np.arange(len(azimuths))[:, None] + np.arange(inside)) % len(azimuths)
     found = []
-    for row, column in rng.permutation(np.argwhere(tops))[:200]:
+    for row, column in np.argwhere(tops):
         r = row - reach[:, None] * np.cos(azimuths) / metres
         c = column + reach[:, None] * np.sin(azimuths) / (metres * shrink)
         seen = map_coordinates(terrain.heights, [r, c], order=1, cval=NO_GROUND) - terrain.heights[row, column] - 3.0
         angle = np.degrees(seen / reach[:, None] - reach[:, None] * (1.0 - REFRACTION) / (2.0 * EARTH_RADIUS))
         horizon = np.maximum.accumulate(angle, axis=0)
         visible = angle >= horizon
-        ridges = (visible[:-1] & ~visible[1:]).sum(axis=0)  # where a line of sight leaves the ground: a ridge
-        skyline, far = horizon[-1], reach[np.argmax(angle, axis=0)]
-        inside = int(hfov / 1.5)
-        for start in range(0, len(azimuths), 4):
-            window = np.arange(start, start + inside) % len(azimuths)
-            relief = np.ptp(skyline[window])
-            near = np.mean(far[window] < 1500.0)
-            edge = np.mean(far[window] > 24e3)
-            depth = np.log(far[window]).std()
-            score = min(relief, 5.0) + 0.8 * min(ridges[window].mean(), 6.0) + depth - 8.0 * near - 2.0 * edge
-            found.append((score, row, column, start * 1.5 + inside * 0.75, float(skyline[window].mean())))
+        ridges = (visible[:-1] & ~visible[1:])[foot:].sum(axis=0)  # where a line of sight leaves the ground: a ridge
+        skyline, far = horizon[-1], np.log2(reach[np.argmax(angle, axis=0)] / 1500.0)
+        foreground = np.maximum(horizon[foot] + 14.0, 0.0)  # degrees by which it hides what lies below
+        ends = seen[middle] < NO_GROUND / 2
+        rise, depth = np.minimum(np.ptp(skyline[windows], axis=1), 6.0), np.clip(far[windows], -2.0, 2.0)
+        scores = 1.3 * rise + 0.6 * np.minimum(ridges[windows].mean(axis=1), 6.0) + 1.2 * depth.mean(axis=1) + 1.5 * depth.std(axis=1)
+        scores -= 0.3 * foreground[windows].mean(axis=1) + 6.0 * ends[windows].mean(axis=1)
+        start = int(np.argmax(scores))
+        found.append((scores[start], row, column, start * 1.5 + inside * 0.75, float(skyline[windows[start]].mean())))
     found.sort(key=lambda one: -one[0])
-    best = found[: max(1, len(found) // 200)]
+    best = found[:VIEWPOINTS]
     _, row, column, yaw, skyline_angle = best[rng.integers(len(best))]
-    latitude = terrain.north - (row + 0.5) * terrain.cell
-    longitude = terrain.west + (column + 0.5) * terrain.cell
-    # Six digits of a degree and whole decimetres: what the EXIF can hold is the truth.
-    latitude, longitude = round(float(latitude + rng.uniform(-0.3, 0.3) * terrain.cell), 6), round(
-        float(longitude + rng.uniform(-0.3, 0.3) * terrain.cell), 6
-    )
+    yaw = (yaw + rng.uniform(-6.0, 6.0)) % 360.0
+    # From the summit itself its own round top would fill the picture: a few steps down towards the view, to where the ground falls.
+    steps = rng.uniform(60.0, 160.0) / metres
+    row, column = row + 0.5 - steps * math.cos(math.radians(yaw)), column + 0.5 + steps * math.sin(math.radians(yaw)) / shrink
+    # Six digits of a degree and whole decimetres: what the EXIF holds is the truth.
+    latitude = round(float(terrain.north - row * terrain.cell), 6)
+    longitude = round(float(terrain.west + column * terrain.cell), 6)
     eye = round(height_of(terrain, latitude, longitude) + float(rng.uniform(2.0, 4.0)), 1)
     pitch = float(np.clip(skyline_angle + rng.uniform(-5.0, 0.0), -5.0, 2.0))
-    return View(latitude, longitude, eye, (yaw + rng.uniform(-6.0, 6.0)) % 360.0, pitch, float(rng.uniform(-4.0, 4.0)), hfov, focal)
+    return View(latitude, longitude, eye, float(yaw), pitch, float(rng.uniform(-4.0, 4.0)), hfov, focal)
 
 
 def jpeg(picture: np.ndarray, view: View) -> bytes:
@@ -398,7 +402,7 @@ def main() -> None:
     parser.add_argument("terrain", metavar="TERRAIN.tif")
     parser.add_argument("-o", "--output", required=True, metavar="PHOTO.jpg")
     parser.add_argument("--truth", required=True, metavar="TRUTH.json", help="where to write the place and the pose")
-    parser.add_argument("--seed", type=int, default=1, metavar="N", help="another number is another picture [%(default)s]")
+    parser.add_argument("--seed", type=int, default=9, metavar="N", help="another number is another picture [%(default)s]")
     parser.add_argument("--size", default="1200x800", metavar="WxH", help="pixels [%(default)s]")
     arguments = parser.parse_args()
     width, height = (int(number) for number in arguments.size.split("x"))
