@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[3]
-SETTINGS = {"SIZE": "480x320", "PYTHON": sys.executable, "PITCH": "-12:12", "ROLL": "-6:6", "TOP": "5"}
+SETTINGS = {"SEED": "1", "SIZE": "480x320", "PYTHON": sys.executable, "PITCH": "-12:12", "ROLL": "-6:6", "TOP": "5"}
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 
