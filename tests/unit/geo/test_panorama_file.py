@@ -9,10 +9,11 @@ import tifffile
 from PIL import Image
 
 from toolkit.core.errors import BadData, NoInput
+from toolkit.core.pictures import write_png
 from toolkit.core.streams import atomic_output
 from toolkit.geo.panorama import Contours, Panorama
 from toolkit.geo.panorama_file import picture, read_panorama, write_panorama
-from toolkit.geo.panorama_picture import write_picture
+from toolkit.geo.panorama_picture import paint
 
 
 def some_panorama(points=300, width=240, rows=60):
@@ -92,8 +93,7 @@ def test_the_picture_is_lighter_further_away():
 
 
 def test_the_preview_shows_sky_over_ground(tmp_path):
-    with open(tmp_path / "view.png", "wb") as stream:
-        write_picture(some_panorama(0), stream)
+    write_png(str(tmp_path / "view.png"), paint(some_panorama(0)))
     pixels = np.asarray(Image.open(tmp_path / "view.png")).astype(int)
     assert pixels.shape == (60, 240, 3)
     assert (pixels[:20, :, 2] > pixels[:20, :, 0] + 20).all(), "the sky is blue"
