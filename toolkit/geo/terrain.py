@@ -234,7 +234,7 @@ def _read_heights(sources: list[rasterio.DatasetReader], grid: _Grid, box: tuple
         for first in range(0, rows // warped, strip_rows):
             strip = np.full((min(strip_rows, rows // warped - first), columns // warped), np.inf, np.float32)
             for piece in pieces:
-                piece.fill(strip, first)
+                piece.fill(strip, first, alone=piece is pieces[0])
             heights[first // mean : (first + len(strip)) // mean] = _average(strip, mean)
     return heights
 
@@ -249,8 +249,8 @@ class _Piece:
     scale: float
     offset: float
 
-    def fill(self, strip: np.ndarray, first: int) -> None:
-        """Read what lies in the rows of the box from `first` on, into cells of `strip` that hold no height yet."""
+    def fill(self, strip: np.ndarray, first: int, alone: bool) -> None:
+        """Read what lies in the rows of the box from `first` on, into cells of `strip` that hold no height yet: all when `alone`."""
         top, bottom = max(first, self.row), min(first + len(strip), self.row + self.source.height)
         left, right = max(0, self.column), min(strip.shape[1], self.column + self.source.width)
         if top >= bottom or left >= right:
@@ -261,16 +261,29 @@ class _Piece:
             mask = self.source.read_masks(1, window=window) if MaskFlags.per_dataset in self.source.mask_flag_enums[0] else None
         except rasterio.errors.RasterioError as error:
             raise BadData(self.source.name, "cannot be read to its end", "is it cut short? fetch it again") from error
+        values = self._heights(raw, mask)
+        target = strip[top - first : bottom - first, left:right]
+        if alone:
+            target[...] = values
+        else:
+            np.copyto(target, values, where=~np.isfinite(target) & ~(np.isnan(target) & np.isnan(values)))
+
+    def _heights(self, raw: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+        """Values as metres, float32, NaN where they are none."""
         values = raw.astype(np.float32)
-        for marker in {*_UNDECLARED_VOIDS, self.source.nodata} - {None}:
-            values[raw == marker] = np.nan
+        low, high = raw.min(), raw.max()
+        # Most pieces hold nothing but plausible heights: one look at the extremes (NaN fails it) saves six passes.
+        if not (low > max(_UNDECLARED_VOIDS) and high < _HIGHEST_M) or (self.source.nodata is not None and low <= self.source.nodata <= high):
+            for marker in {*_UNDECLARED_VOIDS, self.source.nodata} - {None}:
+                values[raw == marker] = np.nan
+            if self.scale == 1.0:
+                values[~(np.abs(values) < _HIGHEST_M)] = np.nan
         if mask is not None:
             values[mask == 0] = np.nan
         if self.scale != 1.0 or self.offset != 0.0:
             values = values * np.float32(self.scale) + np.float32(self.offset)
-        values[~(np.abs(values) < _HIGHEST_M)] = np.nan
-        target = strip[top - first : bottom - first, left:right]
-        np.copyto(target, values, where=~np.isfinite(target) & ~(np.isnan(target) & np.isnan(values)))
+            values[~(np.abs(values) < _HIGHEST_M)] = np.nan
+        return values
 
 
 def _on_grid(
@@ -322,7 +335,8 @@ def _average(strip: np.ndarray, factor: int) -> np.ndarray:
     if factor == 1:
         return strip
     blocks = strip.reshape(strip.shape[0] // factor, factor, strip.shape[1] // factor, factor)
-    mean = blocks.mean(axis=(1, 3))
+    tall = sum(strip[i::factor] for i in range(1, factor)) + strip[::factor]  # slices: three times as fast as a mean over two axes
+    mean = (sum(tall[:, i::factor] for i in range(1, factor)) + tall[:, ::factor]) * np.float32(1.0 / factor**2)
     wrong = np.nonzero(~np.isfinite(mean))
     if wrong[0].size:
         cells = blocks[wrong[0], :, wrong[1], :].reshape(-1, factor * factor)
