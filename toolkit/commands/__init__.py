@@ -5,6 +5,16 @@ import sys
 
 # A command started straight from a checkout (PATH, a symlink, cron) finds the packages that `make` installed
 # beside it, whichever python3 the environment's PATH happens to name.
-_python = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(__file__))), ".venv", "bin", "python3")
-if sys.prefix == sys.base_prefix and os.path.basename(os.path.dirname(sys.argv[0])) == "bin" and os.access(_python, os.X_OK):
-    os.execv(_python, [_python, *sys.argv])
+_checkout = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+_venv = os.path.join(_checkout, ".venv")
+_python = os.path.join(_venv, "bin", "python3")
+if os.path.dirname(os.path.realpath(sys.argv[0])) == os.path.join(_checkout, "bin"):
+    if os.access(_python, os.X_OK):
+        if sys.executable != _python and os.path.realpath(sys.prefix) != os.path.realpath(_venv):
+            os.execv(_python, [_python, *sys.orig_argv[1:]])
+    else:
+        try:
+            import click  # noqa: F401 - every command needs it, and a newcomer a plain word where it is missing
+        except ModuleNotFoundError:
+            print(f"{os.path.basename(sys.argv[0])}: {_checkout}: no packages are installed yet; run `make` there", file=sys.stderr)
+            sys.exit(69)

@@ -19,15 +19,39 @@ from toolkit.core.streams import atomic_output
     """,
 )
 @click.argument("dem", nargs=-1, required=True, type=click.Path())
-@click.option("--at", "position", type=Position(), required=True, help="The eye, degrees north and east (WGS 84) and metres in the DEM's vertical datum.")
+@click.option(
+    "--at",
+    "position",
+    type=Position(),
+    required=True,
+    help="The eye, degrees north and east (WGS 84) and metres in the DEM's vertical datum.",
+)
 @click.option("-o", "--output", required=True, metavar="PANO", help="The panorama file, panorama(5); - is standard output.")
-@click.option("--height", "above_ground", type=click.FloatRange(0.0, min_open=True), default=2.0, metavar="M", help="Metres above ground. [2]")
-@click.option("--range", "range_km", type=click.FloatRange(0.0, 1000.0, min_open=True), default=100.0, metavar="KM", help="How far to look. [100]")
+@click.option(
+    "--height", "above_ground", type=click.FloatRange(0.0, min_open=True), default=2.0, metavar="M", help="Metres above ground. [2]"
+)
+@click.option(
+    "--range", "range_km", type=click.FloatRange(0.0, 1000.0, min_open=True), default=100.0, metavar="KM", help="How far to look. [100]"
+)
 @click.option("--width", type=click.IntRange(8, 65536), default=4096, metavar="N", help="Columns in 360 degrees. [4096]")
-@click.option("--elevations", type=Interval(-90.0, 90.0), default="-45:45", metavar="MIN:MAX", help="Lowest and highest elevation angle in degrees. [-45:45]")
-@click.option("--refraction", type=click.FloatRange(-1.0, 1.0, min_open=True, max_open=True), default=0.13, metavar="K", help="Coefficient of refraction. [0.13]")
+@click.option(
+    "--elevations",
+    type=Interval(-90.0, 90.0),
+    default="-45:45",
+    metavar="MIN:MAX",
+    help="Lowest and highest elevation angle in degrees. [-45:45]",
+)
+@click.option(
+    "--refraction",
+    type=click.FloatRange(-1.0, 1.0, min_open=True, max_open=True),
+    default=0.13,
+    metavar="K",
+    help="Coefficient of refraction. [0.13]",
+)
 @click.option("--preview", metavar="PNG", help="Also write a shaded picture for people.")
-@click.option("--engine", type=click.Choice(["auto", "numpy", "numba"]), default="auto", help="What computes; the result is the same. [auto]")
+@click.option(
+    "--engine", type=click.Choice(["auto", "numpy", "numba"]), default="auto", help="What computes; the result is the same. [auto]"
+)
 def panorama(
     dem: tuple[str, ...],
     position: tuple[float, float, float | None],

@@ -52,3 +52,37 @@ class Interval(click.ParamType):
         if low < self.lowest or high > self.highest:
             self.fail(f"{value!r} is not within {self.lowest:g}:{self.highest:g}.", param, ctx)
         return low, high
+
+
+class Angles(click.ParamType):
+    """``YAW,PITCH,ROLL`` in degrees, as a `toolkit.geo.pose.Pose`."""
+
+    name = "YAW,PITCH,ROLL"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from toolkit.geo.pose import Pose
+
+        try:
+            yaw, pitch, roll = (float(part) for part in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not YAW,PITCH,ROLL, such as 120.5,-3,0.7", param, ctx)
+        if not (-360.0 <= yaw <= 720.0 and -90.0 <= pitch <= 90.0 and -360.0 <= roll <= 360.0):
+            self.fail(f"{value!r}: yaw is 0 to 360, pitch -90 to 90, roll -180 to 180", param, ctx)
+        return Pose(yaw % 360.0, pitch, roll)
+
+
+class Heading(click.ParamType):
+    """``YAW:TOL``, degrees; becomes the interval (YAW - TOL, YAW + TOL)."""
+
+    name = "YAW:TOL"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            yaw, tolerance = (float(part) for part in value.split(":"))
+        except ValueError:
+            self.fail(f"{value!r} is not YAW:TOL, such as 120:30", param, ctx)
+        if not (-360.0 <= yaw <= 360.0 and 0.0 < tolerance <= 180.0):
+            self.fail(f"{value!r}: the yaw is 0 to 360 degrees, the tolerance more than 0 and at most 180", param, ctx)
+        return yaw - tolerance, yaw + tolerance

@@ -38,6 +38,12 @@ class Unavailable(ToolError):
     exit_status = 69
 
 
+class Internal(ToolError):
+    """The program itself is at fault."""
+
+    exit_status = 70
+
+
 class CannotCreate(ToolError):
     """An output cannot be created."""
 

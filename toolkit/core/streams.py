@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 import sys
-import tempfile
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -24,6 +25,8 @@ def open_input(path: str) -> Iterator[BinaryIO]:
     Raises NoInput when it does not exist, is a directory or may not be read.
     """
     if path == "-":
+        if sys.stdin is None:
+            raise NoInput("standard input", "is closed", "name a file or use a pipe")
         yield sys.stdin.buffer
         return
     try:
@@ -39,35 +42,66 @@ def atomic_output(path: str) -> Iterator[BinaryIO]:
     """Open `path` for writing bytes; ``-`` is standard output.
 
     A file is written under a temporary name in its own directory, synchronised, and renamed when the body ends without
-    an exception; otherwise nothing is left behind and an older file of that name stays as it was.
+    an exception; otherwise nothing is left behind and an older file of that name stays as it was. Where `path` is a
+    symbolic link the file it points to is replaced; an older file's permissions are kept. A device or a named pipe is
+    written to as it stands.
 
-    Raises CannotCreate when the directory does not take a file, InputOutput when it cannot be written to the end.
+    Raises CannotCreate when the directory does not take a file or the older file may not be written, InputOutput when
+    the output cannot be written to the end.
     """
     if path == "-":
+        if sys.stdout is None:
+            raise CannotCreate("standard output", "is closed", "redirect it to a file or a pipe")
         yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
+        with _failures_named("standard output"):
+            sys.stdout.buffer.flush()
         return
-    if os.path.exists(path) and not os.path.isfile(path):  # /dev/null, a named pipe: nothing to rename
-        with open(path, "wb") as stream:
-            yield stream
-        return
-    directory = os.path.dirname(os.path.abspath(path))
+    target = os.path.realpath(path)
     try:
-        descriptor, temporary = tempfile.mkstemp(dir=directory, prefix="." + os.path.basename(path) + ".")
+        mode = os.stat(target).st_mode if os.path.exists(target) else None
+        if mode is not None and not stat.S_ISREG(mode):
+            stream: BinaryIO = open(target, "wb")  # noqa: SIM115 - closed below
+            temporary = ""
+        else:
+            if mode is not None and not os.access(target, os.W_OK):
+                raise PermissionError(errno.EACCES, "is write-protected")
+            stream, temporary = _create_beside(target)
     except OSError as error:
         raise CannotCreate(path, error.strerror or str(error), "choose a directory that exists and can be written") from error
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
+    if not temporary:
+        with _failures_named(path), stream:
             yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)  # mkstemp makes 0600; a result is as readable as any file the user makes
-        os.replace(temporary, path)
-    except BaseException as error:
+        return
+    try:
+        with _failures_named(path, "nothing was left behind"):
+            with stream:
+                yield stream
+                stream.flush()
+                if mode is not None:
+                    os.fchmod(stream.fileno(), stat.S_IMODE(mode))
+                os.fsync(stream.fileno())
+            os.replace(temporary, target)
+    except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
-        if isinstance(error, OSError) and not isinstance(error, BrokenPipeError) and error.filename is None:
-            raise InputOutput(path, error.strerror or str(error), "nothing was left behind") from error
         raise
+
+
+def _create_beside(target: str) -> tuple[BinaryIO, str]:
+    """A new file in the directory of `target`, as readable as any file the user makes, and its name."""
+    directory, name = os.path.split(target)
+    temporary = os.path.join(directory, f".{name[:40]}.{os.urandom(6).hex()}")
+    return os.fdopen(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), "w+b"), temporary
+
+
+@contextlib.contextmanager
+def _failures_named(path: str, remedy: str = "") -> Iterator[None]:
+    """Turn an operating system's error that names no file into one that names `path`; a closed pipe stays one."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if error.filename is not None:  # some other file of the body
+            raise
+        raise InputOutput(path, error.strerror or str(error), remedy) from error

@@ -169,11 +169,13 @@ def choose_engine(width: int) -> str:
 
 def _check(range_m: float, width: int, elevations: tuple[float, float], rows: int, refraction: float) -> None:
     if not (-90.0 <= elevations[0] < elevations[1] <= 90.0):
-        raise UsageError("--elevations", f"{elevations[0]:g}:{elevations[1]:g} is no range of elevation angles", "give MIN:MAX within -90:90")
+        problem = f"{elevations[0]:g}:{elevations[1]:g} is no range of elevation angles"
+        raise UsageError("--elevations", problem, "give MIN:MAX within -90:90")
     if rows < 1:
         raise UsageError("--elevations", f"{elevations[0]:g}:{elevations[1]:g} is less than one row", "widen it, or raise --width")
     if width < 8 or not 0.0 < range_m <= 1000e3 or not -1.0 < refraction < 1.0:
-        raise UsageError("panorama", "the width, range or refraction cannot be meant", "give --width >= 8, --range up to 1000, --refraction within -1 to 1")
+        remedy = "give --width >= 8, --range up to 1000, --refraction within -1 to 1"
+        raise UsageError("panorama", "the width, range or refraction cannot be meant", remedy)
 
 
 def _eye_height(terrain: Terrain, latitude: float, longitude: float, height: float | None, above_ground: float) -> float:
@@ -225,7 +227,7 @@ def _ray_polynomials(terrain: Terrain, latitude: float, longitude: float, range_
     azimuths = (np.arange(width) + 0.5) * 360.0 / width
     shape = (9, width)
     full = [np.broadcast_to(np.asarray(v, np.float64), shape).ravel() for v in (longitude, latitude, azimuths, (nodes * range_m)[:, None])]
-    longitudes, latitudes, _ = GEOD.fwd(*full)
+    longitudes, latitudes, _ = GEOD.fwd(full[0], full[1], full[2], full[3])
     positions = [values.reshape(shape) for values in terrain.grid_position(latitudes, longitudes)]
     for degree in (3, 5, 8):
         basis = nodes[:, None] ** np.arange(degree + 1)

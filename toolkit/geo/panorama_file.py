@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import struct
 import zlib
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from toolkit.core.errors import BadData, NoInput
+from toolkit.core.errors import BadData, InputOutput
+from toolkit.core.streams import open_input, stream_name
 from toolkit.geo.panorama import Contours, Panorama
 
 FORMAT, SCHEMA = "scape-toolkit panorama", 1
@@ -48,26 +48,26 @@ def write_panorama(panorama: Panorama, stream: BinaryIO) -> None:
     buffer = io.BytesIO()
     with tifffile.TiffWriter(buffer) as tiff:
         common: dict[str, Any] = {"metadata": None, "compression": "zlib", "compressionargs": {"level": 1}, "rowsperstrip": 64}
-        tiff.write(picture(panorama.distance), description=json.dumps(metadata), photometric="minisblack", software="scape-toolkit", **common)
+        tiff.write(
+            picture(panorama.distance), description=json.dumps(metadata), photometric="minisblack", software="scape-toolkit", **common
+        )
         tiff.write(panorama.distance, photometric="minisblack", **common)
         tiff.write(table, photometric="minisblack", **(common | {"rowsperstrip": len(table)}))
     stream.write(buffer.getbuffer())
 
 
-def read_panorama(source: str | os.PathLike[str] | BinaryIO, distance: bool = True) -> Panorama:
-    """Read a panorama; without `distance` the large page is left alone.
+def read_panorama(path: str, distance: bool = True) -> Panorama:
+    """Read a panorama, "-" is standard input; without `distance` the large page is left alone.
 
-    Raises NoInput when the file cannot be opened, BadData when it is no panorama or cut short.
+    Raises NoInput when the file cannot be opened, BadData when it is no panorama or cut short, InputOutput when reading fails.
     """
-    if hasattr(source, "read"):
-        place = getattr(source, "name", "panorama")
-        return _read(io.BytesIO(source.read()), place if isinstance(place, str) else "panorama", distance)
-    place = os.fspath(source)  # type: ignore[arg-type]
+    place = stream_name(path)
     try:
-        with open(place, "rb") as stream:
-            return _read(stream, place, distance)
+        with open_input(path) as stream:
+            # A pipe cannot be read at will, as TIFF needs it.
+            return _read(stream if stream.seekable() else io.BytesIO(stream.read()), place, distance)
     except OSError as error:
-        raise NoInput(place, error.strerror or str(error), "name a file that exists and can be read") from error
+        raise InputOutput(place, error.strerror or str(error)) from error
 
 
 def picture(distance: np.ndarray) -> np.ndarray:
@@ -82,7 +82,7 @@ def _read(stream: BinaryIO, place: str, distance: bool) -> Panorama:
 
     try:
         with tifffile.TiffFile(stream) as tiff:
-            metadata = json.loads(tiff.pages[0].description)
+            metadata = json.loads(tiff.pages.first.description)
             if metadata["format"] != FORMAT:
                 raise KeyError("format")
             if metadata["schema"] > SCHEMA:
@@ -103,8 +103,8 @@ def _assemble(metadata: dict[str, Any], table: np.ndarray, image: np.ndarray | N
     low, high = (float(v) for v in metadata["elevations"])
     table = table.reshape(-1, 4)[:points]
     column = table[:, 0]
-    sound = np.isfinite(table[:, :3]).all() and (column >= 0).all() and (column < width).all() and (table[:, 2] > 0).all() and (table[:, 3] > 0).all()
-    if len(table) != points or not sound or (image is not None and image.shape != (rows, width)) or rows < 1 or width < 1 or not low < high:
+    sound = width >= 1 and rows >= 1 and low < high and len(table) == points and (image is None or image.shape == (rows, width))
+    if not sound or not np.isfinite(table[:, :3]).all() or not ((column >= 0) & (column < width) & (table[:, 2:] > 0).T).all():
         raise BadData(place, "contradicts itself", "make it again, it may have been damaged")
     return Panorama(
         latitude=float(metadata["latitude"]),

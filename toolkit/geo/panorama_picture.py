@@ -65,7 +65,8 @@ def _height_colours(height: np.ndarray, seen: np.ndarray) -> np.ndarray:
     low, high = np.percentile(height[seen][::97], [2, 99.5]) if seen.any() else (0.0, 1.0)
     level = np.clip((height - low) / max(high - low, 1.0), 0.0, 1.0) * 2.0
     part = level[..., None]
-    return np.where(part < 1, _GROUND[0] + part * (_GROUND[1] - _GROUND[0]), _GROUND[1] + (part - 1) * (_GROUND[2] - _GROUND[1])).astype(np.float32)
+    low_half, high_half = _GROUND[0] + part * (_GROUND[1] - _GROUND[0]), _GROUND[1] + (part - 1) * (_GROUND[2] - _GROUND[1])
+    return np.where(part < 1, low_half, high_half).astype(np.float32)
 
 
 def _draw_contours(image: np.ndarray, panorama: Panorama) -> None:

@@ -43,7 +43,10 @@ _FIELDS = 8
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _march(heights, distances, scaled, reduction, inverse, columns, rows, eye, radius, top, step, tangent_of_row, state, image, contours, counts):  # type: ignore[no-untyped-def]
+def _march(  # type: ignore[no-untyped-def]
+    heights, distances, scaled, reduction, inverse, columns, rows,
+    eye, radius, top, step, tangent_of_row, state, image, contours, counts,
+):  # fmt: skip
     degree = columns.shape[1] - 1
     for ray in range(len(columns)):
         highest, last, last_d = state[ray, _HIGHEST], state[ray, _LAST], state[ray, _LAST_D]

@@ -21,6 +21,7 @@ import pyproj
 import rasterio
 import rasterio.crs
 import rasterio.errors
+from pyproj.enums import TransformDirection
 from rasterio.enums import MaskFlags, Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
@@ -104,6 +105,7 @@ def read_terrain(paths: list[str], latitude: float, longitude: float, range_m: f
     is no elevation raster, and for a position that no file covers.
     """
     with contextlib.ExitStack() as stack:
+        stack.enter_context(rasterio.Env(GDAL_NUM_THREADS="ALL_CPUS"))  # tiles are decompressed side by side
         sources = [stack.enter_context(_open(path)) for path in paths]
         grid = _choose_grid(sources, latitude, longitude)
         cell = grid.cell_size(latitude, longitude)
@@ -118,7 +120,8 @@ def read_terrain(paths: list[str], latitude: float, longitude: float, range_m: f
             lost = max(lost, _mend_voids(heights, max(1, SMALL_VOID_CELLS // factor)))
             levels.append(Level(heights, box[0], box[1], factor, cell * factor, reach))
     if lost:
-        _log.warning("%s: %.2g %% of the cells in range are in voids too large to interpolate; treated as unseen", _names(paths), 100 * lost)
+        share = f"{100 * lost:.2g} %"
+        _log.warning("%s: %s of the cells in range are in voids too large to interpolate; treated as unseen", _names(paths), share)
     return Terrain(tuple(levels), grid.crs, grid.transform, latitude, longitude, tuple(os.path.basename(path) for path in paths))
 
 
@@ -168,7 +171,8 @@ def _open(path: str) -> rasterio.DatasetReader:
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
             source = rasterio.open(path)
     except rasterio.errors.RasterioError as error:
-        raise BadData(path, "is no raster that can be read", "give elevation data: GeoTIFF, SRTM .hgt, ESRI ASCII, USGS DEM, VRT") from error
+        remedy = "give elevation data: GeoTIFF, SRTM .hgt, ESRI ASCII, USGS DEM, VRT"
+        raise BadData(path, "is no raster that can be read", remedy) from error
     if source.count != 1:
         raise BadData(path, f"has {source.count} bands", "give elevation data: one band of heights")
     if source.transform.is_identity or source.transform.determinant == 0:
@@ -208,13 +212,12 @@ def _choose_grid(sources: list[rasterio.DatasetReader], latitude: float, longitu
             columns, rows = grid.position(np.array([latitude]), np.array([longitude]))
             if 0 <= columns[0] <= source.width and 0 <= rows[0] <= source.height:
                 return grid
-        boxes.append(_from_degrees(system).transform_bounds(*source.bounds, direction="INVERSE"))
+        left, bottom, right, top = source.bounds
+        boxes.append(_from_degrees(system).transform_bounds(left, bottom, right, top, direction=TransformDirection.INVERSE))
     west, south, east, north = (pick(box[side] for box in boxes) for side, pick in enumerate((min, min, max, max)))
-    raise BadData(
-        _names([source.name for source in sources]),
-        f"the position {latitude:g},{longitude:g} lies outside: latitude {south:.4f} to {north:.4f}, longitude {west:.4f} to {east:.4f} is covered",
-        "add the file that holds it, or mend --at",
-    )
+    covered = f"latitude {south:.4f} to {north:.4f}, longitude {west:.4f} to {east:.4f} is covered"
+    problem = f"the position {latitude:g},{longitude:g} lies outside: {covered}"
+    raise BadData(_names([source.name for source in sources]), problem, "add the file that holds it, or mend --at")
 
 
 def _names(paths: Sequence[str]) -> str:
@@ -233,8 +236,8 @@ def _read_heights(sources: list[rasterio.DatasetReader], grid: _Grid, box: tuple
         strip_rows = _STRIP_ROWS
         for first in range(0, rows // warped, strip_rows):
             strip = np.full((min(strip_rows, rows // warped - first), columns // warped), np.inf, np.float32)
-            for piece in pieces:
-                piece.fill(strip, first, alone=piece is pieces[0])
+            for number, piece in enumerate(pieces):
+                piece.fill(strip, first, empty=number == 0)
             heights[first // mean : (first + len(strip)) // mean] = _average(strip, mean)
     return heights
 
@@ -249,8 +252,8 @@ class _Piece:
     scale: float
     offset: float
 
-    def fill(self, strip: np.ndarray, first: int, alone: bool) -> None:
-        """Read what lies in the rows of the box from `first` on, into cells of `strip` that hold no height yet: all when `alone`."""
+    def fill(self, strip: np.ndarray, first: int, empty: bool) -> None:
+        """Read what lies in the rows of the box from `first` on, into cells of `strip` that hold no height yet (`empty`: all)."""
         top, bottom = max(first, self.row), min(first + len(strip), self.row + self.source.height)
         left, right = max(0, self.column), min(strip.shape[1], self.column + self.source.width)
         if top >= bottom or left >= right:
@@ -261,29 +264,24 @@ class _Piece:
             mask = self.source.read_masks(1, window=window) if MaskFlags.per_dataset in self.source.mask_flag_enums[0] else None
         except rasterio.errors.RasterioError as error:
             raise BadData(self.source.name, "cannot be read to its end", "is it cut short? fetch it again") from error
-        values = self._heights(raw, mask)
-        target = strip[top - first : bottom - first, left:right]
-        if alone:
-            target[...] = values
-        else:
-            np.copyto(target, values, where=~np.isfinite(target) & ~(np.isnan(target) & np.isnan(values)))
-
-    def _heights(self, raw: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
-        """Values as metres, float32, NaN where they are none."""
-        values = raw.astype(np.float32)
-        low, high = raw.min(), raw.max()
-        # Most pieces hold nothing but plausible heights: one look at the extremes (NaN fails it) saves six passes.
-        if not (low > max(_UNDECLARED_VOIDS) and high < _HIGHEST_M) or (self.source.nodata is not None and low <= self.source.nodata <= high):
-            for marker in {*_UNDECLARED_VOIDS, self.source.nodata} - {None}:
-                values[raw == marker] = np.nan
-            if self.scale == 1.0:
-                values[~(np.abs(values) < _HIGHEST_M)] = np.nan
+        values = raw.astype(np.float32, copy=False)
+        markers = {*_UNDECLARED_VOIDS, self.source.nodata} - {None}
+        low, high = values.min(), values.max()
+        sound = max(_UNDECLARED_VOIDS) < low and high < _HIGHEST_M and not any(low <= marker <= high for marker in markers)
+        if not sound:  # most pieces have no void: two passes tell, the rest is many
+            void = np.logical_or.reduce([raw == marker for marker in markers])
+            values[void] = np.nan
         if mask is not None:
             values[mask == 0] = np.nan
         if self.scale != 1.0 or self.offset != 0.0:
             values = values * np.float32(self.scale) + np.float32(self.offset)
+        if not sound or self.scale != 1.0 or self.offset != 0.0:
             values[~(np.abs(values) < _HIGHEST_M)] = np.nan
-        return values
+        target = strip[top - first : bottom - first, left:right]
+        if empty:
+            target[:] = values
+        else:
+            np.copyto(target, values, where=~np.isfinite(target))
 
 
 def _on_grid(
@@ -296,7 +294,8 @@ def _on_grid(
     to_metres = unit * source.scales[0], unit * source.offsets[0]
     system = _system(source)
     same_system = system == grid.crs or pyproj.CRS.from_wkt(system) == pyproj.CRS.from_wkt(grid.crs)
-    if scale == 1 and same_system and np.allclose(tuple(source.transform)[:2] + tuple(source.transform)[3:5], tuple(affine)[:2] + tuple(affine)[3:5], rtol=1e-6):
+    shape, wanted = ([t.a, t.b, t.d, t.e] for t in (source.transform, affine))
+    if scale == 1 and same_system and np.allclose(shape, wanted, rtol=1e-6):
         for turn in (0.0, 360.0, -360.0) if _is_geographic(system) else (0.0,):
             x, y = ~affine * (source.transform.c + turn, source.transform.f)
             if abs(x - round(x)) > 0.02 or abs(y - round(y)) > 0.02:
@@ -335,8 +334,10 @@ def _average(strip: np.ndarray, factor: int) -> np.ndarray:
     if factor == 1:
         return strip
     blocks = strip.reshape(strip.shape[0] // factor, factor, strip.shape[1] // factor, factor)
-    tall = sum(strip[i::factor] for i in range(1, factor)) + strip[::factor]  # slices: three times as fast as a mean over two axes
-    mean = (sum(tall[:, i::factor] for i in range(1, factor)) + tall[:, ::factor]) * np.float32(1.0 / factor**2)
+    mean = strip
+    for _ in range(factor.bit_length() - 1):  # factors are powers of two; ten times as fast as a mean over two axes
+        rows = mean[0::2] + mean[1::2]
+        mean = (rows[:, 0::2] + rows[:, 1::2]) * np.float32(0.25)
     wrong = np.nonzero(~np.isfinite(mean))
     if wrong[0].size:
         cells = blocks[wrong[0], :, wrong[1], :].reshape(-1, factor * factor)

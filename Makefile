@@ -1,0 +1,87 @@
+# `make` alone lists the targets. Everything they need is put into .venv; python3 (3.11 or newer) and make are enough to start.
+
+PYTHON ?= python3
+PREFIX ?= /usr/local
+DATA ?= photos
+PYTEST ?= -q -p no:cacheprovider
+
+BIN := .venv/bin
+COMMANDS := $(notdir $(wildcard bin/*))
+PAGES := $(wildcard man/man*/*.[1-9])
+HOME_OF_INSTALL := $(PREFIX)/lib/scape-toolkit
+
+.DELETE_ON_ERROR:
+.PHONY: help demo test bench lint man install uninstall evaluate clean
+
+help: ## list the targets (this)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: .venv/.made ## render a photograph of real terrain from a hidden pose, and find the pose again
+	@mkdir -p demo
+	$(BIN)/python examples/demo/make_terrain.py demo/terrain.tif
+	$(BIN)/python examples/demo/render_photo.py demo/terrain.tif -o demo/photo.jpg --truth demo/truth.json
+	bin/locate demo/photo.jpg --dem demo/terrain.tif --pitch -30:30 --roll -15:15 --overlay demo/overlay.png > demo/candidates.jsonl
+	$(BIN)/python examples/demo/compare.py demo/truth.json demo/candidates.jsonl
+	@echo "The photograph with the terrain's lines over it, drawn in the pose that was found: $(CURDIR)/demo/overlay.png"
+
+test: .venv/.made .venv/.peers ## run the whole test suite
+	$(BIN)/python -m pytest $(PYTEST)
+
+bench: .venv/.made ## measure speed against bars and peers; figures go to build/bench.jsonl
+	$(BIN)/python tests/benchmarks
+
+lint: .venv/.made ## check style, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/mypy toolkit/
+	$(BIN)/lint-imports --no-cache
+
+man: .venv/.peers ## check the manuals and render them as text in build/man
+	mandoc -Tlint -Wwarning $(PAGES)
+	@mkdir -p build/man
+	@for page in $(PAGES); do mandoc -Tutf8 $$page | sed 's/.\x08//g' > build/man/$${page##*/}.txt || exit 1; done
+	@echo "The manuals as text: $(CURDIR)/build/man"
+
+install: ## install commands, manuals and completions under PREFIX (/usr/local)
+	$(PYTHON) -m venv $(HOME_OF_INSTALL)
+	$(HOME_OF_INSTALL)/bin/python -m pip install --quiet --upgrade .
+	@mkdir -p $(PREFIX)/bin $(PREFIX)/share/bash-completion/completions $(PREFIX)/share/zsh/site-functions $(PREFIX)/share/fish/vendor_completions.d
+	@for page in $(PAGES); do install -D -m 644 $$page $(PREFIX)/share/$${page%/*}/$${page##*/} || exit 1; done
+	@set -e; for name in $(COMMANDS); do \
+	  ln -sf ../lib/scape-toolkit/bin/$$name $(PREFIX)/bin/$$name; \
+	  variable=_$$(echo $$name | tr a-z- A-Z_)_COMPLETE; \
+	  env $$variable=bash_source $(PREFIX)/bin/$$name > $(PREFIX)/share/bash-completion/completions/$$name; \
+	  env $$variable=zsh_source $(PREFIX)/bin/$$name > $(PREFIX)/share/zsh/site-functions/_$$name; \
+	  env $$variable=fish_source $(PREFIX)/bin/$$name > $(PREFIX)/share/fish/vendor_completions.d/$$name.fish; \
+	done
+	@echo "Installed in $(PREFIX)/bin: $(COMMANDS)"
+
+uninstall: ## remove what `make install` put under PREFIX
+	rm -rf $(HOME_OF_INSTALL)
+	rm -f $(foreach page,$(PAGES),$(PREFIX)/share/$(page)) $(addprefix $(PREFIX)/bin/,$(COMMANDS))
+	rm -f $(addprefix $(PREFIX)/share/bash-completion/completions/,$(COMMANDS)) $(addprefix $(PREFIX)/share/zsh/site-functions/_,$(COMMANDS))
+	rm -f $(addprefix $(PREFIX)/share/fish/vendor_completions.d/,$(addsuffix .fish,$(COMMANDS)))
+
+evaluate: .venv/.made ## locate photographs of known pose: DATA= names their directory
+	$(BIN)/python tests/evaluation/evaluate.py $(DATA)
+
+clean: ## remove everything that make made
+	rm -rf .venv build demo *.egg-info .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find bin toolkit tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.made: setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$(PYTHON) is older than 3.11; name a newer one: make PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --config-settings editable_mode=compat -e '.[test,demo]'
+	@touch $@
+
+# The other programs that some tests need. Where they cannot be installed, those tests are skipped and say why.
+.venv/.peers: tests/peers/apt.txt .venv/.made
+	@missing=$$(sed 's/#.*//' $< | xargs -r -n1 sh -c 'dpkg-query -W -f "\$${Status}" $$0 2>/dev/null | grep -q "ok installed" || echo $$0'); \
+	if [ -z "$$missing" ]; then touch $@; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+	  echo apt-get install $$missing; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing > /dev/null && touch $@ \
+	    || echo "apt-get could not install" $$missing; \
+	else echo "not installed, some tests will be skipped:" $$missing; fi

@@ -1,0 +1,53 @@
+"""What all tests share: where the checkout is, the environment its commands run in, and what a skip means."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--accept", action="store_true", help="write what the commands of tests/cli print as what they should print")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo):  # type: ignore[no-untyped-def]
+    """Where CI=true everything is installed: a test that skips there would silently check nothing."""
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("CI") == "true":
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid}: skipped although CI=true: {call.excinfo.value if call.excinfo else ''}"
+    return report
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture
+def environment() -> dict[str, str]:
+    """The environment of a user's shell: the commands and this interpreter first in PATH, nothing of the test run's own."""
+    kept = {name: os.environ[name] for name in ("HOME", "TMPDIR", "USER") if name in os.environ}
+    path = f"{ROOT / 'bin'}:{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"
+    return {**kept, "PATH": path, "LC_ALL": "C.UTF-8", "COLUMNS": "100"}
+
+
+@pytest.fixture(scope="session")
+def program():  # type: ignore[no-untyped-def]
+    """A function that returns the path of a program, or skips the test, naming the package that brings it."""
+
+    def find(name: str, package: str) -> str:
+        path = shutil.which(name)
+        if path is None:
+            pytest.skip(f"needs {name}: apt-get install {package}")
+        return path
+
+    return find

@@ -1,0 +1,211 @@
+"""From a correlation stream to a short list of camera poses: local maxima, refined below the cell, none close to a better one."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import IO
+
+import numpy as np
+
+from toolkit.geo.block import Block
+from toolkit.geo.pose import Pose, angle_between, rotation_matrix
+
+_MOST_MAXIMA = 100_000  # the highest local maxima that suppression looks at; bounds the memory at 12 MB
+_SPOOL_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A camera pose that the correlation proposes; angles in degrees."""
+
+    rank: int
+    yaw: float
+    pitch: float
+    roll: float
+    score: float
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How well a block knows the truth (the seed experiment's figure).
+
+    `false_candidates`: cells scoring above the best cell within `tolerance` degrees of the truth; `false_ratio`: their share of
+    `cells`; `rank_of_truth`: rank of the first candidate within the tolerance, None when none is.
+    """
+
+    false_candidates: int
+    cells: int
+    false_ratio: float
+    rank_of_truth: int | None
+    tolerance: float
+
+
+def rank_candidates(block: Block, top: int = 10, separation: float = 3.0) -> list[Candidate]:
+    """The `top` best local maxima of a block, best first, no two closer than `separation` degrees of rotation.
+
+    A local maximum is not lower than any of its 26 neighbours in the block (yaw and roll go around where the block does).
+    Angles and score are those of the summit of a quadratic form fitted to the 27 cells.
+    """
+    maxima = _Maxima()
+    for pitch, (before, here, after) in enumerate(_neighbours(block.slices)):
+        maxima.add(pitch, before, here, after, _goes_around(block.yaw), _goes_around(block.roll))
+    return _suppress(maxima, block, top, separation)
+
+
+def rank_with_truth(
+    block: Block, truth: Pose, tolerance: float = 2.5, top: int = 10, separation: float = 3.0
+) -> tuple[list[Candidate], Quality]:
+    """As `rank_candidates`, with the block's quality against the true pose.
+
+    The score that counts is known only when the truth's neighbourhood has gone by, so the scores wait meanwhile in memory and,
+    beyond 64 MB, in an unnamed temporary file.
+    """
+    with tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as spool:
+        best = [-np.inf]
+        watched = Block(block.yaw, block.pitch, block.roll, _watch(block, truth, tolerance, spool, best))
+        candidates = rank_candidates(watched, top, separation)
+        spool.seek(0)
+        above = 0
+        while piece := spool.read(1 << 24):
+            above += int(np.count_nonzero(np.frombuffer(piece, np.float32) > best[0]))
+    cells = len(block.yaw) * len(block.pitch) * len(block.roll)
+    target = rotation_matrix(truth.yaw, truth.pitch, truth.roll)
+    near = [c.rank for c in candidates if angle_between(rotation_matrix(c.yaw, c.pitch, c.roll), target) <= tolerance]
+    return candidates, Quality(above, cells, above / cells, near[0] if near else None, tolerance)
+
+
+def _watch(block: Block, truth: Pose, tolerance: float, spool: IO[bytes], best: list[float]) -> Iterator[np.ndarray]:
+    target = rotation_matrix(truth.yaw, truth.pitch, truth.roll)
+    for pitch, scores in zip(block.pitch, block.slices, strict=True):
+        if abs(pitch - truth.pitch) <= tolerance:  # a rotation by less cannot move the optical axis farther
+            near = angle_between(rotation_matrix(block.yaw[:, None], pitch, block.roll), target) <= tolerance
+            if near.any():
+                best[0] = max(best[0], float(scores[near].max()))
+        spool.write(np.ascontiguousarray(scores, np.float32).data)
+        yield scores
+
+
+def _neighbours(slices: Iterator[np.ndarray]) -> Iterator[tuple[np.ndarray | None, np.ndarray, np.ndarray | None]]:
+    held: deque[np.ndarray | None] = deque([None, None], 3)
+    for scores in itertools.chain((s.copy() for s in slices), [None]):
+        held.append(scores)
+        if held[1] is not None:
+            yield held[0], held[1], held[2]
+
+
+def _goes_around(axis: np.ndarray) -> bool:
+    return len(axis) > 2 and bool(np.isclose(axis[-1] - axis[0] + axis[1] - axis[0], 360.0))
+
+
+class _Maxima:
+    """The highest local maxima seen so far, each with its 27 neighbours."""
+
+    def __init__(self) -> None:
+        self.cells = np.empty((0, 3), np.int32)
+        self.around = np.empty((0, 3, 3, 3), np.float32)
+        self.floor = -np.inf
+
+    def add(
+        self, pitch: int, before: np.ndarray | None, here: np.ndarray, after: np.ndarray | None, yaw_around: bool, roll_around: bool
+    ) -> None:
+        highest = _highest_around(here, yaw_around, roll_around)
+        candidate = (here >= highest) & (here > self.floor)
+        for other in (before, after):
+            if other is not None and candidate.any():
+                candidate &= here >= _highest_around(other, yaw_around, roll_around)
+        yaw, roll = np.nonzero(candidate)
+        if not len(yaw):
+            return
+        missing = np.full_like(here, np.nan)
+        layers = [missing if other is None else other for other in (before, here, after)]
+        around = np.stack([_window_of(layer, yaw, roll, yaw_around, roll_around) for layer in layers], axis=1)
+        self.cells = np.concatenate([self.cells, np.stack([np.full_like(yaw, pitch), yaw, roll], 1).astype(np.int32)])
+        self.around = np.concatenate([self.around, around])
+        if len(self.cells) > 2 * _MOST_MAXIMA:
+            keep = np.argpartition(self.around[:, 1, 1, 1], -_MOST_MAXIMA)[-_MOST_MAXIMA:]
+            self.cells, self.around = self.cells[keep], self.around[keep]
+            self.floor = self.around[:, 1, 1, 1].min()
+
+
+def _highest_around(scores: np.ndarray, yaw_around: bool, roll_around: bool) -> np.ndarray:
+    """The highest of each cell and its eight neighbours within one pitch."""
+    for axis, around in ((0, yaw_around), (1, roll_around)):
+        padded = np.concatenate([scores.take([-1], axis), scores, scores.take([0], axis)], axis) if around else _pad(scores, axis)
+        length = scores.shape[axis]
+        left, middle, right = (padded.take(range(start, start + length), axis) for start in range(3))
+        scores = np.maximum(np.maximum(left, middle), right)
+    return scores
+
+
+def _pad(scores: np.ndarray, axis: int) -> np.ndarray:
+    width = [(0, 0), (0, 0)]
+    width[axis] = (1, 1)
+    return np.pad(scores, width, constant_values=-np.inf)
+
+
+def _window_of(layer: np.ndarray, yaw: np.ndarray, roll: np.ndarray, yaw_around: bool, roll_around: bool) -> np.ndarray:
+    """The 3 x 3 scores around each cell, NaN outside the block: float32, shape (cells, 3, 3)."""
+    rows, columns = yaw[:, None, None] + np.arange(-1, 2)[:, None], roll[:, None, None] + np.arange(-1, 2)
+    inside = (yaw_around | (rows >= 0) & (rows < layer.shape[0])) & (roll_around | (columns >= 0) & (columns < layer.shape[1]))
+    return np.where(inside, layer[rows % layer.shape[0], columns % layer.shape[1]], np.nan)
+
+
+def _suppress(maxima: _Maxima, block: Block, top: int, separation: float) -> list[Candidate]:
+    """Take the best, strike out what is nearer to it than `separation`, and so on."""
+    best_first = np.argsort(-maxima.around[:, 1, 1, 1], kind="stable")
+    cells, around = maxima.cells[best_first], maxima.around[best_first]
+    rotations = rotation_matrix(block.yaw[cells[:, 1]], block.pitch[cells[:, 0]], block.roll[cells[:, 2]])
+    alive = np.ones(len(cells), bool)
+    found: list[tuple[float, float, float, float]] = []
+    while len(found) < top and alive.any():
+        chosen = int(np.argmax(alive))
+        found.append(_refine(block, cells[chosen], around[chosen].astype(np.float64)))
+        alive &= angle_between(rotations, rotations[chosen]) >= separation
+        alive[chosen] = False
+    found.sort(key=lambda entry: -entry[3])
+    return [Candidate(rank, *entry) for rank, entry in enumerate(found, 1)]
+
+
+_OFFSETS = np.stack(np.meshgrid(*[[-1.0, 0.0, 1.0]] * 3, indexing="ij"), -1).reshape(27, 3)
+_PRODUCTS = [(0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2)]
+_DESIGN = np.column_stack([np.ones(27), _OFFSETS, *(_OFFSETS[:, a] * _OFFSETS[:, b] for a, b in _PRODUCTS)])
+
+
+def _refine(block: Block, cell: np.ndarray, around: np.ndarray) -> tuple[float, float, float, float]:
+    """Yaw, pitch, roll, degrees, and score of the summit near a cell; `around` is [pitch, yaw, roll], shape (3, 3, 3)."""
+    offset, score = _summit(around)
+    pitch, yaw, roll = (
+        float(axis[index] + step * ((axis[1] - axis[0]) if len(axis) > 1 else 0.0))
+        for axis, index, step in zip((block.pitch, block.yaw, block.roll), cell, offset, strict=True)
+    )
+    return yaw % 360.0, min(max(pitch, -90.0), 90.0), (roll + 180.0) % 360.0 - 180.0, score
+
+
+def _summit(around: np.ndarray) -> tuple[np.ndarray, float]:
+    """Offset in cells, each within one cell, and height of the summit of the least-squares quadratic form through 27 cells.
+
+    At the block's edge, or where the form has no summit, each axis with both neighbours gets its own parabola.
+    """
+    centre = around[1, 1, 1]
+    if np.isfinite(around).all():
+        form = np.linalg.lstsq(_DESIGN, around.ravel(), rcond=None)[0]
+        hessian = np.zeros((3, 3))
+        for (a, b), value in zip(_PRODUCTS, form[4:], strict=True):
+            hessian[a, b] += value
+            hessian[b, a] += value
+        if np.linalg.eigvalsh(hessian)[-1] < 0:
+            offset = -np.linalg.solve(hessian, form[1:4])
+            if (np.abs(offset) <= 1.0).all():
+                return offset, max(float(form[0] + form[1:4] @ offset / 2.0), float(centre))
+    offset, height = np.zeros(3), float(centre)
+    for axis in range(3):
+        lower, upper = (around[tuple(1 + step * (np.arange(3) == axis))] for step in (-1, 1))
+        curvature = lower - 2.0 * centre + upper
+        if np.isfinite(curvature) and curvature < 0:
+            offset[axis] = np.clip((lower - upper) / (2.0 * curvature), -0.5, 0.5)
+            height += (upper - lower) * offset[axis] / 2.0 + curvature * offset[axis] ** 2 / 2.0
+    return offset, height

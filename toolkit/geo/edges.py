@@ -1,0 +1,127 @@
+"""Line features of a photograph: what a picture of mountains shares with the contours of an elevation model.
+
+An elevation model knows silhouettes: the skyline and the ridges in front of one another. It knows nothing of clouds, crevasses,
+bushes, shadows or the frame around a scanned picture. So the detector asks of each line whether it is long, smooth and stands
+out from at least one side of its surroundings, and not how strong its contrast is: haze makes the most useful ridges faint.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from toolkit.core.errors import BadData
+from toolkit.geo.camera import Camera, rays, scaled
+from toolkit.geo.photo import PhotoFacts
+from toolkit.geo.segments import Segments
+
+
+@dataclass(frozen=True)
+class EdgeParameters:
+    """How edges are found. Lengths are pixels of the working picture, contrasts shares of the full range (0 black, 1 white)."""
+
+    # The longer side that the photo is reduced to: at 50 degrees one pixel is then 0.04 degrees, finer than elevation
+    # models are true, while grass and gravel average out.
+    working_size: int = 1200
+    # Gaussian of the gradient: wide enough for JPEG blocks and sensor noise, narrow enough for ridges 5 pixels apart.
+    scale: float = 1.4
+    # Lines must exceed this many times the gradient that noise makes (its root mean square in the quietest places): noise alone
+    # reaches 4 times once in 10^7 pixels.
+    noise: float = 4.0
+    # No line is fainter than this gradient per pixel: about one grey level, where quantisation draws lines into clear skies.
+    contrast: float = 0.005
+    # Share of the mean gradient of the calmer side that is taken off a line: texture (ice, scree, forest) has it on both sides, a
+    # silhouette before sky, snow, shade or haze on one side at most (one-sided surround inhibition).
+    texture: float = 1.6
+    # Gaussian of that mean: a few grains of the texture, less than the distance of two ridges.
+    texture_scale: float = 7.0
+    # Chains shorter than this share of the longer side are dropped.
+    shortest: float = 0.025
+    # Chains from this share on have their full weight.
+    long: float = 0.15
+    # Weight of the border between sky and land against other lines; lines above the border (clouds) are dropped.
+    skyline: float = 2.5
+    # Below the skyline lines lose weight with the distance to it, down to 1 / e at this share of the height: in a photograph near
+    # ground lies low, and it is what coarse elevation models do not hold.
+    depth: float = 0.25
+
+
+@dataclass(frozen=True)
+class Edges:
+    """Edge points of an upright photo of `width` x `height` pixels, all arrays float32 of shape (N,).
+
+    `x`, `y`: place, pixels, the centre of the top-left pixel being (0, 0). `angle`: of the tangent, radians in (-pi/2, pi/2], from
+    x (right) towards y (down). `strength`: not negative, 1 is a clear line. `length`: pixels of the line that the point stands for.
+    `facts`: what the photo's EXIF tells; `parameters`: how the edges were found.
+    """
+
+    width: int
+    height: int
+    x: np.ndarray
+    y: np.ndarray
+    angle: np.ndarray
+    strength: np.ndarray
+    length: np.ndarray
+    facts: PhotoFacts = field(default_factory=PhotoFacts)
+    parameters: EdgeParameters = field(default_factory=EdgeParameters)
+
+
+def detect_edges(pixels: np.ndarray, parameters: EdgeParameters = EdgeParameters(), facts: PhotoFacts | None = None) -> Edges:
+    """Find line features in `pixels`, uint8 or float in 0..1, shape (rows, columns, 3), upright. See `EdgeParameters`.
+
+    Raises BadData when the picture is smaller than 16 x 16 pixels or holds values that are no numbers.
+    """
+    from toolkit.geo import horizon_line, lines  # here: reading edges must not load scipy
+
+    height, width = pixels.shape[:2]
+    if min(height, width) < 16:
+        raise BadData("photo", f"has only {width} x {height} pixels", "give the photograph itself, not an icon")
+    if not np.isfinite(pixels).all():
+        raise BadData("photo", "holds values that are no numbers", "fill its gaps first")
+    picture, reduction = lines.working_picture(pixels, parameters.working_size)
+    window = lines.without_frame(picture)
+    picture = picture[window]
+    gradient = lines.colour_gradient(picture, parameters.scale)
+    low = max(parameters.contrast, parameters.noise / 1.6 * lines.noise_level(gradient.magnitude))
+    points = lines.ridge_points(gradient, low)
+    border = horizon_line.sky_border(gradient, low)
+    points = lines.inside(points, gradient.magnitude.shape, margin=3.0 * parameters.scale)
+    points = horizon_line.drop_sky(points, border)
+    skyline = horizon_line.near_border(points, border)
+    points = lines.suppress_texture(points, skyline, gradient.magnitude, parameters.texture, parameters.texture_scale)
+    skyline = horizon_line.near_border(points, border)
+    size = max(picture.shape[:2])
+    points = lines.link(points, skyline, 0.5 * low, 1.6 * low, parameters.shortest * size, parameters.long * size)
+    strength = lines.compress(points) * horizon_line.weights(points, border, parameters.skyline, parameters.depth * picture.shape[0])
+    rows, columns = window
+    return Edges(
+        width,
+        height,
+        x=((points.x + columns.start + 0.5) * reduction[0] - 0.5).astype(np.float32),
+        y=((points.y + rows.start + 0.5) * reduction[1] - 0.5).astype(np.float32),
+        angle=points.angle.astype(np.float32),
+        strength=strength.astype(np.float32),
+        length=(points.length * np.hypot(np.cos(points.angle) * reduction[0], np.sin(points.angle) * reduction[1])).astype(np.float32),
+        facts=facts or PhotoFacts(),
+        parameters=parameters,
+    )
+
+
+def edge_segments(edges: Edges, camera: Camera) -> Segments:
+    """The edges as arcs in camera axes: both ends of each point's piece of line go through the lens, so its direction is right
+    at the corners too, where the angle in the picture is off by 14 degrees (50 degrees wide).
+
+    A camera of the same picture in another size is scaled. Points without a direction in the lens model are left out.
+    Raises BadData when there are no edges, or the camera is not for this picture.
+    """
+    if not edges.x.size:
+        raise BadData("edges", "hold no line at all", "take another photo, or find edges with a lower contrast")
+    camera = scaled(camera, edges.width, edges.height)
+    x, y, angle, half = (values.astype(np.float64) for values in (edges.x, edges.y, edges.angle, 0.5 * edges.length))
+    start = rays(camera, x - half * np.cos(angle), y - half * np.sin(angle))
+    end = rays(camera, x + half * np.cos(angle), y + half * np.sin(angle))
+    seen = np.isfinite(start[:, 0]) & np.isfinite(end[:, 0])
+    if not seen.any():
+        raise BadData("edges", "lie outside what the lens model describes", "check the camera's k and p")
+    return Segments(start[seen], end[seen], edges.strength[seen].astype(np.float64))
