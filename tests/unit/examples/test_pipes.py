@@ -19,7 +19,7 @@ def inputs(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("inputs")
     demo = root / "examples" / "demo"
     subprocess.run([sys.executable, demo / "make_terrain.py", directory / "terrain.tif"], check=True, timeout=60)
-    options = ["-o", directory / "photo.jpg", "--truth", directory / "truth.json", "--seed", "9", "--size", "600x400"]
+    options = ["-o", directory / "photo.jpg", "--truth", directory / "truth.json", "--seed", "9", "--size", "900x600"]
     subprocess.run([sys.executable, demo / "render_photo.py", directory / "terrain.tif", *options], check=True, timeout=120)
     return directory
 
