@@ -9,7 +9,6 @@ of Jacksboro, which gave the file its name, inside it. With the two swapped ever
 from __future__ import annotations
 
 import argparse
-import pathlib
 import sys
 
 import numpy as np

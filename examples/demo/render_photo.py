@@ -273,13 +273,15 @@ def _colours(grid, lit, hollow, west, south, cell, trees, directions, distances,
         facing = max(0.0, (sun[2] - slope_x * sun[0] - slope_y * sun[1]) / length)
         shine = facing * _sample(lit, i, j) * 2.1
         shade = 0.30 * max(0.25, _sample(hollow, i, j)) * (0.5 + 0.5 / length)
-        stand = -0.12 + 0.5 * _noise(x / 700.0, y / 700.0, 10) + 0.35 * _noise(x / 190.0, y / 190.0, 11) + 0.25 * _noise(x / 60.0, y / 60.0, 12)
+        stand = 0.5 * _noise(x / 700.0, y / 700.0, 10) + 0.35 * _noise(x / 190.0, y / 190.0, 11)
+        stand += 0.25 * _noise(x / 60.0, y / 60.0, 12) - 0.12
         fine = 0.0
         for octave in range(6):
             metres = (24.0, 9.0, 3.5, 1.3, 0.45, 0.15)[octave]
             fine += 0.35 * max(0.0, 1.0 - s * look / (0.7 * metres)) * _noise(x / metres, y / metres, 13 + octave)
         autumn = min(1.0, max(0.0, 0.5 + 0.9 * stand))
-        meadow = min(1.0, max(0.0, (_noise(x / 420.0, y / 420.0, 17) + 0.5 * _noise(x / 120.0, y / 120.0, 18) - 0.55 - 1.5 * (length - 1.0)) * 6))
+        clearing = _noise(x / 420.0, y / 420.0, 17) + 0.5 * _noise(x / 120.0, y / 120.0, 18) - 0.55 - 1.5 * (length - 1.0)
+        meadow = min(1.0, max(0.0, 6.0 * clearing))
         for c in range(3):
             leaf = (0.040, 0.075, 0.024)[c] * (1 - autumn) + (0.100, 0.078, 0.026)[c] * autumn
             leaf = leaf * (1 - meadow) + (0.125, 0.135, 0.050)[c] * meadow
@@ -314,7 +316,7 @@ def render(ground: Ground, view: View, width: int, height: int, seed: int, trees
     noise = 0.8 * noise + 0.2 * uniform_filter(noise, (3, 3, 1)) * 3.0  # a colour filter array spreads its noise a little
     linear += noise * np.sqrt(np.maximum(linear, 0.0) * 1.5e-4 + 4e-6)
     toned = np.clip(1.0 - np.exp(-1.55 * np.clip(linear, 0.0, None)), 0.0, 1.0) / (1.0 - math.exp(-1.55))
-    grey = np.where(toned <= 0.0031308, 12.92 * toned, 1.055 * np.power(toned, 1.0 / 2.4, where=toned > 0, out=np.zeros_like(toned)) - 0.055)
+    grey = np.where(toned <= 0.0031308, 12.92 * toned, 1.055 * toned ** (1.0 / 2.4) - 0.055)  # sRGB, IEC 61966-2-1
     return (np.clip(grey, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
 
 
@@ -323,7 +325,8 @@ def _sun(yaw: float, rng: np.random.Generator) -> np.ndarray:
     side = yaw + np.array([75.0, -75.0])
     azimuth = side[np.argmin(np.cos(np.radians(side)))] + rng.uniform(-15.0, 15.0)
     elevation = math.radians(rng.uniform(20.0, 30.0))
-    return np.array([math.cos(elevation) * math.sin(math.radians(azimuth)), math.cos(elevation) * math.cos(math.radians(azimuth)), math.sin(elevation)])
+    flat, around = math.cos(elevation), math.radians(azimuth)
+    return np.array([flat * math.sin(around), flat * math.cos(around), math.sin(elevation)])
 
 
 def choose_view(terrain: Terrain, seed: int, width: int, height: int) -> View:
