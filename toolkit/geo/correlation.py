@@ -98,7 +98,7 @@ def correlate(
     """
     pairs = _field_pairs(panorama, photo, spin, scalar_weight)
     orders = _orders(photo, pairs)
-    transform = _Fourier(cells, orders, threads)
+    transform = _Fourier(cells, orders)
     block = max(1, _BLOCK_BYTES // (cells.bandwidth * (2 * orders + 1) * 16))
     colatitude = np.radians(90.0 - cells.axes[1])
     for first in range(0, len(colatitude), block):
@@ -166,9 +166,7 @@ def _sums_over_degree(
 class _Fourier:
     """The sums over m and n for one pitch, planned once: (B, 2 orders + 1) complex to float32 (yaw, roll)."""
 
-    def __init__(self, cells: Window, orders: int, threads: int) -> None:
-        import os
-
+    def __init__(self, cells: Window, orders: int) -> None:
         import pyfftw
 
         size, self.cells, self.orders = cells.bandwidth, cells, orders
@@ -186,7 +184,7 @@ class _Fourier:
             axes=(0,) if self.by_matrix else (1, 0),
             direction="FFTW_BACKWARD",
             flags=("FFTW_MEASURE", "FFTW_DESTROY_INPUT"),
-            threads=threads or os.cpu_count() or 1,
+            threads=1,  # a slice takes milliseconds, and so does waking FFTW's threads: with two it was 2 to 18 times slower
             planning_timelimit=2.0,
         )
         # alpha = 90 degrees - yaw: e^{i m alpha} = i^m e^{-i m yaw}; the transform has e^{+i m yaw}, so it is given conjugates.
