@@ -9,7 +9,7 @@ import click
 
 from toolkit.core.command import command
 from toolkit.core.stages import stage
-from toolkit.core.streams import atomic_output
+from toolkit.core.streams import atomic_output, stream_name
 
 _SHARE = click.FloatRange(0.0, 1.0)
 _POSITIVE = click.FloatRange(0.0, min_open=True)
@@ -53,7 +53,7 @@ def edges(photo: str, output: str, preview: str | None, **parameters: Any) -> No
     with stage("edges"):
         found = detect_edges(picture.pixels, EdgeParameters(**parameters), picture.facts)
     with stage("write"):
-        if preview is not None:
-            write_png(preview, edge_preview(found, picture.pixels))
         with atomic_output(output) as stream:
-            write_edges(found, stream)
+            write_edges(found, stream, stream_name(photo))
+            if preview is not None:  # before the edge file becomes visible: both appear, or neither
+                write_png(preview, edge_preview(found, picture.pixels))

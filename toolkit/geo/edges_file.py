@@ -27,12 +27,12 @@ _COLUMNS = ("x", "y", "angle", "strength", "length")
 _MADE_BY = "make it with edges(1)"
 
 
-def write_edges(edges: Edges, stream: BinaryIO) -> None:
-    """Write `edges` as an edge file; `stream` need not be seekable. An empty edge map is written and warned of."""
+def write_edges(edges: Edges, stream: BinaryIO, place: str = "photo") -> None:
+    """Write `edges` as an edge file; `stream` need not be seekable. An empty edge map is written and warned of; `place` names the photo."""
     import tifffile
 
     if not edges.x.size:
-        log.warning("no line was found: the edge file is empty, and projmap will refuse it")
+        log.warning("%s: no line was found: the edge file is empty, and projmap will refuse it", place)
     description = json.dumps(
         {
             "format": FORMAT,
