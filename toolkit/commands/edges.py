@@ -52,8 +52,7 @@ def edges(photo: str, output: str, preview: str | None, **parameters: Any) -> No
         picture = read_photo(photo)
     with stage("edges"):
         found = detect_edges(picture.pixels, EdgeParameters(**parameters), picture.facts)
-    with stage("write"):
-        with atomic_output(output) as stream:
-            write_edges(found, stream, stream_name(photo))
-            if preview is not None:  # before the edge file becomes visible: both appear, or neither
-                write_png(preview, edge_preview(found, picture.pixels))
+    with stage("write"), atomic_output(output) as stream:
+        write_edges(found, stream, stream_name(photo))
+        if preview is not None:  # before the edge file becomes visible: both appear, or neither
+            write_png(preview, edge_preview(found, picture.pixels))
