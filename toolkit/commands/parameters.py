@@ -16,11 +16,8 @@ class Position(click.ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float, float | None]:
         if isinstance(value, tuple):
             return value
-        try:
-            numbers = [float(part) for part in value.split(",")]
-        except ValueError:
-            numbers = []
-        if len(numbers) not in (2, 3) or not all(map(math.isfinite, numbers)):
+        numbers = _numbers(value, ",")
+        if len(numbers) not in (2, 3):
             self.fail(f"{value!r} is no position; give LAT,LON or LAT,LON,HEIGHT in degrees and metres, such as 46.55,7.98.", param, ctx)
         latitude, longitude = numbers[:2]
         if not -90.0 <= latitude <= 90.0:
@@ -43,11 +40,11 @@ class Interval(click.ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float]:
         if isinstance(value, tuple):
             return value
-        try:
-            low, high = (float(part) for part in value.split(":"))
-        except ValueError:
+        numbers = _numbers(value, ":")
+        if len(numbers) != 2:
             self.fail(f"{value!r} is no interval; give MIN:MAX, such as -30:30.", param, ctx)
-        if not low < high or not (math.isfinite(low) and math.isfinite(high)):
+        low, high = numbers
+        if not low < high:
             self.fail(f"{value!r} is empty; give the smaller number first.", param, ctx)
         if low < self.lowest or high > self.highest:
             self.fail(f"{value!r} is not within {self.lowest:g}:{self.highest:g}.", param, ctx)
@@ -62,10 +59,10 @@ class Angles(click.ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         from toolkit.geo.pose import Pose
 
-        try:
-            yaw, pitch, roll = (float(part) for part in value.split(","))
-        except ValueError:
+        numbers = _numbers(value, ",")
+        if len(numbers) != 3:
             self.fail(f"{value!r} is not YAW,PITCH,ROLL, such as 120.5,-3,0.7", param, ctx)
+        yaw, pitch, roll = numbers
         if not (-360.0 <= yaw <= 720.0 and -90.0 <= pitch <= 90.0 and -360.0 <= roll <= 360.0):
             self.fail(f"{value!r}: yaw is 0 to 360, pitch -90 to 90, roll -180 to 180", param, ctx)
         return Pose(yaw % 360.0, pitch, roll)
@@ -79,10 +76,19 @@ class Heading(click.ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float]:
         if isinstance(value, tuple):
             return value
-        try:
-            yaw, tolerance = (float(part) for part in value.split(":"))
-        except ValueError:
+        numbers = _numbers(value, ":")
+        if len(numbers) != 2:
             self.fail(f"{value!r} is not YAW:TOL, such as 120:30", param, ctx)
+        yaw, tolerance = numbers
         if not (-360.0 <= yaw <= 360.0 and 0.0 < tolerance <= 180.0):
             self.fail(f"{value!r}: the yaw is 0 to 360 degrees, the tolerance more than 0 and at most 180", param, ctx)
         return yaw - tolerance, yaw + tolerance
+
+
+def _numbers(text: str, separator: str) -> list[float]:
+    """The numbers between separators; none at all when one of them is no finite number."""
+    try:
+        numbers = [float(part) for part in text.split(separator)]
+    except ValueError:
+        return []
+    return numbers if all(map(math.isfinite, numbers)) else []
