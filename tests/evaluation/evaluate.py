@@ -24,7 +24,7 @@ import pyproj
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from toolkit.geo.pose import angle_between, rotation_matrix  # noqa: E402
+from toolkit.geo.pose import Pose, angle_between  # noqa: E402
 
 TOLERANCE = 2.5
 COLUMNS = ("photo", "yaw_error", "pitch_error", "roll_error", "error", "rank_of_truth", "false_ratio", "seconds", "peak_MB")
@@ -81,13 +81,12 @@ def evaluate(data: Path, dem: Path, truth: dict[str, str]) -> dict[str, object]:
             raise SystemExit(f"{truth['photo']}: locate failed: {' '.join(command)}")
         best = json.loads(found.read_text().splitlines()[0])
         quality = json.loads(report.read_text())
-    matrices = (rotation_matrix(*pose), rotation_matrix(best["yaw"], best["pitch"], best["roll"]))
     return {
         "photo": truth["photo"],
         "yaw_error": (best["yaw"] - pose[0] + 180.0) % 360.0 - 180.0,
         "pitch_error": best["pitch"] - pose[1],
         "roll_error": best["roll"] - pose[2],
-        "error": float(angle_between(*matrices)),
+        "error": float(angle_between(Pose(*pose).matrix, Pose(best["yaw"], best["pitch"], best["roll"]).matrix)),
         "rank_of_truth": quality["rank_of_truth"],
         "false_ratio": quality["false_ratio"],
         "seconds": seconds,

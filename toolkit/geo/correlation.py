@@ -58,34 +58,31 @@ def window(
     Raises UsageError when no cell is left.
     """
     step = 180.0 / bandwidth
-    cells = Window(
+    return Window(
         bandwidth,
         _around("yaw", yaw, step, (0, 2 * bandwidth)),
-        np.arange(2 * bandwidth) if pitch is None else _between("pitch", pitch, step / 2.0, -90.0 + step / 4.0, 2 * bandwidth),
+        np.arange(2 * bandwidth) if pitch is None else _within("pitch", pitch, step / 2.0, -90.0 + step / 4.0, 0, 2 * bandwidth - 1),
         _around("roll", roll, step, (-bandwidth, bandwidth)),
     )
-    return cells
 
 
 def _around(name: str, interval: tuple[float, float] | None, step: float, whole: tuple[int, int]) -> np.ndarray:
     if interval is None or interval[1] - interval[0] >= 360.0 - 1e-9:
         return np.arange(*whole)
-    first, last = int(np.ceil(interval[0] / step - 1e-9)), int(np.floor(interval[1] / step + 1e-9))
+    return _within(name, interval, step)
+
+
+def _within(
+    name: str, interval: tuple[float, float], step: float, start: float = 0.0, least: float = -np.inf, most: float = np.inf
+) -> np.ndarray:
+    """The indices i, of `least` to `most`, whose start + i step lies in the interval."""
+    first = max(least, np.ceil((interval[0] - start) / step - 1e-9))
+    last = min(most, np.floor((interval[1] - start) / step + 1e-9))
     if last < first:
         raise UsageError(
             f"{name} {interval[0]:g}:{interval[1]:g}", f"holds no cell of {step:g} degrees", "widen it, or raise the bandwidth"
         )
-    return np.arange(first, last + 1)
-
-
-def _between(name: str, interval: tuple[float, float], step: float, start: float, count: int) -> np.ndarray:
-    first = max(0, int(np.ceil((interval[0] - start) / step - 1e-9)))
-    last = min(count - 1, int(np.floor((interval[1] - start) / step + 1e-9)))
-    if last < first:
-        raise UsageError(
-            f"{name} {interval[0]:g}:{interval[1]:g}", f"holds no cell of {step:g} degrees", "widen it, or raise the bandwidth"
-        )
-    return np.arange(first, last + 1)
+    return np.arange(int(first), int(last) + 1)
 
 
 def correlate(
