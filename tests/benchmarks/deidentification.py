@@ -183,7 +183,9 @@ def measure_quality(folder: Path, certificate: Path, key: Path | None, table: di
                 row.failed += 1
                 continue
             try:
-                found = table_checker.check(data, table_checker.read(path.read_bytes()), options=JUDGED_BY, uids=uids)
+                # gdcmanon keeps its map of UIDs for one process, and had one for each file.
+                known = None if program == "gdcmanon" else uids
+                found = table_checker.check(data, table_checker.read(path.read_bytes()), options=JUDGED_BY, uids=known)
             except Exception:
                 row.failed += 1
                 continue
