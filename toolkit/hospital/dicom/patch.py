@@ -84,15 +84,16 @@ class _Inflated:
     def take(self, size: int, last: bool = False) -> bytes:
         """The next `size` bytes; with `last`, nothing at the end of the patch."""
         while len(self._ready) < size:
-            if not self._waiting:
-                self._waiting = next(self._chunks, b"")
-                if not self._waiting:
-                    break
             try:
-                self._ready += self._press.decompress(self._waiting, max(size, 1 << 20))
+                piece = self._press.decompress(self._waiting, max(size, 1 << 20))
             except zlib.error as error:
                 raise ValueError("the patch is damaged") from error
             self._waiting = self._press.unconsumed_tail
+            self._ready += piece
+            if not piece and not self._waiting:
+                self._waiting = next(self._chunks, b"")
+                if not self._waiting:
+                    break
         if len(self._ready) < size and not (last and not self._ready and self._press.eof):
             raise ValueError("the patch is cut short")
         taken, self._ready = self._ready[:size], self._ready[size:]
