@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-VRS = [b"AE", b"CS", b"DA", b"DS", b"IS", b"LO", b"LT", b"OB", b"OW", b"PN", b"SH", b"SQ", b"ST", b"TM", b"UI", b"UL", b"UN", b"US", b"UT", b"ZZ"]
+VRS = [b"AE", b"CS", b"DA", b"DS", b"IS", b"LO", b"LT", b"OB", b"OW", b"PN", b"SH", b"SQ", b"ST", b"TM", b"UI", b"UL", b"UN", b"US", b"UT"]
 LENGTHS = [0, 1, 2, 7, 0x7FFF, 0xFFFE, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFE, 0xFFFFFFFF]
 MARKERS = [b"\xfe\xff\x00\xe0", b"\xfe\xff\x0d\xe0", b"\xfe\xff\xdd\xe0", b"\xff\xfe\xe0\x00", b"\xfc\xff\xfc\xff"]
-TAGS = [b"\x08\x00\x05\x00", b"\x08\x00\x18\x00", b"\x10\x00\x10\x00", b"\x10\x00\x20\x00", b"\x40\x00\x75\x02", b"\x09\x00\x10\x00", b"\xe0\x7f\x10\x00"]
+TAGS = [(0x0008, 0x0005), (0x0008, 0x0018), (0x0010, 0x0010), (0x0010, 0x0020), (0x0040, 0x0275), (0x0009, 0x0010), (0x7FE0, 0x0010)]
 
 
 def mutated(data: bytes, others: Sequence[bytes], seed: int) -> bytes:
@@ -39,7 +39,7 @@ def mutated(data: bytes, others: Sequence[bytes], seed: int) -> bytes:
             spoilt[at:at] = other[begin : begin + chance.choice((4, 30, 300))]
         elif fault == 6:
             found = _element_near(spoilt, at)
-            spoilt[found + 4 : found + 6] = chance.choice(VRS)
+            spoilt[found + 4 : found + 6] = chance.choice([*VRS, b"ZZ"])
         elif fault == 7:
             found = _element_near(spoilt, at)
             spoilt[found + 6 : found + 8] = (chance.choice(LENGTHS) & 0xFFFF).to_bytes(2, "little")
@@ -50,7 +50,7 @@ def mutated(data: bytes, others: Sequence[bytes], seed: int) -> bytes:
             spoilt[at:at] = chance.choice(MARKERS) + chance.choice(LENGTHS).to_bytes(4, "little")
         else:
             found = _element_near(spoilt, at)
-            spoilt[found : found + 4] = chance.choice(TAGS)
+            spoilt[found : found + 4] = b"".join(part.to_bytes(2, "little") for part in chance.choice(TAGS))
     return bytes(spoilt)
 
 

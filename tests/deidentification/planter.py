@@ -176,7 +176,8 @@ def plant(data: Dataset, who: Person, everywhere: bool = True) -> list[Plant]:
         put(data, tag, vr, text, f"{place} mentions")
     text = mention(who.institution)
     put(data, 0x00181016, "LO", text, "SecondaryCaptureDeviceManufacturer mentions", "retain_institution")
-    put(data, 0x00081190, "UR", f"https://pacs/{who.patient_id}/s{number + 1}", "RetrieveURL mentions", token=f"pacs/{who.patient_id}/s{number + 1}")
+    token = f"pacs/{who.patient_id}/s{number + 1}"
+    put(data, 0x00081190, "UR", f"https://{token}", "RetrieveURL mentions", token=token)
 
     # Private attributes: text, bytes, a sequence, and one inside a public sequence.
     put(data, 0x00991010, "LO", f"SECRET {who.study_id}", "private creator")
@@ -202,7 +203,8 @@ def plant(data: Dataset, who: Person, everywhere: bool = True) -> list[Plant]:
     put(level, 0x0040A121, "DA", _day_before(who.birth), "Date four levels down", "retain_dates")
     other = Dataset()
     other.SpecificCharacterSet = "ISO_IR 192"
-    put(other, 0x00081090, "LO", mention(f"{who.family} 山"), "ManufacturerModelName in a second character set mentions", token=f"s{number} {who.family}")
+    text = mention(who.family)
+    put(other, 0x00081090, "LO", f"{text} 山", "ManufacturerModelName in a second character set mentions", token=text)
     data.add(DataElement(0x00400275, "SQ", Sequence([request, other])))
 
     # Beyond the data set's dictionary.
@@ -224,8 +226,9 @@ def plant(data: Dataset, who: Person, everywhere: bool = True) -> list[Plant]:
     if everywhere:
         for tag in old_sequences:
             for place, item in enumerate(data[tag].value or []):
-                put(item, 0x00104000, "LT", mention(who.patient_id), f"PatientComments in item {place} of ({tag >> 16:04x},{tag & 0xFFFF:04x})")
-                put(item, 0x00181020, "LO", mention(who.family), f"SoftwareVersions in item {place} of ({tag >> 16:04x},{tag & 0xFFFF:04x})")
+                where = f"item {place} of ({tag >> 16:04x},{tag & 0xFFFF:04x})"
+                put(item, 0x00104000, "LT", mention(who.patient_id), f"PatientComments in {where}")
+                put(item, 0x00181020, "LO", mention(who.family), f"SoftwareVersions in {where}")
     return plants
 
 

@@ -118,7 +118,13 @@ def _deid() -> Handle:
 
     def handle(source: Path, target: Path) -> None:
         replace_identifiers(
-            [str(source)], deid=recipe, save=True, overwrite=True, output_folder=str(target.parent), strip_sequences=True, remove_private=True
+            [str(source)],
+            deid=recipe,
+            save=True,
+            overwrite=True,
+            output_folder=str(target.parent),
+            strip_sequences=True,
+            remove_private=True,
         )
 
     return handle
