@@ -55,8 +55,8 @@ def test_every_input_leaves_or_is_held_with_a_reason(variant, anonymise: Anonymi
     assert batch.status == 1  # README.txt and its like are no objects
     assert set(batch.reasons) | set(batch.outputs()) == names
     assert not set(batch.reasons) & set(batch.outputs())
-    odd = {name: record for name, record in batch.reasons.items() if record["reason"] == "internal" or not record["detail"] or not record["remedy"]}
-    assert odd == {}
+    assert {name: record for name, record in batch.reasons.items() if record["reason"] == "internal"} == {}
+    assert all(record["detail"] and record["remedy"] for record in batch.reasons.values())
     assert len(batch.outputs()) > 0.75 * len(names)
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-import warnings
-from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from pydicom.data import get_testdata_file
@@ -16,11 +15,8 @@ from tests.deidentification import corpus, mutation, planter, table_checker
 from tests.deidentification.table_checker import UidMap, check
 
 
-@pytest.fixture(autouse=True)
-def _silent() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+def sample(name: str) -> bytes:
+    return Path(str(get_testdata_file(name))).read_bytes()
 
 
 def small(**attributes: object) -> Dataset:
@@ -107,7 +103,7 @@ def test_private_attributes_are_told_apart_by_their_creator():
 
 
 def test_an_original_breaks_most_rules_and_is_not_damaged():
-    data = table_checker.read(corpus.as_file(table_checker.read(open(get_testdata_file("CT_small.dcm"), "rb").read())))
+    data = table_checker.read(corpus.as_file(table_checker.read(sample("CT_small.dcm"))))
     violations = check(data, copy.deepcopy(data))
     assert table_checker.count(violations)["kept"] > 200
     assert {one.tag for one in violations} >= {0x00100010, 0x00100020, 0x00080018, 0x00091001}
@@ -120,7 +116,7 @@ def test_an_original_breaks_most_rules_and_is_not_damaged():
 
 @pytest.mark.parametrize("character_set", planter.SCRIPTS)
 def test_plants_are_found_in_what_they_were_planted_in(character_set):
-    data = table_checker.read(open(get_testdata_file("CT_small.dcm"), "rb").read())
+    data = table_checker.read(sample("CT_small.dcm"))
     who = planter.person(7, character_set)
     plants = planter.plant(data, who)
     found = planter.leaks(corpus.as_file(data), plants, character_set)
@@ -129,11 +125,11 @@ def test_plants_are_found_in_what_they_were_planted_in(character_set):
         assert len(found) >= 50
     else:
         assert found == plants
-    assert planter.leaks(open(get_testdata_file("MR_small.dcm"), "rb").read(), plants, character_set) == []
+    assert planter.leaks(sample("MR_small.dcm"), plants, character_set) == []
 
 
 def test_plants_are_found_in_a_deflated_data_set():
-    data = table_checker.read(open(get_testdata_file("image_dfl.dcm"), "rb").read())
+    data = table_checker.read(sample("image_dfl.dcm"))
     plants = planter.plant(data, planter.person(8))
     output = corpus.as_file(data)
     assert planter.leaks(output, plants) == plants
@@ -143,13 +139,13 @@ def test_plants_are_found_in_a_deflated_data_set():
 def test_the_corpus_holds_every_kind_of_file():
     paths = corpus.paths()
     assert len(paths) > 250
-    names = {path.name for path in paths}
-    assert names >= {"DICOMDIR", "README.txt", "image_dfl.dcm", "ExplVR_BigEnd.dcm", "rtplan_truncated.dcm", "nested_priv_SQ.dcm", "chrH32.dcm"}
+    kinds = {"DICOMDIR", "README.txt", "image_dfl.dcm", "ExplVR_BigEnd.dcm", "rtplan_truncated.dcm", "nested_priv_SQ.dcm", "chrH32.dcm"}
+    assert {path.name for path in paths} >= kinds
     assert len(table_checker.read(corpus.generated())) > 50
 
 
 def test_mutation_is_the_same_for_the_same_seed():
-    data = open(get_testdata_file("rtplan.dcm"), "rb").read()
+    data = sample("rtplan.dcm")
     spoilt = [mutation.mutated(data, [data], seed) for seed in range(50)]
     assert spoilt == [mutation.mutated(data, [data], seed) for seed in range(50)]
     assert sum(one != data for one in spoilt) > 45
