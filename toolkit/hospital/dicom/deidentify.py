@@ -20,6 +20,7 @@ from toolkit.hospital.dicom.actions import Action
 from toolkit.hospital.dicom.elements import element, item, meta_information, padded
 from toolkit.hospital.dicom.part10 import Part10
 from toolkit.hospital.dicom.patch import Edit, encode_patch
+from toolkit.hospital.dicom.pixel_attributes import WANTED, judged_values, pixel_attributes
 from toolkit.hospital.dicom.pixels import PixelAttributes, PixelRules, Rectangle, assess
 from toolkit.hospital.dicom.profile import Policy
 from toolkit.hospital.dicom.pseudonyms import Pseudonyms
@@ -112,8 +113,8 @@ class Deidentifier:
 
     def __init__(self, policy: Policy, pseudonyms: Pseudonyms, pixel_rules: PixelRules, recipients: tuple[bytes, ...] = ()) -> None:
         self.policy, self.pseudonyms, self.pixel_rules, self.recipients = policy, pseudonyms, pixel_rules, recipients
-        self.scanner = Scanner(policy, _IDENTITY | blanking.WANTED)
-        self._harmless: set[tuple[bytes, ...]] = set()
+        self.scanner = Scanner(policy, _IDENTITY | WANTED)
+        self._harmless: set[tuple[bytes | bool, ...]] = set()
         self._marks: dict[tuple[bool, bool, bool], list[tuple[int, bytes]]] = {}
 
     def __call__(self, source: Part10, report: bool = False) -> Deidentified:
@@ -132,11 +133,10 @@ class Deidentifier:
 
     def rectangles(self, source: Part10, scan: Scan) -> tuple[PixelAttributes | None, list[Rectangle]]:
         """What of the pixels must be blanked. A series is judged once: its objects' attributes are equal."""
-        values, data = scan.values, source.data
-        key = (source.transfer_syntax.encode(), *[data[slice(*values[tag])] if tag in values else b"" for tag in blanking.JUDGED])
+        key = judged_values(source, scan.values)
         if key in self._harmless:
             return None, []
-        attributes = blanking.attributes(source, values)
+        attributes = pixel_attributes(source, scan.values)
         found = assess(attributes, self.pixel_rules, self.policy.options.clean_pixels)
         if not found:
             if len(self._harmless) > 10_000:
