@@ -157,6 +157,12 @@ def instance_uid(source: Part10, path: str) -> str:
     return text(values(source, path, frozenset((SOP_INSTANCE,))).get(SOP_INSTANCE, b""))
 
 
+def uids_of(source: Part10, path: str) -> tuple[str, str, str]:
+    """Study, series and instance UID; empty what is missing."""
+    found = values(source, path, frozenset((SOP_INSTANCE, STUDY, SERIES)))
+    return text(found.get(STUDY, b"")), text(found.get(SERIES, b"")), text(found.get(SOP_INSTANCE, b""))
+
+
 def _readable(source: Part10) -> Bytes:
     return source.data if source.file is None else FileBytes(source.file, len(source.data))
 
