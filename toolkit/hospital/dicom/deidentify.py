@@ -20,8 +20,7 @@ from toolkit.hospital.dicom.actions import Action
 from toolkit.hospital.dicom.elements import element, item, meta_information, padded
 from toolkit.hospital.dicom.part10 import Part10
 from toolkit.hospital.dicom.patch import Edit, encode_patch
-from toolkit.hospital.dicom.pixel_attributes import WANTED, judged_values, pixel_attributes
-from toolkit.hospital.dicom.pixels import PixelAttributes, PixelRules, Rectangle, assess
+from toolkit.hospital.dicom.pixels import WANTED, PixelAttributes, PixelRules, Rectangle, assess, attributes, judged_by
 from toolkit.hospital.dicom.profile import Policy
 from toolkit.hospital.dicom.pseudonyms import Pseudonyms
 from toolkit.hospital.dicom.quarantine import Quarantine, Reason
@@ -133,16 +132,16 @@ class Deidentifier:
 
     def rectangles(self, source: Part10, scan: Scan) -> tuple[PixelAttributes | None, list[Rectangle]]:
         """What of the pixels must be blanked. A series is judged once: its objects' attributes are equal."""
-        key = judged_values(source, scan.values)
+        key = judged_by(source, scan.values)
         if key in self._harmless:
             return None, []
-        attributes = pixel_attributes(source, scan.values)
-        found = assess(attributes, self.pixel_rules, self.policy.options.clean_pixels)
+        of_pixels = attributes(source, scan.values)
+        found = assess(of_pixels, self.pixel_rules, self.policy.options.clean_pixels)
         if not found:
             if len(self._harmless) > 10_000:
                 self._harmless.clear()
             self._harmless.add(key)
-        return attributes, found
+        return of_pixels, found
 
     def marks(self, source: Part10, pixels_cleaned: bool) -> list[tuple[int, bytes]]:
         """The attributes that say what was done (PS3.15 E.1.1 step 6), encoded as the data set is."""
@@ -204,9 +203,9 @@ class _Object:
             raise Quarantine(Reason.NO_IDENTITY, "(0008,0018): it has no SOP Instance UID", "ask its maker for a valid object")
 
     def clean_pixels(self) -> None:
-        attributes, rectangles = self.engine.rectangles(self.source, self.scan)
-        if attributes is not None and rectangles:
-            self.blanked = blanking.blank(self.source, attributes, rectangles)
+        of_pixels, rectangles = self.engine.rectangles(self.source, self.scan)
+        if of_pixels is not None and rectangles:
+            self.blanked = blanking.blank(self.source, of_pixels, rectangles)
             self.edits += self.blanked.edits
             self.replace(self.blanked.changed)
 
