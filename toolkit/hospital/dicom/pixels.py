@@ -1,7 +1,7 @@
 """Which objects may carry names and dates in their pixels, and which pixels must go.
 
 No tag tells with certainty that there is no text in an image: BurnedInAnnotation (0028,0301) is often missing, and often wrong.
-So the risk is judged by the kind of object (PS3.3 C.8.6 secondary capture, C.8.5.6 ultrasound, C.7.6.1.1.2 image type), and only a rule says
+So the risk is judged by the kind of object (PS3.3 C.8.6 secondary capture, C.8.5.6 ultrasound, C.7.6.1.1.2 image type); only a rule says
 that an object of such a kind is clean.
 """
 

@@ -14,7 +14,7 @@ from collections.abc import Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from toolkit.hospital.dicom.blanking import Blanked, Edit, LazyEdits, blank_array, stored_bits
-from toolkit.hospital.dicom.part10 import EXPLICIT_LITTLE, Part10
+from toolkit.hospital.dicom.part10 import EXPLICIT_LITTLE, IMPLICIT_LITTLE, Part10
 from toolkit.hospital.dicom.pixels import PixelAttributes, Rectangle
 from toolkit.hospital.dicom.quarantine import Quarantine, Reason
 
@@ -25,6 +25,7 @@ _RLE, _JPEG_LS, _JPEG_2000 = "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.80", "1
 # What a syntax is written as again: itself when it is lossless and there is an encoder, else JPEG-LS; native when neither takes
 # the pixels.
 _WRITTEN_AS = {_RLE: (_RLE, _JPEG_LS), _JPEG_2000: (_JPEG_2000, _JPEG_LS), "1.2.840.10008.1.2.4.91": (_JPEG_2000, _JPEG_LS)}
+_NATIVE = frozenset((IMPLICIT_LITTLE, EXPLICIT_LITTLE))
 _LOSSY_JPEG = frozenset(("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"))  # their colours are YCbCr, and become RGB
 
 _ITEM, _DELIMITER = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0\0\0\0\0"
@@ -41,10 +42,11 @@ def reencode(source: Part10, a: PixelAttributes, rectangles: Sequence[Rectangle]
     """
     if a.rows * a.columns * a.samples * a.bits_allocated > _MOST_FRAME * 8:
         raise Quarantine(Reason.PIXELS, "a frame is larger than 1 GiB", _REMEDY)
-    for syntax in (*_WRITTEN_AS.get(a.transfer_syntax, (_JPEG_LS,)), EXPLICIT_LITTLE):
+    native = IMPLICIT_LITTLE if source.implicit else EXPLICIT_LITTLE
+    for syntax in (*_WRITTEN_AS.get(a.transfer_syntax, (_JPEG_LS,)), native):
         with tempfile.SpooledTemporaryFile(_IN_MEMORY) as spool, contextlib.closing(_frames(source, a)) as frames:
             try:
-                changed = _write(frames, _Encoder(syntax, a), a, rectangles, spool)
+                changed = _write(frames, _Encoder(syntax, a), a, rectangles, source.implicit, spool)
             except _CannotEncode:
                 continue
             edits = _edits(spool, a)
@@ -79,20 +81,20 @@ def _write(
     encoder: _Encoder,
     a: PixelAttributes,
     rectangles: Sequence[Rectangle],
+    implicit: bool,
     out: tempfile.SpooledTemporaryFile[bytes],
 ) -> dict[int, tuple[str, bytes] | None]:
     """Write the whole element to `out`; the attributes that change with it."""
-    encapsulated = encoder.syntax != EXPLICIT_LITTLE
+    encapsulated = encoder.syntax not in _NATIVE
     size = a.rows * a.columns * a.samples * (a.bits_allocated // 8)
     if encapsulated:
         # Item, one offset for each frame (filled in at the end), then one fragment for each frame.
-        out.write(b"\xe0\x7f\x10\x00OB\0\0\xff\xff\xff\xff" + _ITEM + struct.pack("<I", 4 * a.frames) + bytes(4 * a.frames))
+        out.write(_element(b"OB", 0xFFFFFFFF, implicit) + _ITEM + struct.pack("<I", 4 * a.frames) + bytes(4 * a.frames))
     else:
         length = size * a.frames
         if length > 0xFFFFFFFE:
             raise Quarantine(Reason.PIXELS, "its frames fill more than 4 GiB and no encoder takes them", _REMEDY)
-        vr = b"OW" if a.bits_allocated > 8 else b"OB"
-        out.write(b"\xe0\x7f\x10\x00" + vr + b"\0\0" + struct.pack("<I", length + length % 2))
+        out.write(_element(b"OW" if a.bits_allocated > 8 else b"OB", length + length % 2, implicit))
     start, offsets, photometric = out.tell(), [], ""
     for number, (frame, photometric) in enumerate(frames):
         if a.embedded_overlays:
@@ -118,6 +120,10 @@ def _write(
     if a.samples > 1:
         changed[0x00280006] = "US", b"\1\0" if encoder.syntax == _RLE else b"\0\0"
     return changed
+
+
+def _element(vr: bytes, length: int, implicit: bool) -> bytes:
+    return b"\xe0\x7f\x10\x00" + (b"" if implicit else vr + b"\0\0") + struct.pack("<I", length)
 
 
 def _frames(source: Part10, a: PixelAttributes) -> Generator[tuple[np.ndarray, str], None, None]:
@@ -197,7 +203,7 @@ class _Encoder:
         """One frame, encoded. `check`: decode it again and compare. Raises _CannotEncode."""
         import numpy as np
 
-        if self.syntax == EXPLICIT_LITTLE:
+        if self.syntax in _NATIVE:
             return frame.astype(frame.dtype.newbyteorder("<")).tobytes()
         from pydicom.pixels import get_decoder, get_encoder
         from pydicom.uid import UID
