@@ -17,6 +17,7 @@ from itertools import accumulate
 
 from toolkit.hospital.dicom import blanking, dates, dummies, scrub
 from toolkit.hospital.dicom.actions import Action
+from toolkit.hospital.dicom.charsets import python_encodings, read
 from toolkit.hospital.dicom.elements import element, item, meta_information, padded
 from toolkit.hospital.dicom.part10 import Part10
 from toolkit.hospital.dicom.patch import Edit, encode_patch
@@ -183,14 +184,18 @@ class _Object:
 
     def __post_init__(self) -> None:
         self.encoding: Encoding = ENCODINGS[self.source.implicit, self.source.big_endian]
-        self.character_set = self.raw(_CHARACTER_SET)
-        self.patient = scrub.decoded(self.raw(_PATIENT_ID), self.character_set)
+        self.character_sets = python_encodings(self.raw(_CHARACTER_SET))
+        self.patient = self.text(self.raw(_PATIENT_ID))
         self.edits += [(start, end, b"") for start, end in self.scan.removed]
 
     def raw(self, tag: int) -> bytes:
         """The value of a wanted top-level attribute, as encoded; empty when it is not there."""
         place = self.scan.values.get(tag)
         return self.source.data[place[0] : place[1]] if place else b""
+
+    def text(self, raw: bytes) -> str:
+        """A text value, decoded and without padding."""
+        return read(raw, self.character_sets[0]).text.strip("\0 ")
 
     def uid(self, tag: int) -> str:
         return self.raw(tag).strip(b"\0 ").decode("ascii", "replace")
@@ -261,10 +266,10 @@ class _Object:
                 # What is no date cannot be shifted, and may be anything.
                 new = dummies.dummy(one.vr, one.tag, raw, source.big_endian) if shifted is None else shifted
             elif action is Action.PATIENT:
-                text = scrub.decoded(raw, self.character_set)
+                text = self.text(raw)
                 new = padded(pseudonyms.patient(text).encode(), one.vr) if text else b""
             elif action is Action.TOKEN:
-                text = scrub.decoded(raw, self.character_set)
+                text = self.text(raw)
                 domain = "study-id" if one.tag == 0x00200010 else "accession"
                 new = padded(pseudonyms.token(domain, text).encode(), one.vr) if text else b""
             elif action is Action.HASH:
@@ -304,7 +309,7 @@ class _Object:
         """The object's own identifying values are cut out of every text that stays."""
         data, scan = self.source.data, self.scan
         own = [(_SOP_INSTANCE, "UI", old.encode()) for old, _ in self.uids]
-        tokens = scrub.identifying_tokens([*scan.identifying, *own], self.character_set)
+        tokens = scrub.identifying_tokens([*scan.identifying, *own], self.character_sets)
         if not tokens.found_in(b"\n".join([data[one.value : one.end] for one in scan.texts])):
             return
         for one in scan.texts:
