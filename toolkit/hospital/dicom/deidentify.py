@@ -17,11 +17,11 @@ from itertools import accumulate
 
 from toolkit.hospital.dicom import blanking, dates, dummies, scrub
 from toolkit.hospital.dicom.actions import Action
+from toolkit.hospital.dicom.charsets import python_encodings, read
 from toolkit.hospital.dicom.elements import element, item, meta_information, padded
 from toolkit.hospital.dicom.part10 import Part10
 from toolkit.hospital.dicom.patch import Edit, encode_patch
-from toolkit.hospital.dicom.pixel_attributes import WANTED, judged_values, pixel_attributes
-from toolkit.hospital.dicom.pixels import PixelAttributes, PixelRules, Rectangle, assess
+from toolkit.hospital.dicom.pixels import WANTED, PixelAttributes, PixelRules, Rectangle, assess, attributes, judged_by
 from toolkit.hospital.dicom.profile import Policy
 from toolkit.hospital.dicom.pseudonyms import Pseudonyms
 from toolkit.hospital.dicom.quarantine import Quarantine, Reason
@@ -133,16 +133,16 @@ class Deidentifier:
 
     def rectangles(self, source: Part10, scan: Scan) -> tuple[PixelAttributes | None, list[Rectangle]]:
         """What of the pixels must be blanked. A series is judged once: its objects' attributes are equal."""
-        key = judged_values(source, scan.values)
+        key = judged_by(source, scan.values)
         if key in self._harmless:
             return None, []
-        attributes = pixel_attributes(source, scan.values)
-        found = assess(attributes, self.pixel_rules, self.policy.options.clean_pixels)
+        of_pixels = attributes(source, scan.values)
+        found = assess(of_pixels, self.pixel_rules, self.policy.options.clean_pixels)
         if not found:
             if len(self._harmless) > 10_000:
                 self._harmless.clear()
             self._harmless.add(key)
-        return attributes, found
+        return of_pixels, found
 
     def marks(self, source: Part10, pixels_cleaned: bool) -> list[tuple[int, bytes]]:
         """The attributes that say what was done (PS3.15 E.1.1 step 6), encoded as the data set is."""
@@ -184,14 +184,18 @@ class _Object:
 
     def __post_init__(self) -> None:
         self.encoding: Encoding = ENCODINGS[self.source.implicit, self.source.big_endian]
-        self.character_set = self.raw(_CHARACTER_SET)
-        self.patient = scrub.decoded(self.raw(_PATIENT_ID), self.character_set)
+        self.character_sets = python_encodings(self.raw(_CHARACTER_SET))
+        self.patient = self.text(self.raw(_PATIENT_ID))
         self.edits += [(start, end, b"") for start, end in self.scan.removed]
 
     def raw(self, tag: int) -> bytes:
         """The value of a wanted top-level attribute, as encoded; empty when it is not there."""
         place = self.scan.values.get(tag)
         return self.source.data[place[0] : place[1]] if place else b""
+
+    def text(self, raw: bytes) -> str:
+        """A text value, decoded and without padding."""
+        return read(raw, self.character_sets[0]).text.strip("\0 ")
 
     def uid(self, tag: int) -> str:
         return self.raw(tag).strip(b"\0 ").decode("ascii", "replace")
@@ -204,9 +208,9 @@ class _Object:
             raise Quarantine(Reason.NO_IDENTITY, "(0008,0018): it has no SOP Instance UID", "ask its maker for a valid object")
 
     def clean_pixels(self) -> None:
-        attributes, rectangles = self.engine.rectangles(self.source, self.scan)
-        if attributes is not None and rectangles:
-            self.blanked = blanking.blank(self.source, attributes, rectangles)
+        of_pixels, rectangles = self.engine.rectangles(self.source, self.scan)
+        if of_pixels is not None and rectangles:
+            self.blanked = blanking.blank(self.source, of_pixels, rectangles)
             self.edits += self.blanked.edits
             self.replace(self.blanked.changed)
 
@@ -262,10 +266,10 @@ class _Object:
                 # What is no date cannot be shifted, and may be anything.
                 new = dummies.dummy(one.vr, one.tag, raw, source.big_endian) if shifted is None else shifted
             elif action is Action.PATIENT:
-                text = scrub.decoded(raw, self.character_set)
+                text = self.text(raw)
                 new = padded(pseudonyms.patient(text).encode(), one.vr) if text else b""
             elif action is Action.TOKEN:
-                text = scrub.decoded(raw, self.character_set)
+                text = self.text(raw)
                 domain = "study-id" if one.tag == 0x00200010 else "accession"
                 new = padded(pseudonyms.token(domain, text).encode(), one.vr) if text else b""
             elif action is Action.HASH:
@@ -305,7 +309,7 @@ class _Object:
         """The object's own identifying values are cut out of every text that stays."""
         data, scan = self.source.data, self.scan
         own = [(_SOP_INSTANCE, "UI", old.encode()) for old, _ in self.uids]
-        tokens = scrub.identifying_tokens([*scan.identifying, *own], self.character_set)
+        tokens = scrub.identifying_tokens([*scan.identifying, *own], self.character_sets)
         if not tokens.found_in(b"\n".join([data[one.value : one.end] for one in scan.texts])):
             return
         for one in scan.texts:
