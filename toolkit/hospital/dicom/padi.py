@@ -101,8 +101,8 @@ def encode_values(values: dict[int, str], character_set: bytes, vrs: dict[int, s
         try:
             raw = _encoded(value, vr, names, big_endian)
         except (ValueError, LookupError, struct.error) as error:
-            what = str(error) if type(error) is ValueError else f"its value cannot be written as {vr}"
-            raise ValueError(f"({tag >> 16:04X},{tag & 0xFFFF:04X}): {what}") from error
+            where = f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
+            raise ValueError(f"{where}: its value cannot be written as {vr} in character set {names!a}") from error
         found.append(element(tag, vr, padded(raw, vr), implicit, big_endian))
     return b"".join(found)
 
@@ -115,7 +115,7 @@ def _encoded(value: str, vr: str, character_set: str, big_endian: bool) -> bytes
     if vr in _IN_CHARACTER_SET:
         return _in_character_set(value, vr, character_set)
     if vr not in _NUMBERS:
-        raise ValueError(f"a side file cannot hold values of {vr}")
+        raise ValueError(f"no text stands for values of {vr}")
     number = float if vr in ("FL", "FD") else int
     numbers = [number(one) for one in value.split("\\")]
     return struct.pack((">" if big_endian else "<") + _NUMBERS[vr] * len(numbers), *numbers)
@@ -134,5 +134,5 @@ def _in_character_set(value: str, vr: str, character_set: str) -> bytes:
         raw = encode_string(value, encodings)
         back = decode_bytes(raw, encodings, TEXT_VR_DELIMS)
     if back != value:
-        raise ValueError(f"its value cannot be written in the character set {character_set!a}")
+        raise ValueError("another text came back")
     return raw

@@ -133,7 +133,7 @@ def elements(data: Bytes, encoding: Encoding, start: int = 0, end: int | None = 
         raise ValueError("an element is longer than what it stands in")
 
 
-def items(data: bytes, start: int, end: int, encoding: Encoding) -> list[tuple[int, int]]:
+def items(data: Bytes, start: int, end: int, encoding: Encoding) -> list[tuple[int, int]]:
     """(start, end) of the content of each item of the sequence whose value lies from `start` to `end`. Raises ValueError."""
     found, position = [], start
     while position < end:
