@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from toolkit import __version__
@@ -111,7 +111,8 @@ class Row:
     date: bool = False
 
 
-# How unlisted names, dates, addresses of servers (they name the host, and original UIDs) are treated: as if they were listed.
+# Unlisted names, dates and addresses of servers (they name the host, and original UIDs) are treated as if they were listed.
+_TELLING = {"DA", "DT", "TM", "PN", "UR"}
 _UNLISTED = "X/Z/D"
 
 
@@ -267,7 +268,7 @@ class Context:
         if row.option == "K":
             return Rule(Action.DESCEND if vr == "SQ" else Action.KEEP, code="K")
         if row.option == "C":
-            cleaned = _cleaned(row, vr)
+            cleaned = _cleaned(row, tag, vr)
             if cleaned is not None:
                 return Rule(cleaned, cleaned is Action.SHIFT and vr == "DA", "C")
         action = self._by_type(row.code, tag, vr)
@@ -296,10 +297,10 @@ class Context:
         dates = self._policy.dates
         if vr == "SQ":
             return Rule(Action.DESCEND)
-        if (vr in _DATES or vr == "TM") and dates:
+        if vr == meant and (vr in _DATES or vr == "TM") and dates:
             shifted = dates == "C" and vr in _DATES
             return Rule(Action.SHIFT, vr == "DA") if shifted else Rule(Action.KEEP)
-        if vr in _DATES or vr in ("TM", "PN", "UR") or tag in _identifying():
+        if {vr, meant} & _TELLING or tag in _identifying():
             return Rule(self._by_type(_UNLISTED, tag, vr), _identifies(tag, vr))
         if vr == "UI" and "retain_uids" not in self._policy.on and not any(word in keyword_of(tag) for word in _CLASS_UIDS):
             return Rule(Action.UID)
@@ -357,12 +358,13 @@ def _by_recipe(instruction: Instruction, tag: int, vr: str) -> Rule:
     return Rule(action if possible else Action.REMOVE, identifies, "recipe")
 
 
-def _cleaned(row: Row, vr: str) -> Action | None:
+def _cleaned(row: Row, tag: int, vr: str) -> Action | None:
     """What an option's C means for a VR; None: it cannot be cleaned, so the basic profile decides."""
     if row.date:
         if vr in _DATES:
             return Action.SHIFT
-        return Action.KEEP if vr in ("TM", "SH") else None  # SH: TimezoneOffsetFromUTC
+        time = vr == dictionary_vr(tag) and vr in ("TM", "SH")  # SH: TimezoneOffsetFromUTC; a date written as TM is none
+        return Action.KEEP if time else None
     if vr == "SQ":
         return Action.DESCEND
     return Action.SCRUB if vr in _CLEANED else None
@@ -388,8 +390,6 @@ def _weakens(action: Action, plain: Context, tag: int) -> bool:
 
 
 def _without_changes(options: Options) -> Options:
-    from dataclasses import replace
-
     return replace(options, recipe=None, keep=frozenset())
 
 

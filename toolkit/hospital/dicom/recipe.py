@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from toolkit.core.errors import BadData
+from toolkit.core.errors import BadData, UsageError
 from toolkit.hospital.dicom.actions import Action
 from toolkit.hospital.dicom.dictionary import dictionary_vr, mask_of, spelt, tag_of
 
@@ -139,6 +138,8 @@ class Recipe:
 
 def read_recipe(path: str | Path) -> Recipe:
     """Read a recipe. Raises BadData, naming the place, for whatever is not as dicom-recipe(5) says; OSError when it cannot be read."""
+    import tomllib
+
     content = Path(path).read_bytes()
     try:
         document = tomllib.loads(content.decode())
@@ -231,10 +232,10 @@ def _name(instruction: Instruction) -> str:
 
 
 def tag_from(word: str) -> int:
-    """The tag of ``--keep TAG``. Raises BadData when there is none such or it cannot be kept."""
+    """The tag of ``--keep TAG``. Raises UsageError when there is none such or it cannot be kept."""
     tag = tag_of(word)
     if tag is None:
-        raise BadData(word, "is no attribute", "give a keyword of PS3.6 or (gggg,eeee)")
+        raise UsageError(f"--keep {word}", "is no attribute", "give a keyword of PS3.6 or (gggg,eeee)")
     if tag in PROTECTED:
-        raise BadData(f"{word} {spelt(tag)}", "cannot be kept by itself", PROTECTED[tag])
+        raise UsageError(f"--keep {word}", "cannot be kept by itself", PROTECTED[tag])
     return tag
