@@ -10,13 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, overload
 
 from toolkit.hospital.dicom.part10 import Part10
-from toolkit.hospital.dicom.pixels import JUDGED, WANTED, PixelAttributes, Rectangle, attributes, judged_by
+from toolkit.hospital.dicom.pixels import PixelAttributes, Rectangle
 from toolkit.hospital.dicom.quarantine import Quarantine, Reason
 
 if TYPE_CHECKING:
     import numpy as np
-
-__all__ = ["JUDGED", "WANTED", "Blanked", "LazyEdits", "attributes", "black", "blank", "blank_array", "judged_by"]
 
 Edit = tuple[int, int, bytes]
 

@@ -21,7 +21,7 @@ from toolkit.hospital.dicom.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-# One batch is one transaction and one synchronisation of the disk: large enough to share their cost, small enough that a kill costs little.
+# Files that are handed to a process at once: enough to share the cost of handing over, few enough that processes end at the same time.
 _MOST_FILES = 64
 _MOST_BYTES = 16 << 20
 
@@ -84,6 +84,7 @@ def _outcomes(chain: Chain, finder: Iterable[Input], jobs: int) -> Iterator[Outc
     with chain.connected():
         for batch in batches:
             yield chain.process(batch)
+        yield chain.process([], settle=True)
 
 
 def _batches(items: Iterable[Input]) -> Iterator[list[Input]]:
@@ -181,7 +182,7 @@ def run_stream(source: BinaryIO, sink: BinaryIO, settings: Settings) -> Outcome:
             _try_vault(settings)
             report = stack.enter_context(report_to(settings.report))
             with chain.connected():
-                outcome = chain.process([item])
+                outcome = chain.process([item], settle=True)
             if report is not None:
                 report.write(outcome.report)
             chain.staging.clear()

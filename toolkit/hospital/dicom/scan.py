@@ -87,6 +87,7 @@ class Scan:
     containers: list[tuple[int, int, int]] = field(default_factory=list)  # length field, content's start and end, of sequences and items of defined length
     values: dict[int, tuple[int, int]] = field(default_factory=dict)  # wanted top-level attributes: where the value is
     heads: list[int] = field(default_factory=list)  # where each top-level element starts
+    tags: list[int] = field(default_factory=list)  # and its tag
     notes: list[tuple[str, str, str]] = field(default_factory=list)  # path, action, code; only for reports
 
 
@@ -196,6 +197,7 @@ class _Walk:
         table = self.scanner.table(place, encoding, depth == 0)
         get = table.get
         heads = found.heads if depth == 0 else None
+        tags = found.tags
         removed_start = removed_end = -1
         creators: dict[int, str] = {}
         while position < end:
@@ -218,6 +220,7 @@ class _Walk:
             after = value + length
             if heads is not None:
                 heads.append(position)
+                tags.append(tag)
             if after > end or length == UNDEFINED:
                 if length != UNDEFINED:
                     raise self.broken(Reason.TRUNCATED, tag, "its value is cut short")

@@ -57,7 +57,7 @@ def read_options(profile: str, edition: str, switches: dict[str, bool], recipe: 
 
     Raises UsageError for a word of `keep` that is no attribute, and what reading the recipe raises.
     """
-    from toolkit.hospital.dicom.recipe import parse_tag, read_recipe
+    from toolkit.hospital.dicom.recipe import read_recipe, tag_from
 
-    tags = frozenset(map(parse_tag, keep))
+    tags = frozenset(map(tag_from, keep))
     return Options(profile=profile, edition=edition, recipe=read_recipe(recipe) if recipe else None, keep=tags, **switches)
