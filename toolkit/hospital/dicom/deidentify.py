@@ -18,7 +18,6 @@ from operator import itemgetter
 
 from toolkit.hospital.dicom import blanking, dates, dummies, scrub
 from toolkit.hospital.dicom.actions import Action
-from toolkit.hospital.dicom.charsets import python_encodings, read
 from toolkit.hospital.dicom.elements import element, item, meta_information, padded
 from toolkit.hospital.dicom.part10 import Part10
 from toolkit.hospital.dicom.patch import Edit, encode_patch
@@ -185,7 +184,7 @@ class _Object:
     blanked: blanking.Blanked | None = None
 
     def __post_init__(self) -> None:
-        self.character_sets = python_encodings(self.raw(_CHARACTER_SET))
+        self.character_set = self.raw(_CHARACTER_SET)
         self.patient = self.text(self.raw(_PATIENT_ID))
         self.edits += [(start, end, b"") for start, end in self.scan.removed]
 
@@ -196,14 +195,15 @@ class _Object:
 
     def text(self, raw: bytes) -> str:
         """A text value, decoded and without padding."""
-        return read(raw, self.character_sets[0]).text.strip("\0 ")
+        return scrub.decoded(raw, self.character_set)
 
     def uid(self, tag: int) -> str:
         return self.raw(tag).strip(b"\0 ").decode("ascii", "replace")
 
     def check_identity(self) -> None:
         """What has no identity cannot be filed, restored or kept apart from others."""
-        if self.uid(_SOP_CLASS) == _MEDIA_DIRECTORY:
+        stored = self.source.meta.get(0x00020002, b"").strip(b"\0 ").decode("ascii", "replace")
+        if _MEDIA_DIRECTORY in (self.uid(_SOP_CLASS), stored):
             raise Quarantine(Reason.DIRECTORY_RECORD, "it is a DICOMDIR", "name it as input: the files that it lists are taken")
         if not self.uid(_SOP_INSTANCE):
             raise Quarantine(Reason.NO_IDENTITY, "(0008,0018): it has no SOP Instance UID", "ask its maker for a valid object")
@@ -306,7 +306,7 @@ class _Object:
         """The object's own identifying values are cut out of every text that stays."""
         data, scan = self.source.data, self.scan
         own = [(_SOP_INSTANCE, "UI", old.encode()) for old, _ in self.uids]
-        tokens = scrub.identifying_tokens([*scan.identifying, *own], self.character_sets)
+        tokens = scrub.identifying_tokens([*scan.identifying, *own], self.character_set)
         if not tokens.found_in(b"\n".join([data[one.value : one.end] for one in scan.texts])):
             return
         for one in scan.texts:

@@ -6,6 +6,7 @@ import os
 import re
 import struct
 
+from toolkit.hospital.dicom.dictionary import dictionary_vr
 from toolkit.hospital.dicom.elements import element, padded
 
 SUFFIXES = ("", ".properties", ".txt")
@@ -92,8 +93,6 @@ def encode_values(values: dict[int, str], character_set: bytes, vrs: dict[int, s
     `character_set`: the object's Specific Character Set (0008,0005) as encoded; one among `values` goes before it. `vrs`: the VRs that the
     object itself states; others come from the dictionary of PS3.6. Raises ValueError when a value does not fit its VR or character set.
     """
-    from toolkit.hospital.dicom.profile import dictionary_vr
-
     names = values.get(_CHARACTER_SET, character_set.decode("latin-1"))
     found = []
     for tag, value in sorted(values.items()):

@@ -376,7 +376,7 @@ def _placed(outcome: Outcome, path: str) -> Outcome:
     """Give the temporary file `path` its name; another file that has it stays."""
     target = outcome.output
     try:
-        os.makedirs(os.path.dirname(target), 0o700, exist_ok=True)
+        _make_private(os.path.dirname(target))
         try:
             os.link(path, target)
         except OSError as error:
@@ -392,6 +392,14 @@ def _placed(outcome: Outcome, path: str) -> Outcome:
     except OSError as error:
         raise InputOutput(target, error.strerror or str(error), "make room and run it again") from error
     return outcome
+
+
+def _make_private(directory: str) -> None:
+    """Make a directory and those above it, for the owner only; os.makedirs gives its mode to the last one alone."""
+    if not os.path.isdir(directory):
+        _make_private(os.path.dirname(directory))
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(directory, 0o700)
 
 
 def _to_standard_output(outcome: Outcome) -> Outcome:

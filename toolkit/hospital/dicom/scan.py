@@ -24,6 +24,7 @@ PIXEL_DATA = 0x7FE00010
 MARKS = frozenset((0x00120062, 0x00120063, 0x00120064, 0x00280303))  # written anew by every de-identification
 
 _ITEM, _ITEM_END, _SEQUENCE_END, _PADDING = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD, 0xFFFCFFFC
+_NOTHING = Rule(Action.KEEP)
 _DEEPEST = 100  # levels of sequences; the standard's deepest objects have about ten
 
 _SHORT = frozenset("AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
@@ -349,6 +350,8 @@ class _Walk:
                 layout = 8, encoding.u32, 12
             else:
                 raise self.broken(Reason.BROKEN_ELEMENT, tag, "its VR is none of PS3.5")
+        if place is self.scanner.dropped and (group & 1 or element == 0):
+            return *layout, 0, _NOTHING, tag, vr  # all of the sequence goes
         if tag == 0 or (group <= 2 and depth == 0) or tag == _PADDING or element == 0:
             return *layout, _REMOVE, Rule(Action.REMOVE, code="group length"), tag, vr
         if group & 1:
