@@ -76,6 +76,12 @@ def frames(dataset: pydicom.Dataset, rgb: bool = False) -> np.ndarray:
     return np.stack([array.reshape(dataset.Rows, dataset.Columns, -1) for array in arrays])
 
 
+def bitmaps(d: pydicom.Dataset) -> np.ndarray:
+    """PS3.5 8.1.1: the first pixel in the lowest bit, frames not aligned to bytes."""
+    bits = np.unpackbits(np.frombuffer(d.PixelData, np.uint8), bitorder="little")
+    return bits[: d.Rows * d.Columns * d.NumberOfFrames].reshape(d.NumberOfFrames, d.Rows, d.Columns, 1)
+
+
 def mask(a: PixelAttributes, rectangles: Iterable[Rectangle], unit: int = 1) -> np.ndarray:
     found = np.zeros((a.rows, a.columns), bool)
     for left, top, right, bottom in rectangles:
@@ -152,9 +158,13 @@ def test_the_rectangles_are_black_and_everything_else_is_as_it_was(path: str) ->
         values = np.array(black(a, after.PhotometricInterpretation.replace("YBR_RCT", "RGB")), f"u{got.dtype.itemsize}")
         assert (got[:, hidden] == values.view(got.dtype)).all()
     assert after.get("LossyImageCompression") == original.get("LossyImageCompression")
-    if a.transfer_syntax in NATIVE | {RLE, JPEG_LS, JPEG_2000}:
+    if a.transfer_syntax in NATIVE:
         assert blanked.transfer_syntax == a.transfer_syntax
-    elif a.bits_allocated <= 16:
+    elif a.bits_allocated > 16 or rows * columns < 64:  # neither RLE nor JPEG-LS have 32 bits (PS3.5 8.2), CharLS no images of some pixels
+        assert blanked.transfer_syntax == EXPLICIT
+    elif a.transfer_syntax in {RLE, JPEG_LS, JPEG_2000}:
+        assert blanked.transfer_syntax == a.transfer_syntax
+    else:
         assert blanked.transfer_syntax in (JPEG_LS, JPEG_2000)
 
 
@@ -178,7 +188,8 @@ def test_native_pixels_of_any_layout(
     source = opened(dataset)
     a = described(source)
     blanked = blank(source, a, rectangles)
-    before, got = frames(pydicom.dcmread(io.BytesIO(bytes(source.data)))), frames(result(source, blanked))
+    before, after = pydicom.dcmread(io.BytesIO(bytes(source.data))), result(source, blanked)
+    before, got = (bitmaps(before), bitmaps(after)) if bits == 1 else (frames(before), frames(after))
     hidden = mask(a, rectangles)
     np.testing.assert_array_equal(got[:, ~hidden], before[:, ~hidden])
     assert (got[:, hidden] == ((1 << bits) - 1 if inverse and samples == 1 else 0)).all()
@@ -283,6 +294,10 @@ def compressed(dataset: pydicom.Dataset, **more: object) -> pydicom.Dataset:
     return dataset
 
 
+def fragments(dataset: pydicom.Dataset) -> list[bytes]:
+    return list(pydicom.encaps.generate_fragments(dataset.PixelData))[1:]  # the first is the offset table
+
+
 def test_offset_tables() -> None:
     dataset = image(20, 31, 5, 8, 1, 0, EXPLICIT, "MONOCHROME2")
     dataset.PixelData = np.random.default_rng(2).integers(0, 255, (5, 20, 31), np.uint8).tobytes()
@@ -309,10 +324,10 @@ def test_frames_that_the_attributes_do_not_tell_of_are_left_out() -> None:
     source = opened(dataset)
     after = result(source, blank(source, described(source), [Rectangle(0, 0, 30, 5)]))
     assert len(pydicom.encaps.parse_basic_offsets(after.PixelData)) == 2
-    assert len(list(pydicom.encaps.generate_fragments(after.PixelData))) == 2
+    assert len(fragments(after)) == 2
 
 
-def refused(dataset: pydicom.Dataset, **changed: int) -> Quarantine:
+def refused(dataset: pydicom.Dataset, **changed: object) -> Quarantine:
     source = opened(dataset)
     a = described(source)
     for name, value in changed.items():
@@ -333,22 +348,12 @@ def test_what_cannot_be_decoded_is_refused_with_a_reason(capfd: pytest.CaptureFi
     assert "2 frames, where its attributes tell 3" in refused(dataset, frames=3).detail
     dataset.PixelData = encapsulate([b"\xff\xd8 no such frame", b"\xff\xd8 no"])
     dataset["PixelData"].is_undefined_length = True
-    for syntax in (RLE, JPEG_LS, JPEG_2000, "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.4.110", "1.2.840.10008.1.2.8.1"):
+    for syntax in (RLE, JPEG_LS, JPEG_2000, "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.4.201"):
         dataset.file_meta.TransferSyntaxUID = UID(syntax)
         refused(dataset)
+    for syntax in ("1.2.840.10008.1.2.4.110", "1.2.840.10008.1.2.8.1"):  # JPEG XL, deflated frames
+        assert syntax in refused(dataset, transfer_syntax=syntax).detail
     assert capfd.readouterr() == ("", "")
-
-
-def test_what_no_encoder_takes_becomes_native() -> None:
-    path = get_testdata_file("SC_rgb_rle_32bit_2frame.dcm")
-    with open_part10(path) as source:
-        a = described(source)
-        a.transfer_syntax = RLE
-        blanked = blank(source, a, [Rectangle(0, 0, 100, 10)])
-        assert blanked.transfer_syntax in (RLE, EXPLICIT)
-        before, got = frames(pydicom.dcmread(path)), frames(result(source, blanked))
-    assert not got[:, :10].any()
-    np.testing.assert_array_equal(got[:, 10:], before[:, 10:])
 
 
 def test_edits_are_made_when_they_are_asked_for() -> None:
@@ -360,7 +365,7 @@ def test_edits_are_made_when_they_are_asked_for() -> None:
 
 
 LARGE = """
-import resource, sys
+import sys
 from toolkit.hospital.dicom.blanking import blank
 from toolkit.hospital.dicom.part10 import open_part10
 from toolkit.hospital.dicom.pixels import PixelAttributes, Rectangle
@@ -374,7 +379,7 @@ with open_part10(sys.argv[1]) as source:
         assert start >= last and end - start == len(new)
         total, last = total + len(new), end
     assert total == 1300 * 3 * (60 * 1024 + 708 * 124)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+print(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])
 """
 
 
@@ -389,7 +394,7 @@ def test_three_gigabytes_of_native_pixels_take_no_memory(tmp_path: Path) -> None
         out.truncate(len(stream.getvalue()) + size)  # sparse
     finished = subprocess.run([sys.executable, "-c", LARGE, path], capture_output=True, text=True)
     assert finished.returncode == 0, finished.stderr
-    assert int(finished.stdout) < 100
+    assert int(finished.stdout) < 60_000  # KiB
 
 
 def test_many_frames_are_reencoded_through_a_temporary_file(tmp_path: Path) -> None:
@@ -398,7 +403,7 @@ def test_many_frames_are_reencoded_through_a_temporary_file(tmp_path: Path) -> N
     dataset.PixelData = frame.tobytes()
     dataset.NumberOfFrames = 1
     compressed(dataset)
-    fragment = next(pydicom.encaps.generate_fragments(dataset.PixelData))
+    fragment = fragments(dataset)[0]
     dataset.PixelData, dataset["PixelData"].VR = encapsulate([fragment] * 60), "OB"
     dataset["PixelData"].is_undefined_length = True
     dataset.NumberOfFrames = 60
@@ -417,8 +422,8 @@ def test_extended_offsets_of_many_frames_are_understood() -> None:
     dataset = image(8, 8, 2, 8, 1, 0, EXPLICIT, "MONOCHROME2")
     dataset.PixelData = bytes(range(128))
     compressed(dataset)
-    fragments = list(pydicom.encaps.generate_fragments(dataset.PixelData))
-    dataset.PixelData, dataset.ExtendedOffsetTable, dataset.ExtendedOffsetTableLengths = encapsulate_extended(fragments)
+    parts = fragments(dataset)
+    dataset.PixelData, dataset.ExtendedOffsetTable, dataset.ExtendedOffsetTableLengths = encapsulate_extended(parts)
     dataset["PixelData"].is_undefined_length = True
     source = opened(dataset)
     after = result(source, blank(source, described(source), [Rectangle(0, 0, 8, 1)]))
