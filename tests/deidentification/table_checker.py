@@ -2,7 +2,8 @@
 
 It knows nothing of the toolkit and shares no line and no table with it; tests and the benchmark judge every program's output by it.
 ``tables/confidentiality_profile.csv`` holds the basic profile of editions 2024e and 2026c and the options of 2024e (an attribute that
-2026c added has no option); ``tables/safe_private.csv`` the private attributes that the Cancer Imaging Archive keeps.
+2026c added has no option); ``tables/safe_private.csv`` the private attributes that the Cancer Imaging Archive keeps (k) or keeps with
+their dates moved (o).
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ def table(edition: str) -> tuple[dict[int, Row], list[tuple[int, int, Row]]]:
 @cache
 def safe_private() -> frozenset[tuple[int, str, int]]:
     with open(TABLES / "safe_private.csv", newline="") as stream:
-        return frozenset((int(row["group"], 16), row["creator"], int(row["element"], 16)) for row in csv.DictReader(stream))
+        return frozenset((int(row["group"], 16), row["creator"].lower(), int(row["element"], 16)) for row in csv.DictReader(stream))
 
 
 def row_of(tag: int, edition: str) -> Row | None:
@@ -209,10 +210,8 @@ class _Checker:
         elif not items:
             if _items(before, tag) and not codes & {"Z", "X"}:
                 self.add(path, tag, row.code, "emptied")
-        elif not codes & {"D", "U"}:
-            self.add(path, tag, row.code, "not emptied")
         else:
-            self.descend(before, after, tag, path, "D" in codes)
+            self.descend(before, after, tag, path, not codes & {"U"})  # Z may be a dummy too
 
     def uid(self, before: list[str], after: list[str], path: str, tag: int, code: str) -> None:
         if len(before) != len(after):
@@ -237,7 +236,7 @@ class _Checker:
             if 0x10 <= element <= 0xFF:
                 return  # the creator of a block; pointless alone, but says nothing of a person
             creator = " ".join(_values(after, group << 16 | element >> 8))
-            if (group, creator, element & 0xFF) in safe_private():
+            if (group, creator.lower(), element & 0xFF) in safe_private():
                 self.descend(before, after, tag, path, False)
                 return
         self.add(path, tag, "private", "kept" if tag in before else "added")
@@ -249,10 +248,13 @@ class _Checker:
             self.add(path, tag, "group length", "kept")
         elif _is_sequence(after, tag):
             self.descend(before, after, tag, path, dummy)
-        elif dummy and tag in before and _vr(before, tag) in FREE | {"DA", "DT"} and tag & 0xFFFFFF00 != 0x00080100:
-            # In a sequence of code D every text is to be a dummy; codes and numbers can be their own.
-            if _raw(before, tag) == _raw(after, tag) != b"":
-                self.add(path, tag, "D", "kept in a sequence of code D")
+        elif dummy and tag in before and self.kept_text(before, after, tag):
+            self.add(path, tag, "D", "kept in a sequence of code D")
+
+    @staticmethod
+    def kept_text(before: Dataset, after: Dataset, tag: int) -> bool:
+        """In a sequence of code D every text is to be a dummy; codes and numbers can be their own."""
+        return _vr(before, tag) in FREE | {"DA", "DT"} and tag & 0xFFFFFF00 != 0x00080100 and _raw(before, tag) == _raw(after, tag) != b""
 
     def descend(self, before: Dataset, after: Dataset, tag: int, path: str, dummy: bool) -> None:
         if not _is_sequence(after, tag):

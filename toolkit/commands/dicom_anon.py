@@ -87,7 +87,7 @@ def dicom_anon(paths: tuple[str, ...], **given: Any) -> int:
 
 def _check(paths: tuple[str, ...], given: dict[str, Any]) -> None:
     if ("-" in paths or given["output"] == "-") and (paths != ("-",) or given["output"] != "-"):
-        raise UsageError("-", "standard input and standard output go together, with no other input", "give - -o -, or files and a directory")
+        raise UsageError("-", "stands for standard input and output together, with no other input", "give - -o - or files and a directory")
     if given["output"] == "-":
         if sys.stdout.isatty():
             raise UsageError("standard output", "is a terminal, and DICOM is binary", "pipe it or give -o DIR and a file")

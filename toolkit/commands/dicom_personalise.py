@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 @click.option("--padi", metavar="PLACE", help="Restore from PADI's side files: a directory, or one side file.")
 @click.option("--keep-names", is_flag=True, help="Name the outputs as the inputs; default: STUDY/SERIES/INSTANCE.dcm.")
 @click.option("--mixed-patients", is_flag=True, help="Allow objects of several patients in one run.")
-@click.option("-n", "--dry-run", is_flag=True, help="Check everything, write nothing.")
+@click.option("--dry-run", is_flag=True, help="Check everything, write nothing.")
 @click.option("--report", metavar="FILE", help="Write what became of each object here, JSON lines; - is standard output.")
-@click.option("--jobs", type=click.IntRange(1), metavar="N", default=1, help="Processes. [1]")
+@click.option("--jobs", type=click.IntRange(1, 256), metavar="N", default=1, help="Processes. [1]")
 def dicom_personalise(
     paths: tuple[str, ...],
     output: str | None,

@@ -1,7 +1,8 @@
-"""What happens to a batch of files in one process: open, de-identify, write aside, claim the names, make durable, store the way back, rename.
+"""What happens to a batch of files in one process: open, de-identify, write aside, claim names, make durable, store the way back, rename.
 
-In this order nothing is lost or half done at any kill: a file takes its name when its bytes are on the disk and the vault holds what restores it, and the
-journal says done when the file has its name. What was cut off in between is simply done again: the same input gives the same names.
+In this order nothing is lost or half done at any kill: a file takes its name when its bytes are on the disk and the vault holds what
+restores it, and the journal says done when the file has its name. What was cut off in between is done again: the same input gives the
+same names.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ import json
 import logging
 import os
 import struct
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from toolkit.core.errors import InputOutput, ToolError
@@ -31,21 +34,24 @@ from toolkit.hospital.dicom.pseudonyms import Pseudonyms
 from toolkit.hospital.dicom.quarantine import Quarantine, Reason
 from toolkit.hospital.dicom.quarantining import QuarantineDirectory
 from toolkit.hospital.dicom.settings import Settings
-from toolkit.hospital.dicom.staging import Staging
+from toolkit.hospital.dicom.staging import REMEDY, Staging
 
 if TYPE_CHECKING:
     from toolkit.hospital.dicom.vault import Vault, VaultEntry
 
 logger = logging.getLogger(__name__)
 
-# What restores an object is held in memory until its batch is committed, up to this many bytes; a larger one (cleaned pixels) is streamed into the vault.
+# What restores objects is held in memory until it is committed, up to this many bytes; more (cleaned pixels) is streamed into the vault.
 _HELD_PATCH = 16 << 20
+# Files that are written aside wait so long (seconds) for their names: synchronising the disk stalls all writing, so it serves many at once.
+_MOST_WAITING, _LONGEST_WAIT = 2048, 0.5
 _DIRECTORIES_REMEMBERED = 10_000
 
 
 @dataclass
 class Outcome:
-    """What became of some files. `counts` by result (written, unchanged, duplicate, quarantined), `reasons` of quarantine; lines for the report and the listing."""
+    """What became of some files: `counts` by result (written, unchanged, duplicate, quarantined), `reasons` of quarantine, lines for the
+    report and for the listing of a dry run."""
 
     counts: Counter[str] = field(default_factory=Counter)
     reasons: Counter[Reason] = field(default_factory=Counter)
@@ -67,9 +73,13 @@ class _Prepared:
     output: bytes
     temporary: str
     content: bytes
-    object: Deidentified
-    patch: Iterable[bytes]
+    uids: tuple[str, str, str]
     digest: bytes
+    patient: tuple[str, str]
+    pairs: list[tuple[str, str]]
+    actions: str
+    patch: Iterable[bytes]
+    held: int
 
 
 class Chain:
@@ -88,6 +98,9 @@ class Chain:
         self._uid_map = PairMap(settings.uid_map) if settings.uid_map else None
         self._patient_map = PairMap(settings.patient_map) if settings.patient_map else None
         self._made: set[bytes] = set()
+        self._waiting: list[_Prepared] = []
+        self._held = 0
+        self._since = 0.0
         self._vault: Vault | None = None
         self._journal: Journal
         self.wanted: Callable[[], bool] = lambda: True  # asked before each file; False ends the process
@@ -107,22 +120,33 @@ class Chain:
                     self._vault = stack.enter_context(open_vault(self.settings.vault, self.settings.keyring))
             yield
 
-    def process(self, batch: list[Input]) -> Outcome:
-        """Do all files of `batch`. Raises ToolError when going on makes no sense: a full disk, a vault out of reach."""
+    def process(self, batch: list[Input], settle: bool = False) -> Outcome:
+        """Work on all files of `batch`; the outcome is of those that have come to their end, now or since an earlier batch.
+
+        With `settle` none is left waiting. Raises ToolError when going on makes no sense: a full disk, a vault out of reach.
+        """
         outcome = Outcome()
         keys = {item: self.key(item) for item in batch}
-        prepared: list[_Prepared] = []
         try:
             for item in self._changed(keys, outcome):
                 if not self.wanted():
                     raise SystemExit(1)
-                self._prepare(item, keys[item], prepared, outcome)
-            self._place(prepared, outcome)
+                self._prepare(item, keys[item], outcome)
+                if len(self._waiting) >= _MOST_WAITING or self._held > _HELD_PATCH or time.monotonic() - self._since > _LONGEST_WAIT:
+                    self._place(outcome)
+            if settle:
+                self._place(outcome)
         except BaseException:
-            for one in prepared:
+            for one in self._waiting:
                 self.staging.discard(one.temporary)
+            self._waiting.clear()
             raise
         return outcome
+
+    @property
+    def settled(self) -> bool:
+        """Whether no file waits for its name."""
+        return not self._waiting
 
     def key(self, item: Input) -> bytes:
         """The keyed hash that stands for the input's path in the journal and the quarantine: 16 bytes."""
@@ -136,14 +160,14 @@ class Chain:
         outcome.reasons[why.reason] += 1
         self._note(outcome, item, "quarantined", b"", reason=why.reason.value, detail=why.detail, remedy=why.remedy)
 
-    def _note(self, outcome: Outcome, item: Input, result: str, output: bytes, **more: object) -> None:
+    def _note(self, outcome: Outcome, item: Input, result: str, output: bytes, actions: str = "", **more: str) -> None:
         outcome.counts[result] += 1
         if self.settings.dry_run:
             said = os.fsdecode(output) if output else f"quarantine: {more['reason']}: {more['detail']}"
             outcome.listing += f"{item.path}\t{said}\n".encode("utf-8", "surrogateescape")
         if self._reporting:
-            record = {"input": item.path, "result": result, "output": os.fsdecode(output) or None, **more}
-            outcome.report += json.dumps(record).encode() + b"\n"
+            record = json.dumps({"input": item.path, "result": result, "output": os.fsdecode(output) or None, **more})
+            outcome.report += (f'{record[:-1]}, "actions": {actions}}}\n' if actions else f"{record}\n").encode()
 
     def _stamp_of(self, item: Input) -> bytes:
         return hashlib.blake2b(struct.pack("<qq", item.size, item.changed), key=self._stamp, digest_size=16).digest()
@@ -167,22 +191,24 @@ class Chain:
     def _place_of(self, output: bytes) -> bytes:
         return os.path.join(os.fsencode(self.output), output)
 
-    def _prepare(self, item: Input, key: bytes, prepared: list[_Prepared], outcome: Outcome) -> None:
+    def _prepare(self, item: Input, key: bytes, outcome: Outcome) -> None:
         """De-identify one file and write it aside; what cannot be cleaned goes to quarantine."""
         try:
             with open_part10(item.path) as source:
                 done = self._deidentify(source, self._reporting)
                 output = self._name(item, done)
                 if self.settings.dry_run:
-                    self._note_done(outcome, item, "would be written", output, done)
+                    self._note(outcome, item, "would be written", output, self._actions(done))
                     return
                 one = self._write_aside(item, key, source, done, output)
                 if not isinstance(one.patch, list):  # its rest is read from the source: it must reach the vault before that is closed
-                    self._place(prepared, outcome)
-                    prepared.clear()
-                    self._place([one], outcome)
-                    return
-                prepared.append(one)
+                    self._place(outcome)
+                if not self._waiting:
+                    self._since = time.monotonic()
+                self._waiting.append(one)
+                self._held += one.held
+                if not isinstance(one.patch, list):
+                    self._place(outcome)
         except Quarantine as why:
             self.put_into_quarantine(item, key, why, outcome)
         except ToolError:
@@ -190,8 +216,8 @@ class Chain:
         except Exception as error:
             logger.debug("%s", item.path, exc_info=True)
             # Not its message: that may quote a value.
-            why = Quarantine(Reason.INTERNAL, f"{type(error).__name__} {_origin(error)}", "run it alone with -vv and report the fault")
-            self.put_into_quarantine(item, key, why, outcome)
+            fault = Quarantine(Reason.INTERNAL, f"{type(error).__name__} {_origin(error)}", "run it alone with -vv and report the fault")
+            self.put_into_quarantine(item, key, fault, outcome)
 
     def _name(self, item: Input, done: Deidentified) -> bytes:
         if self.settings.keep_names:
@@ -212,7 +238,20 @@ class Chain:
             patch: Iterable[bytes] = []
             if self._vault is not None:
                 patch = _held(done.patch())
-            return _Prepared(item, key, output, temporary, self._content(source, digest, patch), done, patch, digest)
+            return _Prepared(
+                item,
+                key,
+                output,
+                temporary,
+                self._content(source, digest, patch),
+                (done.study_uid, done.series_uid, done.instance_uid),
+                digest,
+                (done.patient, done.patient_pseudonym),
+                done.uids if self._uid_map is not None else [],
+                self._actions(done),
+                patch,
+                sum(map(len, patch)) if isinstance(patch, list) else 0,
+            )
 
     def _verify(self, item: Input, temporary: str) -> None:
         from toolkit.hospital.dicom.verify import verify
@@ -223,8 +262,8 @@ class Chain:
             raise Quarantine(Reason.VERIFICATION, "; ".join(problems[:3]), "report this as a fault, with the kind of object")
 
     def _content(self, source: Part10, digest: bytes, patch: Iterable[bytes]) -> bytes:
-        """A keyed hash that is equal for equal inputs: of the new object and what restores the old one; with recipients of the old one, whose envelope is
-        different each time."""
+        """A keyed hash that is equal for equal inputs: of the new object and what restores the old one. With recipients it is of the old
+        one itself, because their envelope is a different one each time."""
         parts = hashlib.sha256()
         if self.settings.recipients or not isinstance(patch, list):
             for piece in source.chunks(source.start, source.end):
@@ -235,22 +274,21 @@ class Chain:
                 parts.update(chunk)
         return self._pseudonyms.hash("journal-content", parts.digest())[:16]
 
-    def _place(self, prepared: list[_Prepared], outcome: Outcome) -> None:
+    def _place(self, outcome: Outcome) -> None:
         """Give what was written aside its names."""
-        if not prepared:
+        if not self._waiting:
             return
-        claims = [Claim(one.output, one.key, one.content, self._exists(one.output), lambda one=one: self._same(one)) for one in prepared]  # type: ignore[misc]
-        granted = []
-        placed = []
+        prepared = self._waiting
+        claims = [Claim(one.uids[2].encode(), one.output, one.key, one.content, partial(self._same, one)) for one in prepared]
+        granted, placed = [], []
         for one, verdict in zip(prepared, self._journal.claim(claims, self._exists), strict=True):
             if verdict is Verdict.GRANTED:
                 granted.append(one)
                 continue
             self.staging.discard(one.temporary)
             if verdict is Verdict.DUPLICATE:
-                self.quarantine.release(one.key.hex())
-                self._note(outcome, one.item, "duplicate", one.output)
                 placed.append(one)
+                self._note(outcome, one.item, "duplicate", one.output)
             else:
                 self.put_into_quarantine(one.item, one.key, _taken(one.output), outcome)
         if granted:
@@ -258,26 +296,31 @@ class Chain:
             self.staging.synchronise()
             if self._vault is not None:
                 self._vault.put([_entry(one) for one in granted])
-            for one in granted:
-                if self._rename(one):
-                    placed.append(one)
-                    self.quarantine.release(one.key.hex())
-                    self._note_done(outcome, one.item, "written", one.output, one.object)
-                else:
-                    self.staging.discard(one.temporary)
-                    self.put_into_quarantine(one.item, one.key, _taken(one.output), outcome)
+        for one in granted:
+            if self._rename(one):
+                placed.append(one)
+                self._note(outcome, one.item, "written", one.output, one.actions)
+            else:
+                self.staging.discard(one.temporary)
+                self.put_into_quarantine(one.item, one.key, _taken(one.output), outcome)
+        self._record(placed)
+        self._waiting, self._held = [], 0
+
+    def _record(self, placed: list[_Prepared]) -> None:
+        """Write maps and journal, in this order: what the journal says done is not looked at again."""
+        for one in placed:
+            self.quarantine.release(one.key.hex())
         if self._uid_map is not None:
-            self._uid_map.add(itertools.chain.from_iterable(one.object.uids for one in placed))
+            self._uid_map.add(itertools.chain.from_iterable(one.pairs for one in placed))
         if self._patient_map is not None:
-            self._patient_map.add((one.object.patient, one.object.patient_pseudonym) for one in placed if one.object.patient)
+            self._patient_map.add(one.patient for one in placed if one.patient[0])
         self._journal.done([(one.key, self._stamp_of(one.item), one.output) for one in placed])
 
-    def _note_done(self, outcome: Outcome, item: Input, result: str, output: bytes, done: Deidentified) -> None:
-        if self._reporting:
-            actions = [{"attribute": path, "action": action, "code": code} for path, action, code in done.actions]
-            self._note(outcome, item, result, output, actions=actions)
-        else:
-            self._note(outcome, item, result, output)
+    def _actions(self, done: Deidentified) -> str:
+        """What was done to each attribute, as JSON for the report; empty when none is asked for."""
+        if not self._reporting:
+            return ""
+        return json.dumps([{"attribute": path, "action": action, "code": code} for path, action, code in done.actions])
 
     def _same(self, one: _Prepared) -> bool:
         """Whether the file that has the name already holds the very bytes."""
@@ -291,7 +334,7 @@ class Chain:
             return False
 
     def _rename(self, one: _Prepared) -> bool:
-        """Whether the object could take its name; with names of the input tree a directory may stand in its way, or a file where a directory must be."""
+        """Whether the object could take its name: with the input's names a file may stand where a directory must be, or the reverse."""
         target = self._place_of(one.output)
         directory = os.path.dirname(target)
         try:
@@ -308,7 +351,7 @@ class Chain:
         except (FileExistsError, NotADirectoryError, IsADirectoryError):
             return False
         except OSError as error:
-            raise InputOutput(os.fsdecode(directory), error.strerror or str(error), "make room and start again, what is done stays done") from error
+            raise InputOutput(os.fsdecode(directory), error.strerror or str(error), REMEDY) from error
         return True
 
 
@@ -327,13 +370,12 @@ def _held(patch: Iterator[bytes]) -> Iterable[bytes]:
 def _entry(one: _Prepared) -> VaultEntry:
     from toolkit.hospital.dicom.vault import VaultEntry
 
-    done = one.object
-    return VaultEntry(done.study_uid, done.series_uid, done.instance_uid, one.digest, done.patient, one.patch)
+    return VaultEntry(*one.uids, one.digest, one.patient[0], one.patch)
 
 
 def _taken(output: bytes) -> Quarantine:
-    where = os.fsdecode(output)
-    return Quarantine(Reason.SAME_OUTPUT, f"another input of different content has the output {where}", "keep one of them, or use another output directory")
+    problem = f"another input of different content has its SOP Instance UID or its output {os.fsdecode(output)}"
+    return Quarantine(Reason.SAME_OUTPUT, problem, "keep one of them, or use another output directory")
 
 
 def _origin(error: BaseException) -> str:

@@ -1,6 +1,7 @@
 """Characters of a raw value and the bytes that each of them stands on (PS3.5 6.1, PS3.3 C.12.1.1.2), without pydicom.
 
-Text is cut by bytes, so that what stays is byte for byte what it was: that needs every character's place, which Python's codecs do not give.
+Text is cut by bytes, so that what stays is byte for byte what it was: that needs every character's place, which Python's codecs do not
+give.
 """
 
 import html.entities
@@ -62,20 +63,34 @@ _ESCAPED = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9
 
 @lru_cache(64)
 def python_encodings(specific_character_set: bytes) -> list[str]:
-    """Names of Python's codecs for a raw SpecificCharacterSet (0008,0005), in its order; unknown terms are left out, an empty value is ASCII.
+    """Names of Python's codecs for a raw SpecificCharacterSet (0008,0005), in its order; unknown terms are left out, an empty value is
+    ASCII.
 
     >>> python_encodings(b"\\\\ISO 2022 IR 87")
     ['ascii', 'iso2022_jp']
     """
     terms = specific_character_set.decode("ascii", "replace").upper().replace("_", " ").split("\\")
     words = [term.strip(" \0").rpartition(" ")[2] for term in terms]
-    known = [_TERMS["6" if not word else word] for word in words if not word or word in _TERMS]
+    known = [_TERMS[word or "6"] for word in words if not word or word in _TERMS]
     return known or ["ascii"]
+
+
+def decoded(raw: bytes, specific_character_set: bytes) -> str:
+    """A raw value as text, without its padding. Nothing fails: wrong bytes become U+FFFD or surrogates.
+
+    >>> decoded(b"M\\xfcller^Hans ", b"ISO_IR 100")
+    'Müller^Hans'
+    """
+    if raw.isascii() and b"\x1b" not in raw:
+        return raw.decode("ascii").strip(" \0")
+    return read(raw, python_encodings(specific_character_set)[0]).text.strip(" \0")
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A value read as text: character i of `text` stands on the bytes from `starts[i]` up to `ends[i]`; on the bytes in `wide` ASCII cannot stand."""
+    """A value read as text: character i of `text` stands on the bytes from `starts[i]` up to `ends[i]`; on the bytes in `wide` ASCII
+    cannot stand.
+    """
 
     text: str
     starts: list[int] | range
@@ -84,14 +99,16 @@ class Reading:
 
 
 def read(raw: bytes, encoding: str) -> Reading:
-    """Read a value whose first character set is Python's `encoding`; escape sequences of ISO 2022 are obeyed wherever they stand. Never fails."""
+    """Read a value whose first character set is Python's `encoding`; escape sequences of ISO 2022 are obeyed wherever they stand. Never
+    fails.
+    """
     if b"\x1b" in raw and encoding not in ("utf_8", "gb18030", "gbk"):
         return _read_with_escapes(raw, encoding)
     if raw.isascii():
         return Reading(raw.decode("ascii"), range(len(raw)), range(1, len(raw) + 1))
     if encoding == "utf_8":
         text = raw.decode("utf_8", "surrogateescape")  # every wrong byte stays one character
-        return _laid_out(text, [1 if code < 0x80 or 0xD800 <= code < 0xE000 else 2 if code < 0x800 else 3 if code < 0x10000 else 4 for code in map(ord, text)])
+        return _laid_out(text, [_utf_8_length(code) for code in map(ord, text)])
     if encoding in ("gb18030", "gbk"):
         pieces = [match[0] for match in re.finditer(rb"[\x81-\xfe][0-9][\x81-\xfe][0-9]|[\x81-\xfe][\x40-\x7e\x80-\xfe]|.", raw, re.DOTALL)]
         characters = [piece.decode("gb18030", "replace")[:1] for piece in pieces]
@@ -113,7 +130,9 @@ def readings(raw: bytes, encodings: tuple[str, ...]) -> list[Reading]:
 
 
 def unescaped(reading: Reading, backslash: bool) -> Reading | None:
-    r"""The reading with character references of XML and HTML, percent signs of URIs and (where `backslash`) ``\uXXXX`` of JSON resolved; None without any."""
+    r"""The reading with character references of XML and HTML, percent signs of URIs and (where `backslash`) ``\uXXXX`` of JSON resolved;
+    None without any.
+    """
     if not ("&" in reading.text or "%" in reading.text or (backslash and "\\u" in reading.text)):
         return None
     text: list[str] = []
@@ -132,7 +151,8 @@ def unescaped(reading: Reading, backslash: bool) -> Reading | None:
         position = match.end()
     if not text:
         return None
-    return Reading("".join(text) + reading.text[position:], [*starts, *reading.starts[position:]], [*ends, *reading.ends[position:]], reading.wide)
+    text.append(reading.text[position:])
+    return Reading("".join(text), [*starts, *reading.starts[position:]], [*ends, *reading.ends[position:]], reading.wide)
 
 
 def _meaning(escaped: str) -> str | None:
@@ -145,6 +165,12 @@ def _meaning(escaped: str) -> str | None:
         return chr(code) if code < 0x110000 else None
     code = html.entities.name2codepoint.get(escaped[1:-1], 0) or {"apos": 39}.get(escaped[1:-1], 0)
     return chr(code) if code else None
+
+
+def _utf_8_length(code: int) -> int:
+    if code < 0x80 or 0xD800 <= code < 0xE000:
+        return 1
+    return 2 if code < 0x800 else 3 if code < 0x10000 else 4
 
 
 def _laid_out(text: str, lengths: list[int]) -> Reading:

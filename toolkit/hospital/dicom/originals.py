@@ -27,14 +27,22 @@ _MARKS = frozenset((0x00120062, 0x00120063, _METHOD_CODES, 0x00280303, _ENCRYPTE
 _PIXELS_CLEANED = b"113101"  # CID 7050: whoever did that wrote (0028,0301) anew
 
 
-class Originals(Protocol):
-    """One of the ways back. `source` is an anonymised object, `path` the name that it was given by."""
+class Original(Protocol):
+    """What one anonymised object was, as long as that is open."""
 
-    def patient(self, source: Part10, path: str) -> str:
-        """The original patient id. Raises ToolError when the object cannot be restored this way."""
+    @property
+    def patient(self) -> str:
+        """The original patient id."""
 
-    def restore(self, source: Part10, path: str, out: BinaryIO) -> None:
+    def write_to(self, out: BinaryIO) -> None:
         """Write the original file. Raises ToolError; what was written until then is worthless."""
+
+
+class Originals(Protocol):
+    """One of the ways back."""
+
+    def find(self, source: Part10, path: str) -> Original:
+        """The original of the anonymised object `source`, whose name is `path`. Raises ToolError when this way does not lead to it."""
 
 
 class FromVault:
@@ -43,24 +51,12 @@ class FromVault:
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
 
-    def _entry(self, source: Part10, path: str) -> VaultEntry:
+    def find(self, source: Part10, path: str) -> Original:
         instance = instance_uid(source, path)
         entry = self._vault.get(instance) if instance else None
         if entry is None:
             raise ToolError(path, "the vault does not know this object", "name the vault that it was anonymised with")
-        return entry
-
-    def patient(self, source: Part10, path: str) -> str:
-        return self._entry(source, path).patient
-
-    def restore(self, source: Part10, path: str, out: BinaryIO) -> None:
-        entry = self._entry(source, path)
-        if digest(source) != entry.digest:
-            raise ToolError(path, "it was changed since it was anonymised", "fetch the object as it was sent")
-        try:
-            restore(source, entry.patch, out)
-        except ValueError as error:
-            raise BadData(path, str(error), "restore the vault from its backup") from error
+        return _Patched(source, path, entry)
 
 
 class FromEnvelope:
@@ -69,22 +65,16 @@ class FromEnvelope:
     def __init__(self, private_key: RSAPrivateKey) -> None:
         self._private_key = private_key
 
-    def _originals(self, source: Part10, path: str) -> bytes:
+    def find(self, source: Part10, path: str) -> Original:
         value = values(source, path, frozenset((_ENCRYPTED,))).get(_ENCRYPTED)
         if not value:
             raise ToolError(path, "it has no encrypted attributes", "restore it from the vault")
         try:
-            return decrypt_attributes(value, self._private_key, source.implicit, source.big_endian)
+            return _Merged(source, path, decrypt_attributes(value, self._private_key, source.implicit, source.big_endian))
         except WrongKey as error:
             raise NotPermitted(path, str(error), "name the private key of a recipient") from error
         except ValueError as error:
             raise BadData(path, str(error), "fetch the object as it was sent") from error
-
-    def patient(self, source: Part10, path: str) -> str:
-        return _patient(source, path, self._originals(source, path))
-
-    def restore(self, source: Part10, path: str, out: BinaryIO) -> None:
-        _write_merged(source, path, self._originals(source, path), out)
 
 
 class FromSideFiles:
@@ -93,30 +83,79 @@ class FromSideFiles:
     def __init__(self, place: str) -> None:
         self._place = place
 
-    def _originals(self, source: Part10, path: str) -> bytes:
-        instance = instance_uid(source, path)
-        place = padi.side_file(self._place, path, instance)
+    def find(self, source: Part10, path: str) -> Original:
+        place = padi.side_file(self._place, path, instance_uid(source, path))
         if place is None:
             raise ToolError(path, f"there is no side file for it in {self._place}", "name the directory of the side files")
-        encoding = Encoding(source.implicit, source.big_endian)
+        character_set = values(source, path, frozenset((CHARACTER_SET,))).get(CHARACTER_SET, b"")
+        data, encoding = _readable(source), Encoding(source.implicit, source.big_endian)
         try:
             with open(place, "rb") as stream:
-                originals = padi.read_side_file(stream.read())
-            data = _readable(source)
-            heads = {tag: read_head(data, start, encoding) for tag, start, _ in top_level(source) if tag in originals}
-            vrs = {tag: head.vr.decode("latin-1") for tag, head in heads.items() if head.vr}
-            character_set = values(source, path, frozenset((CHARACTER_SET,))).get(CHARACTER_SET, b"")
-            return padi.encode_values(originals, character_set, vrs, source.implicit, source.big_endian)
+                side = padi.read_side_file(stream.read())
+            heads = [read_head(data, start, encoding) for tag, start, _ in top_level(source) if tag in side]
+            vrs = {head.tag: head.vr.decode("latin-1") for head in heads if head.vr}
+            return _Merged(source, path, padi.encode_values(side, character_set, vrs, source.implicit, source.big_endian))
         except OSError as error:
             raise BadData(place, error.strerror or str(error), "give the right to read it") from error
         except ValueError as error:
             raise BadData(place, str(error), "look at the side file") from error
 
-    def patient(self, source: Part10, path: str) -> str:
-        return _patient(source, path, self._originals(source, path))
 
-    def restore(self, source: Part10, path: str, out: BinaryIO) -> None:
-        _write_merged(source, path, self._originals(source, path), out)
+class _Patched:
+    """An original that the vault's patch makes of the object."""
+
+    def __init__(self, source: Part10, path: str, entry: VaultEntry) -> None:
+        self._source, self._path, self._entry = source, path, entry
+        self.patient = entry.patient
+
+    def write_to(self, out: BinaryIO) -> None:
+        if digest(self._source) != self._entry.digest:
+            raise ToolError(self._path, "it was changed since it was anonymised", "fetch the object as it was sent")
+        try:
+            restore(self._source, self._entry.patch, out)
+        except ValueError as error:
+            raise BadData(self._path, str(error), "restore the vault from its backup") from error
+
+
+class _Merged:
+    """The object with encoded `originals` in the places of what replaced them, and without the marks of de-identification."""
+
+    def __init__(self, source: Part10, path: str, originals: bytes) -> None:
+        """Raises ValueError when the elements of either are broken."""
+        self._source, encoding = source, Encoding(source.implicit, source.big_endian)
+        originals_own = {tag: originals[start:end] for tag, start, end in elements(originals, encoding)}
+        self._pieces = list(_merged(source, originals_own))
+        own = values(source, path, frozenset((SOP_CLASS, SOP_INSTANCE, PATIENT_ID)))
+        own |= {tag: raw[read_head(raw, 0, encoding).value :] for tag, raw in originals_own.items()}
+        sop_class, instance = (own.get(tag, b"").strip(b"\0 ") for tag in (SOP_CLASS, SOP_INSTANCE))
+        self._header = meta_information(sop_class, instance, source.transfer_syntax)
+        self.patient = text(own.get(PATIENT_ID, b""))
+
+    def write_to(self, out: BinaryIO) -> None:
+        out.write(self._header)
+        press = zlib.compressobj(wbits=-zlib.MAX_WBITS) if self._source.deflated else None
+        size = 0
+        for piece in self._pieces:
+            for part in [piece] if isinstance(piece, bytes) else self._source.chunks(*piece):
+                size += out.write(press.compress(part) if press else part)
+        if press:
+            size += out.write(press.flush())
+            out.write(b"\0" * (size % 2))  # PS3.5 A.5
+
+
+def _merged(source: Part10, originals: dict[int, bytes]) -> Iterator[bytes | tuple[int, int]]:
+    """The restored data set: bytes of the originals, and spans of the source's data."""
+    order = sorted(originals, reverse=True)
+    dropped = _MARKS
+    for tag, start, end in top_level(source):
+        if tag == _METHOD_CODES and _PIXELS_CLEANED in source.data[start:end]:
+            dropped |= {_BURNED_IN}
+        while order and order[-1] <= tag:
+            yield originals[order.pop()]
+        if tag not in originals and tag not in dropped:
+            yield start, end
+    while order:
+        yield originals[order.pop()]
 
 
 def digest(source: Part10) -> bytes:
@@ -133,7 +172,7 @@ def top_level(source: Part10) -> Iterator[tuple[int, int, int]]:
 
 
 def values(source: Part10, path: str, wanted: frozenset[int]) -> dict[int, bytes]:
-    """The encoded values of the `wanted` top-level attributes that the object has. Raises BadData when it is broken before the last of them."""
+    """The encoded values of the `wanted` top-level attributes that the object has. Raises BadData when it is broken before their last."""
     data, encoding, found = _readable(source), Encoding(source.implicit, source.big_endian), {}
     last = max(wanted)
     try:
@@ -165,49 +204,3 @@ def uids_of(source: Part10, path: str) -> tuple[str, str, str]:
 
 def _readable(source: Part10) -> Bytes:
     return source.data if source.file is None else FileBytes(source.file, len(source.data))
-
-
-def _patient(source: Part10, path: str, originals: bytes) -> str:
-    """The patient id among the encoded `originals`, or the object's own where that was left as it was."""
-    encoding = Encoding(source.implicit, source.big_endian)
-    for tag, start, end in elements(originals, encoding):
-        if tag == PATIENT_ID:
-            return text(originals[read_head(originals, start, encoding).value : end])
-    return text(values(source, path, frozenset((PATIENT_ID,))).get(PATIENT_ID, b""))
-
-
-def _write_merged(source: Part10, path: str, originals: bytes, out: BinaryIO) -> None:
-    """Write the object with the encoded `originals` in the places of what replaced them, and without the marks of de-identification."""
-    try:
-        pieces = list(_merged(source, originals))
-    except ValueError as error:
-        raise BadData(path, str(error), "fetch the object as it was sent") from error
-    encoding = Encoding(source.implicit, source.big_endian)
-    own = values(source, path, frozenset((SOP_CLASS, SOP_INSTANCE)))
-    own |= {tag: originals[read_head(originals, start, encoding).value : end] for tag, start, end in elements(originals, encoding)}
-    out.write(meta_information(own.get(SOP_CLASS, b"").strip(b"\0 "), own.get(SOP_INSTANCE, b"").strip(b"\0 "), source.transfer_syntax))
-    press = zlib.compressobj(wbits=-zlib.MAX_WBITS) if source.deflated else None
-    size = 0
-    for piece in pieces:
-        for part in [piece] if isinstance(piece, bytes) else source.chunks(*piece):
-            size += out.write(press.compress(part) if press else part)
-    if press:
-        size += out.write(press.flush())
-        out.write(b"\0" * (size % 2))  # PS3.5 A.5
-
-
-def _merged(source: Part10, originals: bytes) -> Iterator[bytes | tuple[int, int]]:
-    """The restored data set: bytes of the originals, and spans of the source's data."""
-    encoding = Encoding(source.implicit, source.big_endian)
-    waiting = {tag: originals[start:end] for tag, start, end in elements(originals, encoding)}
-    order = sorted(waiting, reverse=True)
-    dropped = _MARKS
-    for tag, start, end in top_level(source):
-        if tag == _METHOD_CODES and _PIXELS_CLEANED in source.data[start:end]:
-            dropped |= {_BURNED_IN}
-        while order and order[-1] <= tag:
-            yield waiting[order.pop()]
-        if tag not in waiting and tag not in dropped:
-            yield start, end
-    while order:
-        yield waiting[order.pop()]

@@ -6,6 +6,7 @@ import os
 import re
 import struct
 
+from toolkit.hospital.dicom.dictionary import dictionary_vr
 from toolkit.hospital.dicom.elements import element, padded
 
 SUFFIXES = ("", ".properties", ".txt")
@@ -92,8 +93,6 @@ def encode_values(values: dict[int, str], character_set: bytes, vrs: dict[int, s
     `character_set`: the object's Specific Character Set (0008,0005) as encoded; one among `values` goes before it. `vrs`: the VRs that the
     object itself states; others come from the dictionary of PS3.6. Raises ValueError when a value does not fit its VR or character set.
     """
-    from toolkit.hospital.dicom.profile import dictionary_vr
-
     names = values.get(_CHARACTER_SET, character_set.decode("latin-1"))
     found = []
     for tag, value in sorted(values.items()):
@@ -101,8 +100,8 @@ def encode_values(values: dict[int, str], character_set: bytes, vrs: dict[int, s
         try:
             raw = _encoded(value, vr, names, big_endian)
         except (ValueError, LookupError, struct.error) as error:
-            what = str(error) if type(error) is ValueError else f"its value cannot be written as {vr}"
-            raise ValueError(f"({tag >> 16:04X},{tag & 0xFFFF:04X}): {what}") from error
+            where = f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
+            raise ValueError(f"{where}: its value cannot be written as {vr} in character set {names!a}") from error
         found.append(element(tag, vr, padded(raw, vr), implicit, big_endian))
     return b"".join(found)
 
@@ -115,7 +114,7 @@ def _encoded(value: str, vr: str, character_set: str, big_endian: bool) -> bytes
     if vr in _IN_CHARACTER_SET:
         return _in_character_set(value, vr, character_set)
     if vr not in _NUMBERS:
-        raise ValueError(f"a side file cannot hold values of {vr}")
+        raise ValueError(f"no text stands for values of {vr}")
     number = float if vr in ("FL", "FD") else int
     numbers = [number(one) for one in value.split("\\")]
     return struct.pack((">" if big_endian else "<") + _NUMBERS[vr] * len(numbers), *numbers)
@@ -134,5 +133,5 @@ def _in_character_set(value: str, vr: str, character_set: str) -> bytes:
         raw = encode_string(value, encodings)
         back = decode_bytes(raw, encodings, TEXT_VR_DELIMS)
     if back != value:
-        raise ValueError(f"its value cannot be written in the character set {character_set!a}")
+        raise ValueError("another text came back")
     return raw

@@ -1,4 +1,4 @@
-"""Restoring anonymised objects: all are checked before the first is written, each leaves a line in the audit before its original appears."""
+"""Restoring anonymised objects: all are checked before the first is written, the audit has each before its original appears."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeVar
 
-from toolkit.core.errors import CannotCreate, InputOutput, NotPermitted, ToolError, Unavailable
+from toolkit.core.errors import CannotCreate, InputOutput, NotPermitted, ToolError, TryLater, Unavailable
 from toolkit.core.progress import progress
 from toolkit.core.stages import stage
 from toolkit.core.streams import stream_name
@@ -39,6 +40,7 @@ logger = logging.getLogger(__name__)
 _BATCH = 64
 _IN_MEMORY = 64 << 20
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
+_NOT_THE_OBJECTS = (InputOutput, TryLater, Unavailable)  # faults that end the run
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS}
 Result = TypeVar("Result")
 
@@ -64,7 +66,7 @@ class Access:
                 from toolkit.core.keys import read_keys
                 from toolkit.hospital.dicom.vault import open_vault
 
-                vault = stack.enter_context(open_vault(self.vault, read_keys(self.key_file)))
+                vault = stack.enter_context(open_vault(self.vault, read_keys(self.key_file), create=False))
             if self.private_key is not None:
                 yield FromEnvelope(self.private_key), vault
             elif self.side_files is not None:
@@ -104,7 +106,8 @@ def personalise(paths: Sequence[str], access: Access, settings: Settings) -> int
     0 when all were restored; otherwise the status that all refusals have in common, 1 when they differ or some objects were restored.
     Raises ToolError when nothing can be done, NotPermitted when the objects belong to several patients and that is not allowed.
     """
-    own = OwnFiles(path for path in (access.vault, access.key_file, settings.report, settings.output) if path not in (None, "-") and "://" not in path)
+    named = (access.vault, access.key_file, settings.report, settings.output)
+    own = OwnFiles(path for path in named if path is not None and path != "-" and "://" not in path)
     inputs = [Input("-", "", 0, 0)] if list(paths) == ["-"] else list(Finder(paths, own))
     staging = Staging(settings.output, f".restoring-{os.getpid()}")
     work = _Work(access, settings, staging)
@@ -116,7 +119,7 @@ def personalise(paths: Sequence[str], access: Access, settings: Settings) -> int
         _tell(refused, report)
         patients = len({outcome.patient for outcome in ready})
         if patients > 1 and not settings.mixed_patients:
-            _refuse_all(ready, patients, access, report)
+            _refuse_all(ready, patients, access, report, settings.dry_run)
         if settings.output != "-" and not settings.dry_run and ready:
             staging.prepare(0o700)
         try:
@@ -133,11 +136,12 @@ def personalise(paths: Sequence[str], access: Access, settings: Settings) -> int
     return 1 if refused else 0
 
 
-def _refuse_all(ready: list[Outcome], patients: int, access: Access, report: Sink | None) -> None:
+def _refuse_all(ready: list[Outcome], patients: int, access: Access, report: Sink | None, dry_run: bool) -> None:
     problem = f"the objects belong to {patients} patients"
     refused = [outcome._replace(problem=problem, status=NotPermitted.exit_status) for outcome in ready]
-    with access.open() as (_, vault):
-        _audit(vault, refused)
+    if not dry_run:
+        with access.open() as (_, vault):
+            _audit(vault, refused)
     if report is not None:
         report.write(b"".join(map(_line, refused)))
     raise NotPermitted("nothing was restored", problem, "name the objects of one patient, or say --mixed-patients")
@@ -165,12 +169,16 @@ def _line(outcome: Outcome) -> bytes:
 def _audit(vault: Vault | None, outcomes: Sequence[Outcome]) -> None:
     """One row for each object: who, when, what, which object, what became of it."""
     if vault is not None and outcomes:
-        vault.audit([(who(), "personalise", outcome.instance, outcome.problem or "restored") for outcome in outcomes])
+        from toolkit.hospital.dicom.vault import AuditRow
+
+        now, user = datetime.now(UTC), who()
+        told = [f"personalise: {f'refused, {outcome.problem}' if outcome.problem else 'restored'}" for outcome in outcomes]
+        vault.audit(AuditRow(now, user, what, outcome.instance) for what, outcome in zip(told, outcomes, strict=True))
 
 
 @lru_cache(maxsize=1)
 def who() -> str:
-    """The user of this process, by the system's accounts and not by the environment: ``name (uid 1000)``; also who logged in, where that differs."""
+    """The user of this process by the system's accounts, not the environment: ``name (uid 1000)``; who logged in, where that differs."""
     number = os.getuid()
     try:
         name = pwd.getpwuid(number).pw_name
@@ -207,7 +215,7 @@ def _batches(found: Sequence[Result]) -> list[Sequence[Result]]:
     return [found[start : start + _BATCH] for start in range(0, len(found), _BATCH)]
 
 
-Workers = Callable[[Callable[..., list[Outcome]], list[Sequence]], Iterator[list[Outcome]]]  # type: ignore[type-arg]
+Workers = Callable[[Callable[..., list[Outcome]], list[Sequence[Any]]], Iterator[list[Outcome]]]
 
 
 @contextlib.contextmanager
@@ -215,7 +223,7 @@ def _workers(work: _Work, jobs: int) -> Iterator[Workers]:
     """A function that maps batches, in their order, in this process or in `jobs` others."""
     if jobs == 1:
         with work:
-            yield map  # type: ignore[misc]
+            yield map
         return
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
@@ -290,8 +298,8 @@ def _check(batch: Sequence[Input]) -> list[Outcome]:
         try:
             with _opened(found) as source:
                 outcome = outcome._replace(instance=instance_uid(source, found.path))
-                outcome = outcome._replace(patient=_work.originals.patient(source, found.path))
-        except Unavailable:
+                outcome = outcome._replace(patient=_work.originals.find(source, found.path).patient)
+        except _NOT_THE_OBJECTS:
             raise
         except ToolError as error:
             outcome = _failed(outcome, error)
@@ -337,15 +345,15 @@ def _restored(outcome: Outcome, out: BinaryIO) -> Outcome:
     found = outcome.input
     try:
         with _opened(found) as source:
-            same = instance_uid(source, found.path) == outcome.instance
-            if not same or _work.originals.patient(source, found.path) != outcome.patient:
+            original = _work.originals.find(source, found.path)
+            if instance_uid(source, found.path) != outcome.instance or original.patient != outcome.patient:
                 raise ToolError(found.path, "it changed while this command ran", "run it again")
             try:
-                _work.originals.restore(source, found.path, out)
+                original.write_to(out)
                 out.flush()
             except OSError as error:
                 raise InputOutput(_work.settings.output, error.strerror or str(error), "make room and run it again") from error
-    except (InputOutput, Unavailable):
+    except _NOT_THE_OBJECTS:
         raise
     except ToolError as error:
         return _failed(outcome, error)
@@ -359,7 +367,8 @@ def _named(outcome: Outcome, path: str) -> Outcome:
     with _opened(Input(path, "", 0, 0)) as source:
         uids = uids_of(source, path)
     if not all(len(uid) <= 64 and _UID.fullmatch(uid) for uid in uids):
-        return outcome._replace(problem="its original UIDs are missing or no UIDs, and would name its file", remedy="say --keep-names", status=65)
+        problem = "its original UIDs are missing or no UIDs, and would name its file"
+        return outcome._replace(problem=problem, remedy="say --keep-names", status=65)
     return outcome._replace(output=os.path.join(_work.settings.output, *uids) + ".dcm")
 
 
@@ -367,7 +376,7 @@ def _placed(outcome: Outcome, path: str) -> Outcome:
     """Give the temporary file `path` its name; another file that has it stays."""
     target = outcome.output
     try:
-        os.makedirs(os.path.dirname(target), 0o700, exist_ok=True)
+        _make_private(os.path.dirname(target))
         try:
             os.link(path, target)
         except OSError as error:
@@ -383,6 +392,14 @@ def _placed(outcome: Outcome, path: str) -> Outcome:
     except OSError as error:
         raise InputOutput(target, error.strerror or str(error), "make room and run it again") from error
     return outcome
+
+
+def _make_private(directory: str) -> None:
+    """Make a directory and those above it, for the owner only; os.makedirs gives its mode to the last one alone."""
+    if not os.path.isdir(directory):
+        _make_private(os.path.dirname(directory))
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(directory, 0o700)
 
 
 def _to_standard_output(outcome: Outcome) -> Outcome:

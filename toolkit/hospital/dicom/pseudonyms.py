@@ -35,7 +35,7 @@ class Pseudonyms:
         return Pseudonyms, (self.key,)
 
     def uid(self, original: str) -> str:
-        """A UID for `original`: ``2.25.`` and a UUID as a decimal number, 10 to 44 characters (PS3.5 B.2).
+        """A UID for `original`: ``2.25.`` and a UUID as a decimal number, at most 44 characters (PS3.5 B.2).
 
         The UUID is HMAC-SHA-256 cut to 128 bits with version 8 and the variant of RFC 9562 set, which leaves 122 bits.
         """

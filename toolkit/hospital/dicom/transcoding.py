@@ -11,6 +11,8 @@ from struct import Struct
 from struct import error as StructError
 from typing import NamedTuple, Protocol
 
+from toolkit.hospital.dicom.dictionary import dictionary_vr
+
 UNDEFINED = 0xFFFFFFFF
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 
@@ -133,7 +135,7 @@ def elements(data: Bytes, encoding: Encoding, start: int = 0, end: int | None = 
         raise ValueError("an element is longer than what it stands in")
 
 
-def items(data: bytes, start: int, end: int, encoding: Encoding) -> list[tuple[int, int]]:
+def items(data: Bytes, start: int, end: int, encoding: Encoding) -> list[tuple[int, int]]:
     """(start, end) of the content of each item of the sequence whose value lies from `start` to `end`. Raises ValueError."""
     found, position = [], start
     while position < end:
@@ -164,7 +166,7 @@ def _level(data: bytes, start: int, end: int, source: Encoding, target: Encoding
     parts = []
     for tag, begin, behind in elements(data, source, start, end):
         head = read_head(data, begin, source)
-        vr = head.vr or _dictionary_vr(tag)
+        vr = head.vr or (dictionary_vr(tag) or "UN").encode()
         if vr == b"SQ":
             value, length = _sequence(data, head, behind, source, target, depth), head.length
             length = UNDEFINED if head.length == UNDEFINED else len(value)
@@ -176,12 +178,6 @@ def _level(data: bytes, start: int, end: int, source: Encoding, target: Encoding
                 value = _turned(value, _WORD.get(vr, 1))
         parts += [write_head(tag, vr, length, target), value]
     return b"".join(parts)
-
-
-def _dictionary_vr(tag: int) -> bytes:
-    from toolkit.hospital.dicom.profile import dictionary_vr
-
-    return (dictionary_vr(tag) or "UN").encode()
 
 
 def _sequence(data: bytes, head: Head, end: int, source: Encoding, target: Encoding, depth: int) -> bytes:

@@ -211,7 +211,7 @@ class _Verification:
     def by_recipe(self, tag: int) -> bool:
         """Whether a recipe decides about the attribute: what it wants is not for the table to judge."""
         recipe = self.options.recipe
-        return recipe is not None and recipe.names(tag)
+        return recipe is not None and recipe.find(tag) is not None
 
     @staticmethod
     def survived(vr: str, value: Any, old: Any, option: str, row: _Row | None) -> bool:

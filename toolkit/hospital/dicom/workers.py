@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import multiprocessing
 import os
@@ -24,7 +25,7 @@ _Failure = tuple[type[ToolError], str, str, str]
 
 
 class _Worker:
-    """A process and the batch it has."""
+    """A process, and the batches it has that are not settled."""
 
     def __init__(self, chain: Chain, others: list[_Worker]) -> None:
         self.connection, theirs = _processes.Pipe()
@@ -32,94 +33,93 @@ class _Worker:
         self.process: BaseProcess = _processes.Process(target=_work, args=(chain, theirs, inherited, os.getpid()), daemon=True)
         self.process.start()
         theirs.close()
-        self.batch: list[Input] = []
+        self.files: list[Input] = []
+        self.last = False
 
-    def give(self, batch: list[Input]) -> None:
-        self.batch = batch
-        self.connection.send(batch)
+    def give(self, batch: list[Input] | None, settle: bool) -> None:
+        """Hand over a batch; None, with `settle`, asks for the last word."""
+        self.files += batch or []
+        self.last = batch is None
+        with contextlib.suppress(OSError):  # it has died: its connection is ready with its end, and the files are still its own
+            self.connection.send((batch or [], settle))
+
+    def result(self) -> Outcome | None:
+        """What the process says; None when it died instead. Raises the ToolError that it ended with."""
+        try:
+            said: tuple[Outcome, bool] | _Failure = self.connection.recv()
+        except (EOFError, OSError):
+            return None
+        if len(said) == 2:
+            if said[1]:
+                self.files.clear()
+            return said[0]
+        kind, place, problem, remedy = said
+        raise kind(place, problem, remedy)
+
+    def dismiss(self) -> None:
+        """Let the process end, and wait for it."""
+        self.connection.close()
+        self.process.join()
+
+    def end(self) -> str:
+        """How the process ended."""
+        code = self.process.exitcode or 0
+        return signal.Signals(-code).name if code < 0 else f"exit status {code}"
 
 
 def each(chain: Chain, batches: Iterator[list[Input]], number: int) -> Iterator[Outcome]:
     """The outcomes of `batches`, done by `number` processes, in the order in which they come.
 
-    A batch whose process was killed, because memory ran out for instance, is done again one file at a time; a file that costs a second process its life goes
-    to quarantine. Raises the ToolError that a process ended with.
+    Files whose process was killed, because memory ran out for instance, are done again one at a time; a file that costs a second process
+    its life goes to quarantine. Raises the ToolError that a process ended with.
     """
     workers: list[_Worker] = []
-    again: deque[list[Input]] = deque()
+    again: deque[Input] = deque()
 
-    def following() -> list[Input] | None:
-        return again.popleft() if again else next(batches, None)
+    def feed(worker: _Worker) -> None:
+        if again:
+            worker.give([again.popleft()], settle=True)
+        else:
+            batch = next(batches, None)
+            worker.give(batch, settle=batch is None)
 
     try:
-        while True:
-            while len(workers) < number and (batch := following()) is not None:
-                worker = _Worker(chain, workers)
-                workers.append(worker)
-                _hand_over(worker, batch)
-            if not workers:
-                return
+        for _ in range(number):
+            workers.append(_Worker(chain, workers))
+            feed(workers[-1])
+        while workers:
             ready = wait([worker.connection for worker in workers])
             for worker in [worker for worker in workers if worker.connection in ready]:
-                outcome = _result(worker)
+                outcome = worker.result()
                 if outcome is not None:
-                    batch = following()
-                    if batch is None:
-                        workers.remove(worker)
-                        _dismiss(worker)
-                    else:
-                        _hand_over(worker, batch)
                     yield outcome
-                    continue
+                    if not worker.last or again:
+                        feed(worker)
+                        continue
                 workers.remove(worker)
-                _dismiss(worker)
-                if len(worker.batch) > 1:
-                    logger.info("a process was killed (%s); its %d files are done again one by one", _how(worker), len(worker.batch))
-                    again.extend([item] for item in worker.batch)
-                else:
-                    yield _lost(chain, worker)
+                worker.dismiss()
+                if worker.files:
+                    yield from _lost(chain, worker, again)
+                    workers.append(_Worker(chain, workers))
+                    feed(workers[-1])
     finally:
         for worker in workers:
             worker.process.terminate()
         for worker in workers:
-            _dismiss(worker)
+            worker.dismiss()
 
 
-def _hand_over(worker: _Worker, batch: list[Input]) -> None:
-    try:
-        worker.give(batch)
-    except OSError:
-        pass  # it died between two batches: the connection is ready with its end, and the batch is still its own
-
-
-def _result(worker: _Worker) -> Outcome | None:
-    """What the process says of its batch; None when it died instead."""
-    try:
-        said: Outcome | _Failure = worker.connection.recv()
-    except (EOFError, OSError):
-        return None
-    if isinstance(said, Outcome):
-        return said
-    kind, place, problem, remedy = said
-    raise kind(place, problem, remedy)
-
-
-def _dismiss(worker: _Worker) -> None:
-    worker.connection.close()
-    worker.process.join()
-
-
-def _how(worker: _Worker) -> str:
-    code = worker.process.exitcode or 0
-    return signal.Signals(-code).name if code < 0 else f"exit status {code}"
-
-
-def _lost(chain: Chain, worker: _Worker) -> Outcome:
+def _lost(chain: Chain, worker: _Worker, again: deque[Input]) -> Iterator[Outcome]:
+    """A process was killed: its files are to be done again; the only one it had goes to quarantine."""
+    if len(worker.files) > 1:
+        logger.info("a process ended by %s; its %d files are done again one by one", worker.end(), len(worker.files))
+        again.extend(worker.files)
+        return
     outcome = Outcome()
-    item = worker.batch[0]
-    why = Quarantine(Reason.INTERNAL, f"the process that worked on it ended by {_how(worker)}", "give it more memory, or fewer --jobs")
+    item = worker.files[0]
+    why = Quarantine(Reason.INTERNAL, f"the process that worked on it ended by {worker.end()}", "give it more memory, or fewer --jobs")
     chain.put_into_quarantine(item, chain.key(item), why, outcome)
-    return outcome
+    yield outcome
 
 
 def _work(chain: Chain, connection: Connection, inherited: list[Connection], parent: int) -> None:
@@ -131,16 +131,11 @@ def _work(chain: Chain, connection: Connection, inherited: list[Connection], par
     for other in inherited:
         other.close()  # with a copy of its end in here, another process would not notice that the parent is gone
     chain.wanted = lambda: os.getppid() == parent
-    try:
-        with chain.connected():
-            while True:
-                try:
-                    batch = connection.recv()
-                except EOFError:
-                    return
-                connection.send(chain.process(batch))
-    except ToolError as error:
-        connection.send((type(error), error.place, error.problem, error.remedy))
-    except OSError:
-        if os.getppid() == parent:
-            raise
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # nobody is left to be told
+        try:
+            with chain.connected(), contextlib.suppress(EOFError):
+                while True:
+                    batch, settle = connection.recv()
+                    connection.send((chain.process(batch, settle), chain.settled))
+        except ToolError as error:
+            connection.send((type(error), error.place, error.problem, error.remedy))
