@@ -379,15 +379,15 @@ def test_three_gigabytes_of_native_pixels_take_no_memory(tmp_path: Path) -> None
 
 
 def test_many_frames_are_reencoded_through_a_temporary_file(tmp_path: Path) -> None:
-    dataset = image(512, 512, 24, 8, 3, 0, EXPLICIT, "RGB")
+    dataset = image(512, 512, 30, 8, 3, 0, EXPLICIT, "RGB")
     frame = np.random.default_rng(4).integers(0, 255, (512, 512, 3), np.uint8)
     dataset.PixelData = frame.tobytes()
     dataset.NumberOfFrames = 1
     compressed(dataset)
     fragment = fragments(dataset)[0]
-    dataset.PixelData, dataset["PixelData"].VR = encapsulate([fragment] * 24), "OB"
+    dataset.PixelData, dataset["PixelData"].VR = encapsulate([fragment] * 30), "OB"
     dataset["PixelData"].is_undefined_length = True
-    dataset.NumberOfFrames = 24
+    dataset.NumberOfFrames = 30
     path = tmp_path / "many.dcm"
     dataset.save_as(path, enforce_file_format=True)
     with open_part10(str(path)) as source:
