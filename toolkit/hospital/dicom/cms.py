@@ -1,7 +1,7 @@
 """CMS enveloped data (RFC 5652 section 6): one content, encrypted for the holders of several RSA keys.
 
-It is written by `cryptography`. What others write is read here, because that package reads only AES-128 and AES-256 and wants the recipient's certificate,
-and PS3.15 E.1.2 asks a re-identifier for all key lengths of AES and for Triple-DES.
+It is written by `cryptography`. What others write is read here, because that package reads only AES-128 and AES-256 and wants the
+recipient's certificate, and PS3.15 E.1.2 asks a re-identifier for all key lengths of AES and for Triple-DES.
 """
 
 from __future__ import annotations
@@ -57,12 +57,13 @@ def _parts(message: bytes) -> tuple[bytes, list[bytes], bytes, bytes, bytes]:
     recipients = next(node for node in fields if node.tag == _SET)
     _, algorithm, encrypted = fields[fields.index(recipients) + 1].children()
     cipher, vector = algorithm.children()[:2]
-    sealed = [node.children()[3].octets() for node in recipients.children() if node.tag == _SEQUENCE]  # others are no RSA key transport
+    # Other kinds of RecipientInfo have context-specific tags.
+    sealed = [node.children()[3].octets() for node in recipients.children() if node.tag == _SEQUENCE]
     return kind.content, sealed, cipher.content, vector.content, encrypted.octets()
 
 
 def _keys(sealed: list[bytes], private_key: RSAPrivateKey, length: int) -> Iterator[bytes]:
-    """The content keys that `private_key` finds; for a stranger's RecipientInfo it may find random bytes (implicit rejection), mostly of another length."""
+    """The content keys that `private_key` finds; for a stranger's RecipientInfo these may be random bytes (implicit rejection)."""
     from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 
     for value in sealed:

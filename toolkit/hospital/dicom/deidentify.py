@@ -14,36 +14,36 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import accumulate
+from operator import itemgetter
 
 from toolkit.hospital.dicom import blanking, dates, dummies, scrub
 from toolkit.hospital.dicom.actions import Action
 from toolkit.hospital.dicom.elements import element, item, meta_information, padded
 from toolkit.hospital.dicom.part10 import Part10
 from toolkit.hospital.dicom.patch import Edit, encode_patch
-from toolkit.hospital.dicom.pixel_attributes import WANTED, judged_values, pixel_attributes
-from toolkit.hospital.dicom.pixels import PixelAttributes, PixelRules, Rectangle, assess
+from toolkit.hospital.dicom.pixels import WANTED, PixelAttributes, PixelRules, Rectangle, assess, attributes, judged_by
 from toolkit.hospital.dicom.profile import Policy
 from toolkit.hospital.dicom.pseudonyms import Pseudonyms
 from toolkit.hospital.dicom.quarantine import Quarantine, Reason
-from toolkit.hospital.dicom.scan import ENCODINGS, Element, Encoding, Scan, Scanner
+from toolkit.hospital.dicom.scan import Element, Scan, Scanner
 
 _CHARACTER_SET, _SOP_CLASS, _SOP_INSTANCE = 0x00080005, 0x00080016, 0x00080018
 _PATIENT_ID, _STUDY, _SERIES = 0x00100020, 0x0020000D, 0x0020000E
 _BURNED_IN, _PIXEL_DATA = 0x00280301, 0x7FE00010
 _IDENTITY = frozenset((_CHARACTER_SET, _SOP_CLASS, _SOP_INSTANCE, _PATIENT_ID, _STUDY, _SERIES, _BURNED_IN))
 
+_place = itemgetter(0, 1)
+
 _MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
 # Frames of reference and instances that the standard itself registers (PS3.6 table A-1) name nobody.
 _WELL_KNOWN = ("1.2.840.10008.1.4.", "1.2.840.10008.1.20.", "1.2.840.10008.1.40.", "1.2.840.10008.1.42.", "1.2.840.10008.5.1.1.")
-
-_WRITEV_MOST = 512  # pieces in one call
 
 
 @dataclass
 class Deidentified:
     """An anonymised object that is not written yet; valid while its source is open.
 
-    `digest` is the SHA-256 of the anonymised data set as encoded (inflated where the syntax is deflated); `patient` the original patient id;
+    `digest` is the SHA-256 of the anonymised data set as encoded (inflated where the syntax is deflated), once written; `patient` the original patient id;
     `uids` pairs of original and new; `actions` (path, action, code of the table) when a report was asked for.
     """
 
@@ -58,51 +58,52 @@ class Deidentified:
     uids: list[tuple[str, str]]
     actions: list[tuple[str, str, str]]
 
-    @property
-    def digest(self) -> bytes:
-        """SHA-256 of the anonymised data set."""
+    digest: bytes = b""
+
+    def write_to(self, descriptor: int) -> None:
+        """Write the anonymised file, and set `digest`. Raises OSError, and Quarantine when the source becomes shorter meanwhile."""
+        if self.source.file is None:
+            body = self.body()
+            self.digest = hashlib.sha256(body).digest()
+            if self.source.deflated:
+                body = zlib.compress(body, wbits=-zlib.MAX_WBITS)
+                body += b"\0" * (len(body) % 2)
+            _write(descriptor, self.header + body)
+            return
+        _write(descriptor, self.header)
         digest = hashlib.sha256()
         for piece in self.pieces():
             digest.update(piece)
-        return digest.digest()
+            _write(descriptor, piece)
+        self.digest = digest.digest()
+
+    def body(self) -> bytes:
+        """The anonymised data set of a source in memory, not deflated."""
+        data, position, parts = self.source.data, self.source.start, []
+        for start, end, new in self.edits:
+            parts += (data[position:start], new)
+            position = end
+        parts.append(data[position : self.source.end])
+        return b"".join(parts)
 
     def pieces(self) -> Iterator[bytes | memoryview]:
-        """The anonymised data set, not deflated."""
+        """The same of a mapped source, in bounded pieces."""
         source, position = self.source, self.source.start
         for start, end, new in self.edits:
-            if start > position:
-                yield from source.chunks(position, start)
+            yield from source.chunks(position, start)
             yield new
             position = end
-        if position < source.end:
-            yield from source.chunks(position, source.end)
-
-    def write_to(self, descriptor: int) -> None:
-        """Write the anonymised file. Raises OSError."""
-        if self.source.deflated:
-            press = zlib.compressobj(wbits=-zlib.MAX_WBITS)
-            deflated = b"".join([press.compress(piece) for piece in self.pieces()]) + press.flush()
-            _write(descriptor, [self.header, deflated + b"\0" * (len(deflated) % 2)])
-        elif self.source.file is None:
-            _write(descriptor, [self.header, *self.pieces()])
-        else:
-            _write(descriptor, [self.header])
-            for piece in self.pieces():
-                _write(descriptor, [piece])
+        yield from source.chunks(position, source.end)
 
     def patch(self) -> Iterator[bytes]:
         """What restores the original (see patch.py); personal data."""
         return encode_patch(self.source, self.edits)
 
 
-def _write(descriptor: int, pieces: list[bytes | memoryview]) -> None:
-    for first in range(0, len(pieces), _WRITEV_MOST):
-        some = pieces[first : first + _WRITEV_MOST]
-        written = os.writev(descriptor, some)
-        if written < sum(map(len, some)):
-            rest = memoryview(b"".join(some))[written:]
-            while rest:
-                rest = rest[os.write(descriptor, rest) :]
+def _write(descriptor: int, piece: bytes | memoryview) -> None:
+    written = os.write(descriptor, piece)
+    while written < len(piece):
+        written += os.write(descriptor, memoryview(piece)[written:])
 
 
 class Deidentifier:
@@ -133,16 +134,16 @@ class Deidentifier:
 
     def rectangles(self, source: Part10, scan: Scan) -> tuple[PixelAttributes | None, list[Rectangle]]:
         """What of the pixels must be blanked. A series is judged once: its objects' attributes are equal."""
-        key = judged_values(source, scan.values)
+        key = judged_by(source, scan.values)
         if key in self._harmless:
             return None, []
-        attributes = pixel_attributes(source, scan.values)
-        found = assess(attributes, self.pixel_rules, self.policy.options.clean_pixels)
+        of_pixels = attributes(source, scan.values)
+        found = assess(of_pixels, self.pixel_rules, self.policy.options.clean_pixels)
         if not found:
             if len(self._harmless) > 10_000:
                 self._harmless.clear()
             self._harmless.add(key)
-        return attributes, found
+        return of_pixels, found
 
     def marks(self, source: Part10, pixels_cleaned: bool) -> list[tuple[int, bytes]]:
         """The attributes that say what was done (PS3.15 E.1.1 step 6), encoded as the data set is."""
@@ -183,9 +184,8 @@ class _Object:
     blanked: blanking.Blanked | None = None
 
     def __post_init__(self) -> None:
-        self.encoding: Encoding = ENCODINGS[self.source.implicit, self.source.big_endian]
         self.character_set = self.raw(_CHARACTER_SET)
-        self.patient = scrub.decoded(self.raw(_PATIENT_ID), self.character_set)
+        self.patient = self.text(self.raw(_PATIENT_ID))
         self.edits += [(start, end, b"") for start, end in self.scan.removed]
 
     def raw(self, tag: int) -> bytes:
@@ -193,20 +193,25 @@ class _Object:
         place = self.scan.values.get(tag)
         return self.source.data[place[0] : place[1]] if place else b""
 
+    def text(self, raw: bytes) -> str:
+        """A text value, decoded and without padding."""
+        return scrub.decoded(raw, self.character_set)
+
     def uid(self, tag: int) -> str:
         return self.raw(tag).strip(b"\0 ").decode("ascii", "replace")
 
     def check_identity(self) -> None:
         """What has no identity cannot be filed, restored or kept apart from others."""
-        if self.uid(_SOP_CLASS) == _MEDIA_DIRECTORY:
+        stored = self.source.meta.get(0x00020002, b"").strip(b"\0 ").decode("ascii", "replace")
+        if _MEDIA_DIRECTORY in (self.uid(_SOP_CLASS), stored):
             raise Quarantine(Reason.DIRECTORY_RECORD, "it is a DICOMDIR", "name it as input: the files that it lists are taken")
         if not self.uid(_SOP_INSTANCE):
             raise Quarantine(Reason.NO_IDENTITY, "(0008,0018): it has no SOP Instance UID", "ask its maker for a valid object")
 
     def clean_pixels(self) -> None:
-        attributes, rectangles = self.engine.rectangles(self.source, self.scan)
-        if attributes is not None and rectangles:
-            self.blanked = blanking.blank(self.source, attributes, rectangles)
+        of_pixels, rectangles = self.engine.rectangles(self.source, self.scan)
+        if of_pixels is not None and rectangles:
+            self.blanked = blanking.blank(self.source, of_pixels, rectangles)
             self.edits += self.blanked.edits
             self.replace(self.blanked.changed)
 
@@ -215,16 +220,12 @@ class _Object:
         for tag, new in changed.items():
             self.edits.append(self.whole(tag, b"" if new is None else element(tag, new[0], new[1], self.source.implicit, self.source.big_endian)))
 
-    def tag_at(self, position: int) -> int:
-        group, number = self.encoding.tag(self.source.data, position)
-        return int(group << 16 | number)
-
     def whole(self, tag: int, new: bytes) -> Edit:
         """The edit that puts `new` in the place of the top-level element `tag`, or where it belongs when it is missing."""
-        heads = self.scan.heads
-        index = bisect_left(heads, tag, key=self.tag_at)
+        heads, tags = self.scan.heads, self.scan.tags
+        index = bisect_left(tags, tag)
         start = heads[index] if index < len(heads) else self.source.end
-        if index < len(heads) and self.tag_at(start) == tag:
+        if index < len(heads) and tags[index] == tag:
             return start, heads[index + 1] if index + 1 < len(heads) else self.source.end, new
         return start, start, new
 
@@ -262,10 +263,10 @@ class _Object:
                 # What is no date cannot be shifted, and may be anything.
                 new = dummies.dummy(one.vr, one.tag, raw, source.big_endian) if shifted is None else shifted
             elif action is Action.PATIENT:
-                text = scrub.decoded(raw, self.character_set)
+                text = self.text(raw)
                 new = padded(pseudonyms.patient(text).encode(), one.vr) if text else b""
             elif action is Action.TOKEN:
-                text = scrub.decoded(raw, self.character_set)
+                text = self.text(raw)
                 domain = "study-id" if one.tag == 0x00200010 else "accession"
                 new = padded(pseudonyms.token(domain, text).encode(), one.vr) if text else b""
             elif action is Action.HASH:
@@ -330,7 +331,7 @@ class _Object:
         parts = []
         for index in touched:
             start, end = heads[index], heads[index + 1] if index + 1 < len(heads) else self.source.end
-            tag = self.tag_at(start)
+            tag = self.scan.tags[index]
             if tag != _PIXEL_DATA and tag & 0xFFFF and tag >> 16 > 2:
                 parts.append(data[start:end])
         value = encrypted_attributes(b"".join(parts), list(recipients), self.source.implicit, self.source.big_endian)
@@ -339,7 +340,7 @@ class _Object:
     def mend_lengths(self) -> None:
         """Sort the edits, and state the new lengths of the sequences and items of defined length around them."""
         edits = self.edits
-        edits.sort(key=lambda edit: edit[:2])
+        edits.sort(key=_place)
         if not self.scan.containers:
             return
         starts = [edit[0] for edit in edits]
@@ -354,7 +355,7 @@ class _Object:
                 lengths.append((field_start, field_start + 4, size.to_bytes(4, order)))  # type: ignore[arg-type]
         if lengths:
             edits += lengths
-            edits.sort(key=lambda edit: edit[:2])
+            edits.sort(key=_place)
 
     def finished(self) -> Deidentified:
         pseudonyms, edits = self.engine.pseudonyms, self.edits

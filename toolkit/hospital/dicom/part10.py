@@ -126,12 +126,13 @@ def _open(data: bytes | mmap.mmap, size: int) -> Part10:
     if deflated:
         data, end = _inflate(data, start)
     implicit, big_endian = _encoding(data, start, end, declared, certain=bool(preamble or meta))
-    if implicit:
+    encapsulated = declared not in ("", IMPLICIT_LITTLE, EXPLICIT_LITTLE, EXPLICIT_BIG)
+    if implicit and not encapsulated:  # some writers encapsulate frames in implicit VR; readers find them by the declared syntax
         syntax = IMPLICIT_LITTLE
     elif big_endian:
         syntax = EXPLICIT_BIG
     else:
-        syntax = declared if declared not in ("", IMPLICIT_LITTLE, EXPLICIT_BIG) else EXPLICIT_LITTLE
+        syntax = declared if encapsulated else EXPLICIT_LITTLE
     return Part10(data, preamble, start, end, meta, syntax, implicit, big_endian, deflated)
 
 

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 from toolkit.core.errors import BadData, NoInput
 
 KINDS = (
-    "ultrasound", "secondary-capture", "screen-save", "dose-report", "film", "visible-light", "derived", "document", "unknown-class", "marked",
+    "ultrasound", "secondary-capture", "screen-save", "dose-report", "film", "visible-light", "derived", "document", "unknown-class",
+    "marked",
 )  # fmt: skip
 ACTIONS = ("pass", "blank", "regions", "quarantine")
 
@@ -22,7 +23,7 @@ _MOST_REMEMBERED = 4096
 
 
 class Facts(NamedTuple):
-    """What the rules of one object may ask, all of it text in capitals or numbers. `regions`: it has ultrasound regions that can be trusted."""
+    """What rules may ask of an object, as its attributes say it. `regions`: it has ultrasound regions that can be trusted."""
 
     kinds: frozenset[str]
     sop_class: str
@@ -55,7 +56,8 @@ class Rectangle(NamedTuple):
 class PixelRule:
     """One rule: it holds for an object that all its `conditions` are true of.
 
-    `rectangles`: (left, top, width, height); an int counts pixels, a float is a part of the image's width or height; negative counts from the other edge.
+    `rectangles`: (left, top, width, height); an int counts pixels, a float is a part of the image's width or height; negative counts from
+    the other edge. `kinds`: those that it is about, empty for all. `asks_mark`: it asks for BurnedInAnnotation.
     """
 
     name: str

@@ -24,6 +24,7 @@ PIXEL_DATA = 0x7FE00010
 MARKS = frozenset((0x00120062, 0x00120063, 0x00120064, 0x00280303))  # written anew by every de-identification
 
 _ITEM, _ITEM_END, _SEQUENCE_END, _PADDING = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD, 0xFFFCFFFC
+_NOTHING = Rule(Action.KEEP)
 _DEEPEST = 100  # levels of sequences; the standard's deepest objects have about ten
 
 _SHORT = frozenset("AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
@@ -87,6 +88,7 @@ class Scan:
     containers: list[tuple[int, int, int]] = field(default_factory=list)  # length field, content's start and end, of sequences and items of defined length
     values: dict[int, tuple[int, int]] = field(default_factory=dict)  # wanted top-level attributes: where the value is
     heads: list[int] = field(default_factory=list)  # where each top-level element starts
+    tags: list[int] = field(default_factory=list)  # and its tag
     notes: list[tuple[str, str, str]] = field(default_factory=list)  # path, action, code; only for reports
 
 
@@ -196,6 +198,7 @@ class _Walk:
         table = self.scanner.table(place, encoding, depth == 0)
         get = table.get
         heads = found.heads if depth == 0 else None
+        tags = found.tags
         removed_start = removed_end = -1
         creators: dict[int, str] = {}
         while position < end:
@@ -218,6 +221,7 @@ class _Walk:
             after = value + length
             if heads is not None:
                 heads.append(position)
+                tags.append(tag)
             if after > end or length == UNDEFINED:
                 if length != UNDEFINED:
                     raise self.broken(Reason.TRUNCATED, tag, "its value is cut short")
@@ -346,6 +350,8 @@ class _Walk:
                 layout = 8, encoding.u32, 12
             else:
                 raise self.broken(Reason.BROKEN_ELEMENT, tag, "its VR is none of PS3.5")
+        if place is self.scanner.dropped and (group & 1 or element == 0):
+            return *layout, 0, _NOTHING, tag, vr  # all of the sequence goes
         if tag == 0 or (group <= 2 and depth == 0) or tag == _PADDING or element == 0:
             return *layout, _REMOVE, Rule(Action.REMOVE, code="group length"), tag, vr
         if group & 1:

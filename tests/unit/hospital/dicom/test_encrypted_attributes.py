@@ -30,7 +30,8 @@ def certificate(key) -> bytes:  # type: ignore[no-untyped-def]
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "recipient")])
     today = datetime.datetime(2026, 1, 1)
     builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-    builder = builder.serial_number(x509.random_serial_number()).not_valid_before(today).not_valid_after(today + datetime.timedelta(days=9999))
+    builder = builder.serial_number(x509.random_serial_number())
+    builder = builder.not_valid_before(today).not_valid_after(today + datetime.timedelta(days=9999))
     return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
