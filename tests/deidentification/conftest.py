@@ -16,17 +16,6 @@ import pytest
 from tests.conftest import ROOT
 from tests.deidentification import corpus, planter, table_checker
 
-PASSING = """
-[[rule]]
-name = "nothing is burned in"
-kind = ["ultrasound", "secondary-capture", "screen-save", "film", "visible-light", "derived", "unknown-class"]
-action = "pass"
-
-[[rule]]
-name = "and where it says so, it is not true"
-burned-in-annotation = "YES"
-action = "pass"
-"""
 LARGEST = 300_000  # bytes of an object in which identifiers are planted: searching megabytes of pixels for them takes long
 BASE = "1.2.826.0.1.3680043.10.99"  # of the UIDs of planted objects
 
@@ -73,13 +62,13 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
         made = Inputs(folder, [], set())
         for kind in ("plain", "planted"):
             (folder / kind).mkdir()
-        (folder / "passing.toml").write_text(PASSING)
+        (folder / "passing.toml").write_text(corpus.PASSING)
         sets = list(planter.SCRIPTS)
         contents = [(path.name, path.read_bytes()) for path in corpus.paths()] + [("generated.dcm", corpus.generated())]
         seen: set[str] = set()
         for number, (name, content) in enumerate(contents):
             name = f"p{number:03}-{name}"
-            content = _told_apart(content, number, seen)
+            content = corpus.told_apart(content, number, seen)
             (folder / "plain" / name).write_bytes(content)
             made.plain.append(folder / "plain" / name)
             try:
@@ -89,18 +78,6 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
                 continue
             _plant(made, content, number, name.replace("p", "q", 1), sets[number % len(sets)])
         return made
-
-
-def _told_apart(content: bytes, number: int, seen: set[str]) -> bytes:
-    """Many files are one instance in different encodings, and two objects of one name are refused: the UID's end is changed."""
-    try:
-        uid = str(table_checker.read(content).get("SOPInstanceUID", ""))
-    except Exception:
-        return content
-    if uid in seen and len(uid) > 8 and not planter.inflated(content):
-        content = content.replace(uid.encode(), f"{uid[:-3]}{number + 100}".encode())
-    seen.add(uid)
-    return content
 
 
 def _plant(made: Inputs, content: bytes, number: int, name: str, character_set: str) -> None:
