@@ -82,7 +82,8 @@ def dicom_anon(paths: tuple[str, ...], **given: Any) -> int:
         else:
             own = [given["key"], *given["recipient"], *filter(None, (given["recipe"], given["pixel_rules"]))]
             total = run(list(paths), settings, output, own, sys.stdout.buffer.write)
-    return _tell(summary(total, settings.quarantine), bool(total.counts["quarantined"]))
+    lines = [f"standard input: {total.last}"] if stream and total.last else summary(total, settings.quarantine, settings.dry_run)
+    return _tell(lines, bool(total.counts["quarantined"]))
 
 
 def _check(paths: tuple[str, ...], given: dict[str, Any]) -> None:
@@ -131,10 +132,12 @@ def _read(path: str) -> bytes:
 
 
 def _tell(lines: list[str], held: bool) -> int:
+    """What went to quarantine is always said; counts are for those who want to hear more."""
     import logging
 
     logger = logging.getLogger(__name__)
     if held:
-        logger.warning(lines[0])
-    logger.info(lines[-1])
+        logger.warning(lines.pop(0))
+    for line in lines:
+        logger.info(line)
     return 1 if held else 0

@@ -51,12 +51,13 @@ _DIRECTORIES_REMEMBERED = 10_000
 @dataclass
 class Outcome:
     """What became of some files: `counts` by result (written, unchanged, duplicate, quarantined), `reasons` of quarantine, lines for the
-    report and for the listing of a dry run."""
+    report and for the listing of a dry run. `last`: why the last of the quarantined did not pass, for a person."""
 
     counts: Counter[str] = field(default_factory=Counter)
     reasons: Counter[Reason] = field(default_factory=Counter)
     report: bytes = b""
     listing: bytes = b""
+    last: str = ""
 
     def add(self, other: Outcome) -> None:
         """Count the files of `other` as well; its lines are its own."""
@@ -158,6 +159,7 @@ class Chain:
             self.quarantine.store(key.hex(), item, why)
         logger.info("%s: %s: %s", item.path, why.reason.value, why)
         outcome.reasons[why.reason] += 1
+        outcome.last = f"{why.reason.value}: {why}"
         self._note(outcome, item, "quarantined", b"", reason=why.reason.value, detail=why.detail, remedy=why.remedy)
 
     def _note(self, outcome: Outcome, item: Input, result: str, output: bytes, actions: str = "", **more: str) -> None:

@@ -154,13 +154,16 @@ def _within(path: str, directory: str) -> bool:
     return inner == outer or inner.startswith(outer.rstrip("/") + "/")
 
 
-def summary(total: Outcome, quarantine: str) -> list[str]:
+def summary(total: Outcome, quarantine: str, dry: bool = False) -> list[str]:
     """The lines that tell a person how a run ended: what went to quarantine and why, then all counts."""
     counts, lines = total.counts, []
     files = sum(counts[name] for name in ("written", "unchanged", "duplicate", "quarantined", "would be written"))
     if held := counts["quarantined"]:
         reasons = ", ".join(f"{number} {reason.value}" for reason, number in sorted(total.reasons.items()))
-        lines.append(f"{quarantine}: {held} of {files} files went to quarantine ({reasons}); the .json file beside each says why")
+        if dry:
+            lines.append(f"{held} of {files} files would go to quarantine ({reasons}); the list says which")
+        else:
+            lines.append(f"{quarantine}: {held} of {files} files went to quarantine ({reasons}); the .json file beside each says why")
     told = [f"{counts[name]} {name}" for name in ("written", "would be written", "unchanged", "duplicate", "quarantined") if counts[name]]
     told += [f"{counts['directory']} DICOMDIR passed over"] if counts["directory"] else []
     told += [f"{counts['skipped']} left out"] if counts["skipped"] else []
