@@ -21,6 +21,7 @@ class Reason(StrEnum):
     PIXELS = "pixels-not-decodable"
     SAME_OUTPUT = "same-output-name"
     VERIFICATION = "verification-failed"
+    INTERNAL = "internal-error"
 
 
 class Quarantine(Exception):

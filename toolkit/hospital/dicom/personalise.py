@@ -1,0 +1,414 @@
+"""Restoring anonymised objects: all are checked before the first is written, the audit has each before its original appears."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import filecmp
+import json
+import logging
+import os
+import pwd
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeVar
+
+from toolkit.core.errors import CannotCreate, InputOutput, NotPermitted, ToolError, TryLater, Unavailable
+from toolkit.core.progress import progress
+from toolkit.core.stages import stage
+from toolkit.core.streams import stream_name
+from toolkit.hospital.dicom.files import Finder, Input, OwnFiles
+from toolkit.hospital.dicom.originals import FromEnvelope, FromSideFiles, FromVault, Originals, instance_uid, uids_of
+from toolkit.hospital.dicom.part10 import Part10, from_bytes, open_part10
+from toolkit.hospital.dicom.quarantine import Quarantine, Reason
+from toolkit.hospital.dicom.report import Sink, report_to
+from toolkit.hospital.dicom.staging import Staging
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+    from toolkit.hospital.dicom.vault import Vault
+
+logger = logging.getLogger(__name__)
+
+_BATCH = 64
+_IN_MEMORY = 64 << 20
+_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
+_NOT_THE_OBJECTS = (InputOutput, TryLater, Unavailable)  # faults that end the run
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS}
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Access:
+    """The way to the originals: a vault and its key file, a private key, or the place of PADI's side files.
+
+    A vault that is named together with one of the others takes the audit's rows.
+    """
+
+    vault: str | None = None
+    key_file: str | None = None
+    private_key: RSAPrivateKey | None = None
+    side_files: str | None = None
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[tuple[Originals, Vault | None]]:
+        """The originals, and the vault that takes the audit. Raises ToolError."""
+        with contextlib.ExitStack() as stack:
+            vault = None
+            if self.vault is not None and self.key_file is not None:
+                from toolkit.core.keys import read_keys
+                from toolkit.hospital.dicom.vault import open_vault
+
+                vault = stack.enter_context(open_vault(self.vault, read_keys(self.key_file), create=False))
+            if self.private_key is not None:
+                yield FromEnvelope(self.private_key), vault
+            elif self.side_files is not None:
+                yield FromSideFiles(self.side_files), vault
+            else:
+                assert vault is not None, "the command asks for a vault and its key where no other way is named"
+                yield FromVault(vault), vault
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is done with the originals. `output`: a directory, or ``-`` for one object on standard output."""
+
+    output: str
+    keep_names: bool = False
+    mixed_patients: bool = False
+    dry_run: bool = False
+    report: str | None = None
+    jobs: int = 1
+
+
+class Outcome(NamedTuple):
+    """What became of one object; `problem` is empty when all went well, `status` is then 0."""
+
+    input: Input
+    instance: str = ""
+    patient: str = ""
+    output: str = ""
+    problem: str = ""
+    remedy: str = ""
+    status: int = 0
+
+
+def personalise(paths: Sequence[str], access: Access, settings: Settings) -> int:
+    """Restore the objects in `paths` (files, directories, DICOMDIR, or ``-`` alone); the exit status.
+
+    0 when all were restored; otherwise the status that all refusals have in common, 1 when they differ or some objects were restored.
+    Raises ToolError when nothing can be done, NotPermitted when the objects belong to several patients and that is not allowed.
+    """
+    named = (access.vault, access.key_file, settings.report, settings.output)
+    own = OwnFiles(path for path in named if path is not None and path != "-" and "://" not in path)
+    inputs = [Input("-", "", 0, 0)] if list(paths) == ["-"] else list(Finder(paths, own))
+    staging = Staging(settings.output, f".restoring-{os.getpid()}")
+    work = _Work(access, settings, staging)
+    with report_to(settings.report) as report, _workers(work, settings.jobs) as workers:
+        with stage("check"), progress("checking", len(inputs), " objects") as bar:
+            checked = [outcome for batch in workers(_check, _batches(inputs)) for outcome in bar.each(batch)]
+        ready = [outcome for outcome in checked if not outcome.problem]
+        refused = [outcome for outcome in checked if outcome.problem]
+        _tell(refused, report)
+        patients = len({outcome.patient for outcome in ready})
+        if patients > 1 and not settings.mixed_patients:
+            _refuse_all(ready, patients, access, report, settings.dry_run)
+        if settings.output != "-" and not settings.dry_run and ready:
+            staging.prepare(0o700)
+        try:
+            with stage("restore"), progress("restoring", len(ready), " objects") as bar:
+                for batch in workers(_restore, _batches(ready)):
+                    _tell(batch, report)
+                    refused += [outcome for outcome in bar.each(batch) if outcome.problem]
+        finally:
+            if settings.output != "-":
+                staging.clear()
+    statuses = {outcome.status for outcome in refused}
+    if len(refused) == len(inputs) and len(statuses) == 1:
+        return statuses.pop()
+    return 1 if refused else 0
+
+
+def _refuse_all(ready: list[Outcome], patients: int, access: Access, report: Sink | None, dry_run: bool) -> None:
+    problem = f"the objects belong to {patients} patients"
+    refused = [outcome._replace(problem=problem, status=NotPermitted.exit_status) for outcome in ready]
+    if not dry_run:
+        with access.open() as (_, vault):
+            _audit(vault, refused)
+    if report is not None:
+        report.write(b"".join(map(_line, refused)))
+    raise NotPermitted("nothing was restored", problem, "name the objects of one patient, or say --mixed-patients")
+
+
+def _tell(outcomes: Iterable[Outcome], report: Sink | None) -> None:
+    for outcome in outcomes:
+        if outcome.problem:
+            logger.error("%s: %s%s", stream_name(outcome.input.path), outcome.problem, f"; {outcome.remedy}" if outcome.remedy else "")
+        if report is not None:
+            report.write(_line(outcome))
+
+
+def _line(outcome: Outcome) -> bytes:
+    record = {
+        "input": outcome.input.path,
+        "instance": outcome.instance,
+        "outcome": "refused" if outcome.problem else "restored" if outcome.output else "can be restored",
+        "reason": outcome.problem or None,
+        "output": outcome.output or None,
+    }
+    return json.dumps(record, ensure_ascii=False).encode("utf-8", "surrogateescape") + b"\n"
+
+
+def _audit(vault: Vault | None, outcomes: Sequence[Outcome]) -> None:
+    """One row for each object: who, when, what, which object, what became of it."""
+    if vault is not None and outcomes:
+        from toolkit.hospital.dicom.vault import AuditRow
+
+        now, user = datetime.now(UTC), who()
+        told = [f"personalise: {f'refused, {outcome.problem}' if outcome.problem else 'restored'}" for outcome in outcomes]
+        vault.audit(AuditRow(now, user, what, outcome.instance) for what, outcome in zip(told, outcomes, strict=True))
+
+
+@lru_cache(maxsize=1)
+def who() -> str:
+    """The user of this process by the system's accounts, not the environment: ``name (uid 1000)``; who logged in, where that differs."""
+    number = os.getuid()
+    try:
+        name = pwd.getpwuid(number).pw_name
+    except KeyError:
+        name = "?"
+    login = ""
+    with contextlib.suppress(OSError):
+        login = os.getlogin()
+    return f"{name} (uid {number})" + (f" logged in as {login}" if login not in ("", name) else "")
+
+
+class _Work:
+    """What a process needs to check and to restore; opened once in each."""
+
+    def __init__(self, access: Access, settings: Settings, staging: Staging) -> None:
+        self.access, self.settings, self.staging = access, settings, staging
+        self.originals: Originals
+        self.vault: Vault | None = None
+
+    def __enter__(self) -> None:
+        global _work
+        _work = self
+        self._open = contextlib.ExitStack()
+        self.originals, self.vault = self._open.enter_context(self.access.open())
+
+    def __exit__(self, *error: object) -> None:
+        self._open.close()
+
+
+_work: _Work  # of this process
+
+
+def _batches(found: Sequence[Result]) -> list[Sequence[Result]]:
+    return [found[start : start + _BATCH] for start in range(0, len(found), _BATCH)]
+
+
+Workers = Callable[[Callable[..., list[Outcome]], list[Sequence[Any]]], Iterator[list[Outcome]]]
+
+
+@contextlib.contextmanager
+def _workers(work: _Work, jobs: int) -> Iterator[Workers]:
+    """A function that maps batches, in their order, in this process or in `jobs` others."""
+    if jobs == 1:
+        with work:
+            yield map
+        return
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    with work.access.open():
+        pass  # a wrong key or an unreachable vault is told once, and before others start
+    with ProcessPoolExecutor(jobs, get_context("fork"), _begin, (work,)) as pool:
+
+        def workers(function: Callable[..., list[Outcome]], batches: list[Sequence[Result]]) -> Iterator[list[Outcome]]:
+            for result in pool.map(_in_worker, [function] * len(batches), batches):
+                if isinstance(result, _Stopped):
+                    raise result.kind(result.place, result.problem, result.remedy)
+                yield result
+
+        try:
+            yield workers
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+class _Stopped(NamedTuple):
+    """An error that ends the run, on its way from another process."""
+
+    kind: type[ToolError]
+    place: str
+    problem: str
+    remedy: str
+
+
+def _in_worker(function: Callable[..., list[Outcome]], batch: Sequence[Result]) -> list[Outcome] | _Stopped:
+    try:
+        return function(batch)
+    except ToolError as error:
+        return _Stopped(type(error), error.place, error.problem, error.remedy)
+
+
+def _begin(work: _Work) -> None:
+    """In a new process: Ctrl-C is for the first one, which lets a batch end and then cleans up."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    work.__enter__()
+
+
+@contextlib.contextmanager
+def _opened(found: Input) -> Iterator[Part10]:
+    """The object, open. Raises ToolError."""
+    try:
+        if found.path == "-":
+            yield from_bytes(_standard_input())
+        else:
+            with open_part10(found.path) as source:
+                yield source
+    except Quarantine as error:
+        refusal = ToolError(found.path, error.detail, error.remedy)
+        refusal.exit_status = 66 if error.reason is Reason.UNREADABLE else 65
+        raise refusal from error
+
+
+@lru_cache(maxsize=1)
+def _standard_input() -> bytes:
+    return sys.stdin.buffer.read()
+
+
+def _check(batch: Sequence[Input]) -> list[Outcome]:
+    """Whose each object is, or why it cannot be restored."""
+    outcomes = []
+    for found in batch:
+        outcome = Outcome(found)
+        try:
+            with _opened(found) as source:
+                outcome = outcome._replace(instance=instance_uid(source, found.path))
+                outcome = outcome._replace(patient=_work.originals.find(source, found.path).patient)
+        except _NOT_THE_OBJECTS:
+            raise
+        except ToolError as error:
+            outcome = _failed(outcome, error)
+        outcomes.append(outcome)
+    if not _work.settings.dry_run:
+        _audit(_work.vault, [outcome for outcome in outcomes if outcome.problem])
+    return outcomes
+
+
+def _failed(outcome: Outcome, error: ToolError) -> Outcome:
+    problem = error.problem if error.place == outcome.input.path else f"{error.place}: {error.problem}"
+    return outcome._replace(problem=problem, remedy=error.remedy, status=error.exit_status, output="")
+
+
+def _restore(batch: Sequence[Outcome]) -> list[Outcome]:
+    """Each object's original in its place. What fails is told in its outcome; a failure to write anything ends the run."""
+    settings, staging = _work.settings, _work.staging
+    if settings.dry_run:
+        with open(os.devnull, "wb") as nowhere:
+            return [_restored(outcome, nowhere) for outcome in batch]
+    if settings.output == "-":
+        return [_to_standard_output(outcome) for outcome in batch]
+    temporary, outcomes = [], []
+    try:
+        for outcome in batch:
+            with staging.create(0o600) as (path, descriptor):
+                temporary.append(path)
+                with os.fdopen(os.dup(descriptor), "wb") as out:
+                    outcome = _restored(outcome, out)
+            outcomes.append(outcome if outcome.problem else _named(outcome, path))
+        staging.synchronise()
+        _audit(_work.vault, outcomes)
+        placed = [outcome if outcome.problem else _placed(outcome, path) for outcome, path in zip(outcomes, temporary, strict=True)]
+    finally:
+        for path in temporary:
+            staging.discard(path)
+    _audit(_work.vault, [after for before, after in zip(outcomes, placed, strict=True) if after.problem and not before.problem])
+    return placed
+
+
+def _restored(outcome: Outcome, out: BinaryIO) -> Outcome:
+    """Write the original to `out`. Raises InputOutput, Unavailable where the fault is not the object's."""
+    found = outcome.input
+    try:
+        with _opened(found) as source:
+            original = _work.originals.find(source, found.path)
+            if instance_uid(source, found.path) != outcome.instance or original.patient != outcome.patient:
+                raise ToolError(found.path, "it changed while this command ran", "run it again")
+            try:
+                original.write_to(out)
+                out.flush()
+            except OSError as error:
+                raise InputOutput(_work.settings.output, error.strerror or str(error), "make room and run it again") from error
+    except _NOT_THE_OBJECTS:
+        raise
+    except ToolError as error:
+        return _failed(outcome, error)
+    return outcome
+
+
+def _named(outcome: Outcome, path: str) -> Outcome:
+    """The outcome with the name of its output: the original UIDs, or as the input is called."""
+    if _work.settings.keep_names:
+        return outcome._replace(output=os.path.join(_work.settings.output, outcome.input.relative))
+    with _opened(Input(path, "", 0, 0)) as source:
+        uids = uids_of(source, path)
+    if not all(len(uid) <= 64 and _UID.fullmatch(uid) for uid in uids):
+        problem = "its original UIDs are missing or no UIDs, and would name its file"
+        return outcome._replace(problem=problem, remedy="say --keep-names", status=65)
+    return outcome._replace(output=os.path.join(_work.settings.output, *uids) + ".dcm")
+
+
+def _placed(outcome: Outcome, path: str) -> Outcome:
+    """Give the temporary file `path` its name; another file that has it stays."""
+    target = outcome.output
+    try:
+        _make_private(os.path.dirname(target))
+        try:
+            os.link(path, target)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            if os.path.lexists(target):
+                raise FileExistsError(errno.EEXIST, "exists") from error
+            os.rename(path, target)  # a file system without hard links
+    except FileExistsError:
+        if not os.path.isfile(target) or not filecmp.cmp(path, target, shallow=False):
+            problem = f"{target} exists and is another file"
+            return outcome._replace(problem=problem, remedy="choose another output directory", status=CannotCreate.exit_status, output="")
+    except OSError as error:
+        raise InputOutput(target, error.strerror or str(error), "make room and run it again") from error
+    return outcome
+
+
+def _make_private(directory: str) -> None:
+    """Make a directory and those above it, for the owner only; os.makedirs gives its mode to the last one alone."""
+    if not os.path.isdir(directory):
+        _make_private(os.path.dirname(directory))
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(directory, 0o700)
+
+
+def _to_standard_output(outcome: Outcome) -> Outcome:
+    with tempfile.SpooledTemporaryFile(_IN_MEMORY) as whole:
+        outcome = _restored(outcome, whole)  # type: ignore[arg-type]
+        _audit(_work.vault, [outcome])
+        if not outcome.problem:
+            whole.seek(0)
+            shutil.copyfileobj(whole, sys.stdout.buffer, 1 << 20)
+            sys.stdout.buffer.flush()
+            outcome = outcome._replace(output="-")
+    return outcome
