@@ -57,6 +57,11 @@ class Key:
         digits = self.derive("fingerprint", 8).hex()
         return "-".join(digits[place : place + 4] for place in range(0, 16, 4))
 
+    @property
+    def created_text(self) -> str:
+        """When it was made, as ``2026-01-31T12:00:00Z``."""
+        return self.created.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
     def seal(self, domain: str, text: str) -> str:
         """`text`, not empty, encrypted deterministically for `domain`, as ``k1.`` and base32 without padding.
 
@@ -191,8 +196,7 @@ def _new_key(number: int) -> Key:
 
 
 def _table(key: Key) -> str:
-    created = key.created.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return f'\n[[key]]\nid = "{key.id}"\ncreated = {created}\nfingerprint = "{key.fingerprint}"\nsecret = "{key.secret.hex()}"\n'
+    return f'\n[[key]]\nid = "{key.id}"\ncreated = {key.created_text}\nfingerprint = "{key.fingerprint}"\nsecret = "{key.secret.hex()}"\n'
 
 
 @contextlib.contextmanager

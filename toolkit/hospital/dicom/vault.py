@@ -16,10 +16,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from toolkit.core.database import READING, ensure_tables, failures_named, open_database, place_of
-from toolkit.core.errors import BadData, NotPermitted
+from toolkit.core.errors import BadData, NotPermitted, TryLater
 from toolkit.core.keys import Key, Keyring, base32
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
     from sqlalchemy import Engine, Row
 
 _AT_ONCE = 8 << 20  # bytes of chunks sent to the database in one call
@@ -55,7 +56,7 @@ def open_vault(url: str, keyring: Keyring, *, create: bool = True, patience: flo
     """The vault in the database `url` (a path, ``sqlite:///PATH`` or ``postgresql://...``), made unless `create` is off.
 
     `patience` is how many seconds to wait while another process writes. Raises what `open_database` raises, and NotPermitted when the
-    vault was written with other keys of the same ids.
+    vault was written with other keys of the same ids, or with a newer one than the key file holds.
     """
     engine = open_database(url, create=create, patience=patience)
     try:
@@ -104,8 +105,8 @@ class Vault:
         table, entry_table = self._tables.CHUNKS, self._tables.ENTRIES
         with failures_named(self._place), self._engine.begin() as connection:
             connection.execute(self._upsert(entry_table), [row for row, _ in sealed])
-            known = table.c.instance_uid.in_(bindparam("uids", expanding=True))
-            connection.execute(delete(table).where(known), {"uids": sorted(newest)})
+            # one by one: PostgreSQL would look through the whole of a new table for a list of them
+            connection.execute(delete(table).where(table.c.instance_uid == bindparam("uid")), [{"uid": uid} for uid in sorted(newest)])
             for rows in _batches(chunks, _AT_ONCE):
                 connection.execute(insert(table), rows)
 
@@ -115,10 +116,7 @@ class Vault:
         The first chunk of its patch is read and checked at once, further ones as they are asked for. Raises BadData, here or while
         the patch is read, when anything was changed, moved, dropped or cut off, or the key file lacks its key.
         """
-        from sqlalchemy import select
-
-        table = self._tables.ENTRIES
-        row = self._one(select(table).where(table.c.instance_uid == instance_uid))
+        row = self._row(instance_uid, 0)
         if row is None:
             return None
         secrets = self._secrets_of(row.key_id)
@@ -128,7 +126,7 @@ class Vault:
         patient = _opened(cipher, 0, row.patient, bound, place).decode("utf-8", "surrogatepass")
         if not hmac.compare_digest(secrets.token(patient), row.patient_token):
             raise BadData(place, "its patient token was changed", _REMEDY)
-        chunks = self._chunks(cipher, instance_uid, bound, place)
+        chunks = self._chunks(cipher, row, bound, place)
         first = next(chunks)
         return VaultEntry(row.study_uid, row.series_uid, instance_uid, row.digest, patient, itertools.chain([first], chunks))
 
@@ -182,6 +180,10 @@ class Vault:
                 statement = self._insert(table).on_conflict_do_nothing(index_elements=[table.c.id])
                 connection.execute(statement, {"id": current.id, "fingerprint": current.fingerprint})
                 known = dict(connection.execute(select(table.c.id, table.c.fingerprint)).tuples().all())
+        newest = max(known, key=lambda identifier: (len(identifier), identifier))
+        if newest not in self._secrets:
+            problem = f"was written with {newest}, which {self._keyring.path} lacks"
+            raise NotPermitted(self._place, problem, "copy the rotated key file to this machine")
         for key in self._keyring.keys:
             if known.get(key.id, key.fingerprint) != key.fingerprint:
                 raise NotPermitted(
@@ -201,18 +203,24 @@ class Vault:
         self._keyring.find(key_id)  # says what is wrong when it is missing
         return self._secrets[key_id]
 
-    def _one(self, statement: Any) -> Row[Any] | None:
+    def _row(self, instance_uid: str, number: int) -> Row[Any] | None:
+        """The entry together with chunk `number`, whose columns are None where it is missing."""
+        from sqlalchemy import and_, select
+
+        entry, chunk = self._tables.ENTRIES, self._tables.CHUNKS
+        joined = entry.outerjoin(chunk, and_(chunk.c.instance_uid == entry.c.instance_uid, chunk.c.number == number))
+        statement = select(entry, chunk.c.last, chunk.c.data).select_from(joined).where(entry.c.instance_uid == instance_uid)
         with failures_named(self._place), self._engine.connect().execution_options(**READING) as connection:
-            row: Row[Any] | None = connection.execute(statement).one_or_none()
-            return row
+            return connection.execute(statement).one_or_none()
 
-    def _chunks(self, cipher: Any, instance_uid: str, bound: bytes, place: str) -> Iterator[bytes]:
-        from sqlalchemy import select
-
-        table = self._tables.CHUNKS
+    def _chunks(self, cipher: AESGCM, first: Row[Any], bound: bytes, place: str) -> Iterator[bytes]:
+        row: Row[Any] | None = first
         for number in itertools.count():
-            row = self._one(select(table.c.last, table.c.data).where(table.c.instance_uid == instance_uid, table.c.number == number))
-            if row is None:
+            if number:
+                row = self._row(first.instance_uid, number)
+            if row is None or row.serial != first.serial:
+                raise TryLater(place, "was replaced while it was read", "run the command again")
+            if row.data is None:
                 raise BadData(place, f"chunk {number} of its patch is missing", _REMEDY)
             yield _opened(cipher, number + 1, row.data, bound + _mark(number, row.last), place)
             if row.last:
@@ -236,7 +244,7 @@ class _Secrets:
         self.id = key.id
         self._entries, self._tokens, self._audit = (key.derive(f"vault {purpose}") for purpose in ("entries", "patients", "audit"))
 
-    def cipher(self, serial: bytes) -> Any:
+    def cipher(self, serial: bytes) -> AESGCM:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
         return AESGCM(hmac.digest(self._entries, serial, "sha256"))
@@ -298,12 +306,11 @@ def _nonce(count: int) -> bytes:
     return count.to_bytes(12, "big")
 
 
-def _opened(cipher: Any, count: int, data: bytes, bound: bytes, place: str) -> bytes:
+def _opened(cipher: AESGCM, count: int, data: bytes, bound: bytes, place: str) -> bytes:
     from cryptography.exceptions import InvalidTag
 
     try:
-        plain: bytes = cipher.decrypt(_nonce(count), data, bound)
-        return plain
+        return cipher.decrypt(_nonce(count), data, bound)
     except (InvalidTag, ValueError) as error:
         what = f"chunk {count - 1} of its patch" if count else "its patient id"
         raise BadData(place, f"{what} does not belong to it: it was changed, moved or cut off", _REMEDY) from error

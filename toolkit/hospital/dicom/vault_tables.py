@@ -1,6 +1,6 @@
 """The tables of the vault, for SQLite and PostgreSQL alike. Imported when a vault is opened: SQLAlchemy takes long to import."""
 
-from sqlalchemy import Boolean, Column, ForeignKey, Integer, LargeBinary, MetaData, String, Table
+from sqlalchemy import DDL, Boolean, Column, Integer, LargeBinary, MetaData, String, Table, event
 
 VERSION = 1
 METADATA = MetaData()
@@ -20,7 +20,7 @@ ENTRIES = Table(
     Column("series_uid", String, nullable=False),
     Column("study_uid", String, nullable=False),
     Column("digest", LargeBinary, nullable=False),
-    Column("key_id", String, ForeignKey("vault_key.id"), nullable=False),
+    Column("key_id", String, nullable=False),
     Column("serial", LargeBinary, nullable=False),
     Column("patient", LargeBinary, nullable=False),
     Column("patient_token", String, nullable=False, index=True),
@@ -30,11 +30,14 @@ ENTRIES = Table(
 CHUNKS = Table(
     "vault_chunk",
     METADATA,
-    Column("instance_uid", String, ForeignKey("vault_entry.instance_uid"), primary_key=True),
+    Column("instance_uid", String, primary_key=True),
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("last", Boolean, nullable=False),
     Column("data", LargeBinary, nullable=False),
 )
+
+# PostgreSQL would try to compress each chunk, and ciphertext does not shrink.
+event.listen(CHUNKS, "after_create", DDL("ALTER TABLE vault_chunk ALTER COLUMN data SET STORAGE EXTERNAL").execute_if(dialect="postgresql"))
 
 AUDIT = Table(
     "vault_audit",
@@ -44,6 +47,6 @@ AUDIT = Table(
     Column("who", String, nullable=False),
     Column("what", String, nullable=False),
     Column("instance_uid", String, nullable=False, index=True),
-    Column("key_id", String, ForeignKey("vault_key.id"), nullable=False),
+    Column("key_id", String, nullable=False),
     Column("seal", LargeBinary, nullable=False),
 )
