@@ -41,7 +41,7 @@ class Place(Protocol):
 
     def rule(self, tag: int, vr: str, creator: str | None = None) -> Rule: ...
 
-    def child(self, tag: int) -> Place: ...
+    def child(self, tag: int, creator: str | None = None) -> Place: ...
 
 
 class Element(NamedTuple):
@@ -144,7 +144,7 @@ class _Dropped:
             return Rule(Action.DESCEND)
         return Rule(Action.KEEP, identifying=self._any.rule(tag, vr, creator).identifying)
 
-    def child(self, tag: int) -> _Dropped:
+    def child(self, tag: int, creator: str | None = None) -> _Dropped:
         return self
 
 
@@ -162,8 +162,8 @@ class _Dummies:
             return Rule(Action.DESCEND_DUMMY, code=self._code)
         return Rule(Action.DUMMY, stated.identifying, self._code)
 
-    def child(self, tag: int) -> _Dummies:
-        return _Dummies(self._within.child(tag), self._code)
+    def child(self, tag: int, creator: str | None = None) -> _Dummies:
+        return _Dummies(self._within.child(tag, creator), self._code)
 
 
 class _Walk:
