@@ -11,9 +11,9 @@ import hashlib
 import os
 import zlib
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, chain
 from operator import itemgetter
 
 from toolkit.hospital.dicom import blanking, dates, dummies, scrub
@@ -48,7 +48,9 @@ class Deidentified:
     """
 
     source: Part10
-    edits: list[Edit]
+    before: list[Edit]  # what changes before the pixels,
+    pixels: Sequence[Edit]  # in them: many of them are made when they are asked for,
+    after: list[Edit]  # and behind
     header: bytes
     study_uid: str
     series_uid: str
@@ -59,6 +61,10 @@ class Deidentified:
     actions: list[tuple[str, str, str]]
 
     digest: bytes = b""
+
+    def edits(self) -> Iterator[Edit]:
+        """All changes in the order of the source's bytes."""
+        return chain(self.before, self.pixels, self.after)
 
     def write_to(self, descriptor: int) -> None:
         """Write the anonymised file, and set `digest`. Raises OSError, and Quarantine when the source becomes shorter meanwhile."""
@@ -80,7 +86,7 @@ class Deidentified:
     def body(self) -> bytes:
         """The anonymised data set of a source in memory, not deflated."""
         data, position, parts = self.source.data, self.source.start, []
-        for start, end, new in self.edits:
+        for start, end, new in self.edits():
             parts += (data[position:start], new)
             position = end
         parts.append(data[position : self.source.end])
@@ -89,7 +95,7 @@ class Deidentified:
     def pieces(self) -> Iterator[bytes | memoryview]:
         """The same of a mapped source, in bounded pieces."""
         source, position = self.source, self.source.start
-        for start, end, new in self.edits:
+        for start, end, new in self.edits():
             yield from source.chunks(position, start)
             yield new
             position = end
@@ -97,7 +103,7 @@ class Deidentified:
 
     def patch(self) -> Iterator[bytes]:
         """What restores the original (see patch.py); personal data."""
-        return encode_patch(self.source, self.edits)
+        return encode_patch(self.source, self.edits())
 
 
 def _write(descriptor: int, piece: bytes | memoryview) -> None:
@@ -126,9 +132,11 @@ class Deidentifier:
         work.clean_pixels()
         work.decide()
         work.scrub_texts()
+        if work.cleaned:
+            work.drop_icons()
         if self.recipients:
             work.encrypt_originals(self.recipients)
-        work.insert(self.marks(source, bool(work.blanked)))
+        work.insert(self.marks(source, work.cleaned))
         work.mend_lengths()
         return work.finished()
 
@@ -139,7 +147,7 @@ class Deidentifier:
             return None, []
         of_pixels = attributes(source, scan.values)
         found = assess(of_pixels, self.pixel_rules, self.policy.options.clean_pixels)
-        if not found:
+        if not found and not of_pixels.embedded_overlays:
             if len(self._harmless) > 10_000:
                 self._harmless.clear()
             self._harmless.add(key)
@@ -182,6 +190,7 @@ class _Object:
     edits: list[Edit] = field(default_factory=list)
     uids: list[tuple[str, str]] = field(default_factory=list)
     blanked: blanking.Blanked | None = None
+    cleaned: bool = False  # rectangles were blanked
 
     def __post_init__(self) -> None:
         self.character_set = self.raw(_CHARACTER_SET)
@@ -210,10 +219,16 @@ class _Object:
 
     def clean_pixels(self) -> None:
         of_pixels, rectangles = self.engine.rectangles(self.source, self.scan)
-        if of_pixels is not None and rectangles:
+        if of_pixels is not None and (rectangles or of_pixels.embedded_overlays):
             self.blanked = blanking.blank(self.source, of_pixels, rectangles)
-            self.edits += self.blanked.edits
+            self.cleaned = bool(rectangles)
             self.replace(self.blanked.changed)
+
+    def drop_icons(self) -> None:
+        """An icon shows what was blanked in the image."""
+        for icon_start, icon_end in self.scan.icons:
+            self.edits = [edit for edit in self.edits if not icon_start <= edit[0] < icon_end]
+            self.edits.append((icon_start, icon_end, b""))
 
     def replace(self, changed: dict[int, tuple[str, bytes] | None]) -> None:
         """Top-level attributes that go with cleaned pixels: new values, or None to remove."""
@@ -359,7 +374,10 @@ class _Object:
 
     def finished(self) -> Deidentified:
         pseudonyms, edits = self.engine.pseudonyms, self.edits
-        if any(before[1] > after[0] for before, after in zip(edits, edits[1:])):
+        pixels = self.blanked.edits if self.blanked else ()
+        split = bisect_left(edits, pixels[0][0], key=itemgetter(0)) if pixels else len(edits)
+        around = [*edits[:split], *((pixels[0][0], pixels[-1][1], b"") for _ in pixels[:1]), *edits[split:]]
+        if any(one[1] > another[0] for one, another in zip(around, around[1:], strict=False)):
             raise Quarantine(Reason.BROKEN_ELEMENT, "two rules change the same bytes", "report this as a fault, with the kind of object")
         new = dict(self.uids)
 
@@ -373,6 +391,6 @@ class _Object:
         syntax = self.blanked.transfer_syntax if self.blanked else self.source.transfer_syntax
         header = meta_information(self.raw(_SOP_CLASS).strip(b"\0 "), instance.encode(), syntax)
         pseudonym = pseudonyms.patient(self.patient) if self.patient else ""
-        return Deidentified(
-            self.source, edits, header, study, series, instance, self.patient, pseudonym, list(new.items()), self.scan.notes if self.report else []
-        )
+        notes = self.scan.notes if self.report else []
+        names = study, series, instance, self.patient, pseudonym
+        return Deidentified(self.source, edits[:split], pixels, edits[split:], header, *names, list(new.items()), notes)

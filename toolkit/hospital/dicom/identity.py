@@ -124,9 +124,9 @@ class Identity:
                     self._add_word(spelling)
         if telling:
             self._add_phrase(fold(text))
-        if shortened and (short := spellings.acronym(text)):
-            self.capitals.add(short.lower())
-            self._sign(short.lower())
+        for initials in spellings.acronyms(text) if shortened else ():
+            self.capitals.add(initials)
+            self._sign(initials)
         for number in re.findall(r"\d[\d -]{2,}\d", text):
             self._add_number(number)
 

@@ -24,6 +24,7 @@ PIXEL_DATA = 0x7FE00010
 MARKS = frozenset((0x00120062, 0x00120063, 0x00120064, 0x00280303))  # written anew by every de-identification
 
 _ITEM, _ITEM_END, _SEQUENCE_END, _PADDING = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD, 0xFFFCFFFC
+_ICON = 0x00880200
 _NOTHING = Rule(Action.KEEP)
 _DEEPEST = 100  # levels of sequences; the standard's deepest objects have about ten
 
@@ -87,6 +88,7 @@ class Scan:
     identifying: list[tuple[int, str, bytes]] = field(default_factory=list)  # tag, VR, raw value; at every depth
     containers: list[tuple[int, int, int]] = field(default_factory=list)  # length field, content's start and end, of sequences and items of defined length
     values: dict[int, tuple[int, int]] = field(default_factory=dict)  # wanted top-level attributes: where the value is
+    icons: list[tuple[int, int]] = field(default_factory=list)  # where an icon image that stays starts and ends
     heads: list[int] = field(default_factory=list)  # where each top-level element starts
     tags: list[int] = field(default_factory=list)  # and its tag
     notes: list[tuple[str, str, str]] = field(default_factory=list)  # path, action, code; only for reports
@@ -239,6 +241,8 @@ class _Walk:
                     found.identifying.append((tag, vr, data[value:after]))
                 if flags & _SEQUENCE or (not after and vr in ("UN", "SQ")):
                     after = self.sequence(tag, vr, rule, position, position + at_length, value, length, end, place, encoding, depth)
+                    if tag == _ICON and not flags & _REMOVE:
+                        found.icons.append((position, after))
                 elif not after:
                     after = self.fragments(value, end, encoding)
                 if flags & _WANTED:

@@ -16,30 +16,20 @@ import pydicom
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydicom.data import get_testdata_file, get_testdata_files
 from pydicom.encaps import encapsulate, encapsulate_extended
 from pydicom.pixels import get_decoder
 from pydicom.uid import UID
 
+from tests.unit.hospital.dicom.pixel_objects import described, dicom_files
 from toolkit.hospital.dicom.blanking import Blanked, LazyEdits, black, blank, stored_bits
 from toolkit.hospital.dicom.part10 import Part10, from_bytes, open_part10
-from toolkit.hospital.dicom.pixels import WANTED, PixelAttributes, Rectangle, attributes
+from toolkit.hospital.dicom.pixels import PixelAttributes, Rectangle
 from toolkit.hospital.dicom.quarantine import Quarantine, Reason
-from toolkit.hospital.dicom.transcoding import Encoding, elements, read_head
 
 RLE, JPEG_LS, JPEG_2000, EXPLICIT = "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.1"
 LOSSY_JPEG = {"1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"}
+HTJ2K = "1.2.840.10008.1.2.4.201"
 NATIVE = {"1.2.840.10008.1.2", EXPLICIT, "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"}
-
-
-def described(source: Part10) -> PixelAttributes:
-    encoding = Encoding(source.implicit, source.big_endian)
-    places = {
-        tag: (read_head(source.data, start, encoding).value, end)
-        for tag, start, end in elements(source.data, encoding, source.start, source.end)
-        if tag in WANTED
-    }
-    return attributes(source, places)
 
 
 def result(source: Part10, blanked: Blanked) -> pydicom.Dataset:
@@ -95,25 +85,10 @@ def opened(dataset: pydicom.Dataset) -> Part10:
     return from_bytes(stream.getvalue())
 
 
-def readable(path: str) -> bool:
-    """A file with pixels that pydicom decodes as stored."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            dataset = pydicom.dcmread(path)
-            if dataset.file_meta.TransferSyntaxUID != UID("1.2.840.10008.1.2") and "PixelData" not in dataset:
-                return False
-            frames(dataset)
-    except Exception:
-        return False
-    return dataset.Rows * dataset.Columns * int(dataset.get("NumberOfFrames") or 1) < 2_000_000
-
-
 def candidates() -> list[str]:
+    """A file of each kind of pixels."""
     chosen: dict[tuple[object, ...], str] = {}
-    for path in sorted(get_testdata_files("*.dcm")):
-        if os.path.getsize(path) > 4_000_000:
-            continue
+    for path in dicom_files(4_000_000):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -122,10 +97,11 @@ def candidates() -> list[str]:
                 d.file_meta.TransferSyntaxUID, d.PhotometricInterpretation, d.BitsAllocated, d.BitsStored, d.PixelRepresentation,
                 d.get("PlanarConfiguration"), d.get("NumberOfFrames"), d.Rows % 2, d.Columns % 2,
             )  # fmt: skip
+            pixels = d.Rows * d.Columns * int(d.get("NumberOfFrames") or 1)
         except Exception:
             continue
-        if kind not in chosen and readable(path):
-            chosen[kind] = path
+        if pixels < 2_000_000:
+            chosen.setdefault(kind, path)
     return list(chosen.values())
 
 
@@ -134,6 +110,10 @@ def test_the_rectangles_are_black_and_everything_else_is_as_it_was(path: str) ->
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         original = pydicom.dcmread(path)
+        try:
+            frames(original)
+        except Exception as error:
+            pytest.skip(f"pydicom does not decode it: {type(error).__name__}")
     with open_part10(path) as source:
         a = described(source)
         rows, columns = a.rows, a.columns
@@ -160,7 +140,7 @@ def test_the_rectangles_are_black_and_everything_else_is_as_it_was(path: str) ->
     assert after.get("LossyImageCompression") == original.get("LossyImageCompression")
     if a.transfer_syntax in NATIVE:
         assert blanked.transfer_syntax == a.transfer_syntax
-    elif a.bits_allocated > 16 or rows * columns < 64:  # neither RLE nor JPEG-LS have 32 bits (PS3.5 8.2), CharLS no images of some pixels
+    elif a.bits_allocated > 16 or rows * columns < 64:  # RLE and JPEG-LS have no 32 bits (PS3.5 8.2), CharLS no tiny images
         assert blanked.transfer_syntax == EXPLICIT
     elif a.transfer_syntax in {RLE, JPEG_LS, JPEG_2000}:
         assert blanked.transfer_syntax == a.transfer_syntax
@@ -169,7 +149,8 @@ def test_the_rectangles_are_black_and_everything_else_is_as_it_was(path: str) ->
 
 
 @given(
-    st.integers(1, 9), st.integers(1, 9), st.integers(1, 3), st.sampled_from([1, 8, 16, 32]), st.sampled_from([1, 3]), st.sampled_from([0, 1]),
+    st.integers(1, 9), st.integers(1, 9), st.integers(1, 3), st.sampled_from([1, 8, 16, 32]), st.sampled_from([1, 3]),
+    st.sampled_from([0, 1]),
     st.sampled_from(["1.2.840.10008.1.2", EXPLICIT, "1.2.840.10008.1.2.2"]), st.booleans(), st.data(),
 )  # fmt: skip
 @settings(max_examples=300, deadline=None)
@@ -348,7 +329,7 @@ def test_what_cannot_be_decoded_is_refused_with_a_reason(capfd: pytest.CaptureFi
     assert "2 frames, where its attributes tell 3" in refused(dataset, frames=3).detail
     dataset.PixelData = encapsulate([b"\xff\xd8 no such frame", b"\xff\xd8 no"])
     dataset["PixelData"].is_undefined_length = True
-    for syntax in (RLE, JPEG_LS, JPEG_2000, "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.4.201"):
+    for syntax in (RLE, JPEG_LS, JPEG_2000, "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.70", HTJ2K):
         dataset.file_meta.TransferSyntaxUID = UID(syntax)
         refused(dataset)
     for syntax in ("1.2.840.10008.1.2.4.110", "1.2.840.10008.1.2.8.1"):  # JPEG XL, deflated frames
@@ -398,15 +379,15 @@ def test_three_gigabytes_of_native_pixels_take_no_memory(tmp_path: Path) -> None
 
 
 def test_many_frames_are_reencoded_through_a_temporary_file(tmp_path: Path) -> None:
-    dataset = image(512, 512, 60, 8, 3, 0, EXPLICIT, "RGB")
+    dataset = image(512, 512, 30, 8, 3, 0, EXPLICIT, "RGB")
     frame = np.random.default_rng(4).integers(0, 255, (512, 512, 3), np.uint8)
     dataset.PixelData = frame.tobytes()
     dataset.NumberOfFrames = 1
     compressed(dataset)
     fragment = fragments(dataset)[0]
-    dataset.PixelData, dataset["PixelData"].VR = encapsulate([fragment] * 60), "OB"
+    dataset.PixelData, dataset["PixelData"].VR = encapsulate([fragment] * 30), "OB"
     dataset["PixelData"].is_undefined_length = True
-    dataset.NumberOfFrames = 60
+    dataset.NumberOfFrames = 30
     path = tmp_path / "many.dcm"
     dataset.save_as(path, enforce_file_format=True)
     with open_part10(str(path)) as source:
