@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from toolkit.core.errors import BadData, CannotCreate, InputOutput, NoInput, NotPermitted, ToolError, TryLater, Unavailable, UsageError
+from toolkit.core.streams import synchronise
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine, MetaData
@@ -96,16 +97,19 @@ def failures_named(place: str) -> Iterator[None]:
 
     try:
         yield
-    except DBAPIError as error:
-        raise _named(place, error.orig) or error from error
-    except sqlite3.Error as error:
-        raise _named(place, error) or error from error
+    except (DBAPIError, sqlite3.Error) as error:
+        named = _named(place, error.orig if isinstance(error, DBAPIError) else error)
+        if named is None:
+            raise
+        raise named from error
 
 
 def _named(place: str, error: BaseException | None) -> ToolError | None:
     if isinstance(error, sqlite3.Error):
         return _named_sqlite(place, getattr(error, "sqlite_errorcode", 0) & 0xFF, str(error))
-    if error is not None and hasattr(error, "sqlstate"):
+    from psycopg import Error, OperationalError
+
+    if isinstance(error, Error) and (error.sqlstate is not None or isinstance(error, OperationalError)):
         return _named_postgresql(place, error.sqlstate, str(error))
     return None
 
@@ -171,6 +175,7 @@ def _create_private(path: str) -> None:
     """An empty file for SQLite, which gives its -wal and -shm files the same permissions."""
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        synchronise(os.path.dirname(path) or ".")
     except FileExistsError:
         pass
     except OSError as error:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
-from toolkit.core.database import open_database
+from toolkit.core.database import failures_named, open_database
 from toolkit.core.errors import BadData, CannotCreate, NoInput, NotPermitted, Unavailable, UsageError
 
 
@@ -90,3 +91,8 @@ def test_what_may_not_be_written(what: str) -> None:
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         os.chmod(place, 0o700)
         assert status == 0
+
+
+def test_a_fault_of_the_program_is_not_blamed_on_the_database(tmp_path: Path) -> None:
+    with pytest.raises(OperationalError, match="no such table"), failures_named("place"):
+        query(str(tmp_path / "vault.db"), "SELECT * FROM absent")
