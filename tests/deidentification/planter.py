@@ -84,9 +84,15 @@ def person(serial: int, character_set: str = "") -> Person:
     letters = SCRIPTS[character_set]
     native = "".join(chance.choice(letters) for _ in range(7)) if letters else ""
     digits = f"{chance.randrange(10**8):08}"
+    if character_set == "ISO_IR 13":
+        family = native  # pydicom writes no mixture of kana and letters
+    elif native and not character_set.startswith("\\"):
+        family = native + word(2)
+    else:
+        family = word(4)
     return Person(
         character_set=character_set,
-        family=native + word(2) if native and not character_set.startswith("\\") else word(4),
+        family=family,
         given=word(3),
         native=native,
         patient_id=f"{word(1)}{digits[:6]}-{serial % 100}",
@@ -170,12 +176,12 @@ def plant(data: Dataset, who: Person, everywhere: bool = True) -> list[Plant]:
         (0x00185021, "LO", who.phone.replace(" ", ""), "PostprocessingFunction"),
         (0x00181040, "LO", who.study_id, "ContrastBolusRoute"),
         (0x0018702A, "LO", f"of {who.operator}", "DetectorManufacturerName"),
-        (0x00189901, "UT", who.native or who.family, "ReferenceLocationDescription"),
+        (0x00189901, "UT", who.native if "=" in who.name else who.family, "ReferenceLocationDescription"),
     ):
         text = mention(what)
         put(data, tag, vr, text, f"{place} mentions")
     text = mention(who.institution)
-    put(data, 0x00181016, "LO", text, "SecondaryCaptureDeviceManufacturer mentions", "retain_institution")
+    put(data, 0x00181061, "LO", text, "TriggerSourceOrType mentions", "retain_institution")
     token = f"pacs/{who.patient_id}/s{number + 1}"
     put(data, 0x00081190, "UR", f"https://{token}", "RetrieveURL mentions", token=token)
 

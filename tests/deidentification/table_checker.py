@@ -210,10 +210,8 @@ class _Checker:
         elif not items:
             if _items(before, tag) and not codes & {"Z", "X"}:
                 self.add(path, tag, row.code, "emptied")
-        elif not codes & {"D", "U"}:
-            self.add(path, tag, row.code, "not emptied")
         else:
-            self.descend(before, after, tag, path, "D" in codes)
+            self.descend(before, after, tag, path, not codes & {"U"})  # Z may be a dummy too
 
     def uid(self, before: list[str], after: list[str], path: str, tag: int, code: str) -> None:
         if len(before) != len(after):

@@ -18,13 +18,16 @@ from tests.deidentification.conftest import Batch, Inputs
 Anonymise = Callable[..., Batch]
 
 HOSPITAL = frozenset({"retain_patient", "modified_dates"})
-RETAINING = ("--retain-device", "--retain-institution", "--retain-dates", "--safe-private")
+# The corpus is full of secondary captures, which are held back for what may stand in their pixels: a rule lets them pass, to test the rest.
+PASSING = "--pixel-rules=PASSING"
+RETAINING = ("--retain-device", "--retain-institution", "--retain-dates", "--safe-private", PASSING)
 CLEANING = ("--clean-descriptors", "--clean-structured", "--clean-graphics", "--clean-pixels")
 # Options of the command, what they mean to the checker, and their CID 7050 codes.
 VARIANTS: dict[str, tuple[tuple[str, ...], frozenset[str], set[str]]] = {
-    "hospital": ((), HOSPITAL, {"113100", "113107", "113108"}),
-    "basic": (("--profile", "basic"), frozenset(), {"113100"}),
-    "basic 2024e": (("--profile", "basic", "--edition", "2024e"), frozenset(), {"113100"}),
+    "hospital": ((PASSING,), HOSPITAL, {"113100", "113107", "113108"}),
+    "shipped pixel rules": ((), HOSPITAL, {"113100", "113107", "113108"}),
+    "basic": (("--profile", "basic", PASSING), frozenset(), {"113100"}),
+    "basic 2024e": (("--profile", "basic", "--edition", "2024e", PASSING), frozenset(), {"113100"}),
     "retaining": (
         RETAINING,
         frozenset({"retain_patient", "retain_device", "retain_institution", "retain_dates", "safe_private"}),
@@ -35,16 +38,19 @@ VARIANTS: dict[str, tuple[tuple[str, ...], frozenset[str], set[str]]] = {
         frozenset({"clean_descriptors", "clean_structured", "clean_graphics"}),
         {"113100", "113103", "113104", "113105"},
     ),
-    "same UIDs": (("--profile", "basic", "--retain-uids"), frozenset({"retain_uids"}), {"113100", "113110"}),
+    "same UIDs": (("--profile", "basic", "--retain-uids", PASSING), frozenset({"retain_uids"}), {"113100", "113110"}),
 }
 every_variant = pytest.mark.parametrize("variant", VARIANTS)
 
 
 def pairs(batch: Batch, inputs: Inputs) -> list[tuple[str, Dataset, Path]]:
-    """(name, original, output) of what was read and left."""
-    originals = dict(inputs.data)
-    originals |= {name: table_checker.read((inputs.folder / "planted" / name).read_bytes()) for name in inputs.planted}
-    return [(name, originals[name], path) for name, path in sorted(batch.outputs().items()) if name in originals]
+    """(name, original, output) of what left and pydicom can read; read anew, because pydicom converts values when it is asked for them."""
+    found = []
+    for name, path in sorted(batch.outputs().items()):
+        if name in inputs.planted or name in inputs.readable:
+            folder = inputs.folder / ("planted" if name in inputs.planted else "plain")
+            found.append((name, table_checker.read((folder / name).read_bytes()), path))
+    return found
 
 
 @every_variant
@@ -55,9 +61,10 @@ def test_every_input_leaves_or_is_held_with_a_reason(variant, anonymise: Anonymi
     assert batch.status == 1  # README.txt and its like are no objects
     assert set(batch.reasons) | set(batch.outputs()) == names
     assert not set(batch.reasons) & set(batch.outputs())
-    assert {name: record for name, record in batch.reasons.items() if record["reason"] == "internal"} == {}
+    assert {name: record for name, record in batch.reasons.items() if record["reason"] == "internal-error"} == {}
     assert all(record["detail"] and record["remedy"] for record in batch.reasons.values())
-    assert len(batch.outputs()) > 0.75 * len(names)
+    if PASSING in VARIANTS[variant][0]:
+        assert len(batch.outputs()) > 0.9 * len(names)
 
 
 @every_variant
@@ -140,14 +147,14 @@ def test_what_no_rule_asks_for_stays_as_it_is(variant, anonymise: Anonymise, inp
 
 def test_a_second_machine_makes_the_same(anonymise: Anonymise, inputs: Inputs, tmp_path: Path):
     """Other process, other directory, two jobs, same key: the same bytes."""
-    first, second = anonymise(), anonymise("--jobs", "2")
+    first, second = anonymise(PASSING), anonymise(PASSING, "--jobs", "2")
     assert set(first.outputs()) == set(second.outputs())
     assert [name for name, path in first.outputs().items() if path.read_bytes() != second.outputs()[name].read_bytes()] == []
 
 
 def test_the_second_pass_agrees(anonymise: Anonymise):
     """--verify holds nothing back: neither pass finds what the other overlooked."""
-    plain, verified = anonymise(), anonymise("--verify")
+    plain, verified = anonymise(PASSING), anonymise(PASSING, "--verify")
     held = {name: record["detail"] for name, record in verified.reasons.items() if name not in plain.reasons}
     assert held == {}
 

@@ -50,7 +50,7 @@ def _profile_options(function: Any) -> Any:
 @click.option("--edition", type=click.Choice(["2024e", "2026c"]), default="2026c", help="Edition of PS3.15 table E.1-1. [2026c]")
 @click.option("--recipe", metavar="FILE", help="Rules of your own, see dicom-recipe(5).")
 @click.option("--keep", metavar="TAG", multiple=True, help="Keep this attribute: keyword or gggg,eeee; repeatable.")
-@click.option("--pixel-rules", metavar="FILE", help="Where devices burn text in, see pixel-rules(5); before the shipped rules.")
+@click.option("--pixel-rules", metavar="FILE", help="Where devices burn text in, see pixel-rules(5); before the shipped rules; implies --clean-pixels.")
 @click.option("--vault", metavar="URL", help="What restores the originals is stored here. [vault.db]")
 @click.option("--no-vault", is_flag=True, help="One way: no vault.")
 @click.option("--reversible", type=click.Choice(["cms"]), help="Originals travel along, encrypted for the recipients.")
@@ -73,21 +73,22 @@ def dicom_anon(paths: tuple[str, ...], **given: Any) -> int:
     output = given["output"]
     _check(paths, given)
     stream = output == "-"
-    with stage("vanon2 set-up"):
+    with stage("set-up"):
         settings = _settings(given, "" if stream else default_quarantine(output))
-    with stage("vanon3 de-identify"):
+    with stage("de-identify"):
         if stream:
             with open_input("-") as source:
                 total = run_stream(source, sys.stdout.buffer, settings)
         else:
             own = [given["key"], *given["recipient"], *filter(None, (given["recipe"], given["pixel_rules"]))]
             total = run(list(paths), settings, output, own, sys.stdout.buffer.write)
-    return _tell(summary(total, settings.quarantine), bool(total.counts["quarantined"]))
+    lines = [f"standard input: {total.last}"] if stream and total.last else summary(total, settings.quarantine, settings.dry_run)
+    return _tell(lines, bool(total.counts["quarantined"]))
 
 
 def _check(paths: tuple[str, ...], given: dict[str, Any]) -> None:
     if ("-" in paths or given["output"] == "-") and (paths != ("-",) or given["output"] != "-"):
-        raise UsageError("-", "standard input and standard output go together, with no other input", "give - -o -, or files and a directory")
+        raise UsageError("-", "stands for standard input and output together, with no other input", "give - -o - or files and a directory")
     if given["output"] == "-":
         if sys.stdout.isatty():
             raise UsageError("standard output", "is a terminal, and DICOM is binary", "pipe it or give -o DIR and a file")
@@ -112,6 +113,7 @@ def _settings(given: dict[str, Any], quarantine: str) -> Any:
     from toolkit.hospital.dicom.settings import Settings, read_options
 
     switches = {name.replace("-", "_"): given[name.replace("-", "_")] for name in _FLAGS}
+    switches["clean_pixels"] |= given["pixel_rules"] is not None  # who names rules wants them followed
     options = read_options(given["profile"], given["edition"], switches, given["recipe"], given["keep"])
     recipients = tuple(_read(path) for path in given["recipient"])
     return Settings(
@@ -131,10 +133,12 @@ def _read(path: str) -> bytes:
 
 
 def _tell(lines: list[str], held: bool) -> int:
+    """What went to quarantine is always said; counts are for those who want to hear more."""
     import logging
 
     logger = logging.getLogger(__name__)
     if held:
-        logger.warning(lines[0])
-    logger.info(lines[-1])
+        logger.warning(lines.pop(0))
+    for line in lines:
+        logger.info(line)
     return 1 if held else 0

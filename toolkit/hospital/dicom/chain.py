@@ -1,7 +1,8 @@
-"""What happens to a batch of files in one process: open, de-identify, write aside, claim the names, make durable, store the way back, rename.
+"""What happens to a batch of files in one process: open, de-identify, write aside, claim names, make durable, store the way back, rename.
 
-In this order nothing is lost or half done at any kill: a file takes its name when its bytes are on the disk and the vault holds what restores it, and the
-journal says done when the file has its name. What was cut off in between is simply done again: the same input gives the same names.
+In this order nothing is lost or half done at any kill: a file takes its name when its bytes are on the disk and the vault holds what
+restores it, and the journal says done when the file has its name. What was cut off in between is done again: the same input gives the
+same names.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from toolkit.core.errors import InputOutput, ToolError
@@ -32,28 +34,30 @@ from toolkit.hospital.dicom.pseudonyms import Pseudonyms
 from toolkit.hospital.dicom.quarantine import Quarantine, Reason
 from toolkit.hospital.dicom.quarantining import QuarantineDirectory
 from toolkit.hospital.dicom.settings import Settings
-from toolkit.hospital.dicom.staging import Staging
+from toolkit.hospital.dicom.staging import REMEDY, Staging
 
 if TYPE_CHECKING:
     from toolkit.hospital.dicom.vault import Vault, VaultEntry
 
 logger = logging.getLogger(__name__)
 
-# What restores an object is held in memory until its batch is committed, up to this many bytes; a larger one (cleaned pixels) is streamed into the vault.
+# What restores objects is held in memory until it is committed, up to this many bytes; more (cleaned pixels) is streamed into the vault.
 _HELD_PATCH = 16 << 20
-# Files that are written aside wait so long for their names, seconds: synchronising the disk stalls whatever is being written, so it is done for many at once.
+# Files that are written aside wait so long (seconds) for their names: synchronising the disk stalls all writing, so it serves many at once.
 _MOST_WAITING, _LONGEST_WAIT = 2048, 0.5
 _DIRECTORIES_REMEMBERED = 10_000
 
 
 @dataclass
 class Outcome:
-    """What became of some files. `counts` by result (written, unchanged, duplicate, quarantined), `reasons` of quarantine; lines for the report and the listing."""
+    """What became of some files: `counts` by result (written, unchanged, duplicate, quarantined), `reasons` of quarantine, lines for the
+    report and for the listing of a dry run. `last`: why the last of the quarantined did not pass, for a person."""
 
     counts: Counter[str] = field(default_factory=Counter)
     reasons: Counter[Reason] = field(default_factory=Counter)
     report: bytes = b""
     listing: bytes = b""
+    last: str = ""
 
     def add(self, other: Outcome) -> None:
         """Count the files of `other` as well; its lines are its own."""
@@ -155,6 +159,7 @@ class Chain:
             self.quarantine.store(key.hex(), item, why)
         logger.info("%s: %s: %s", item.path, why.reason.value, why)
         outcome.reasons[why.reason] += 1
+        outcome.last = f"{why.reason.value}: {why}"
         self._note(outcome, item, "quarantined", b"", reason=why.reason.value, detail=why.detail, remedy=why.remedy)
 
     def _note(self, outcome: Outcome, item: Input, result: str, output: bytes, actions: str = "", **more: str) -> None:
@@ -213,8 +218,8 @@ class Chain:
         except Exception as error:
             logger.debug("%s", item.path, exc_info=True)
             # Not its message: that may quote a value.
-            why = Quarantine(Reason.INTERNAL, f"{type(error).__name__} {_origin(error)}", "run it alone with -vv and report the fault")
-            self.put_into_quarantine(item, key, why, outcome)
+            fault = Quarantine(Reason.INTERNAL, f"{type(error).__name__} {_origin(error)}", "run it alone with -vv and report the fault")
+            self.put_into_quarantine(item, key, fault, outcome)
 
     def _name(self, item: Input, done: Deidentified) -> bytes:
         if self.settings.keep_names:
@@ -259,8 +264,8 @@ class Chain:
             raise Quarantine(Reason.VERIFICATION, "; ".join(problems[:3]), "report this as a fault, with the kind of object")
 
     def _content(self, source: Part10, digest: bytes, patch: Iterable[bytes]) -> bytes:
-        """A keyed hash that is equal for equal inputs: of the new object and what restores the old one; with recipients of the old one, whose envelope is
-        different each time."""
+        """A keyed hash that is equal for equal inputs: of the new object and what restores the old one. With recipients it is of the old
+        one itself, because their envelope is a different one each time."""
         parts = hashlib.sha256()
         if self.settings.recipients or not isinstance(patch, list):
             for piece in source.chunks(source.start, source.end):
@@ -276,7 +281,7 @@ class Chain:
         if not self._waiting:
             return
         prepared = self._waiting
-        claims = [Claim(one.output, one.key, one.content, self._exists(one.output), lambda one=one: self._same(one)) for one in prepared]  # type: ignore[misc]
+        claims = [Claim(one.uids[2].encode(), one.output, one.key, one.content, partial(self._same, one)) for one in prepared]
         granted, placed = [], []
         for one, verdict in zip(prepared, self._journal.claim(claims, self._exists), strict=True):
             if verdict is Verdict.GRANTED:
@@ -331,7 +336,7 @@ class Chain:
             return False
 
     def _rename(self, one: _Prepared) -> bool:
-        """Whether the object could take its name; with names of the input tree a directory may stand in its way, or a file where a directory must be."""
+        """Whether the object could take its name: with the input's names a file may stand where a directory must be, or the reverse."""
         target = self._place_of(one.output)
         directory = os.path.dirname(target)
         try:
@@ -348,7 +353,7 @@ class Chain:
         except (FileExistsError, NotADirectoryError, IsADirectoryError):
             return False
         except OSError as error:
-            raise InputOutput(os.fsdecode(directory), error.strerror or str(error), "make room and start again, what is done stays done") from error
+            raise InputOutput(os.fsdecode(directory), error.strerror or str(error), REMEDY) from error
         return True
 
 
@@ -371,8 +376,8 @@ def _entry(one: _Prepared) -> VaultEntry:
 
 
 def _taken(output: bytes) -> Quarantine:
-    where = os.fsdecode(output)
-    return Quarantine(Reason.SAME_OUTPUT, f"another input of different content has the output {where}", "keep one of them, or use another output directory")
+    problem = f"another input of different content has its SOP Instance UID or its output {os.fsdecode(output)}"
+    return Quarantine(Reason.SAME_OUTPUT, problem, "keep one of them, or use another output directory")
 
 
 def _origin(error: BaseException) -> str:

@@ -1,12 +1,15 @@
 """Characters of a raw value and the bytes that each of them stands on (PS3.5 6.1, PS3.3 C.12.1.1.2), without pydicom.
 
-Text is cut by bytes, so that what stays is byte for byte what it was: that needs every character's place, which Python's codecs do not give.
+Text is cut by bytes, so that what stays is byte for byte what it was: that needs every character's place, which Python's codecs do not
+give.
 """
 
 import html.entities
 import re
+import sys
+from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 # The last number or word of a defined term tells the set: "ISO_IR 100" alone and "ISO 2022 IR 100" with code extensions.
@@ -55,43 +58,63 @@ _ESCAPES = {
     b"\x1b$)C": (1, "euc_kr"),
     b"\x1b$)A": (1, "gb2312"),
 }
+# Of two bytes like their neighbours: the asterisk of JIS X 0208, and the breve of JIS X 0212, which has no asterisk.
+_ASTERISKS = {"jis_x_0208": b"!v", "jis_x_0212": b'"/'}
 _ESCAPE = re.compile(rb"\x1b[\x20-\x2f]+[\x30-\x7e]")
+_UTF_16 = re.compile(rb"(?:[\x20-\x7e]\0){2}|(?:\0[\x20-\x7e]){2}")
+_KEPT = re.compile(rb"(\0+|\x1b[\x20-\x2f]+[\x30-\x7e])")
 _TWO_BYTES = frozenset({"jis_x_0208", "jis_x_0212", "euc_kr", "gb2312"})
 _ESCAPED = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,7});|\\u[0-9a-fA-F]{4}|(?:%[0-9a-fA-F]{2})+")
 
 
 @lru_cache(64)
 def python_encodings(specific_character_set: bytes) -> list[str]:
-    """Names of Python's codecs for a raw SpecificCharacterSet (0008,0005), in its order; unknown terms are left out, an empty value is ASCII.
+    """Names of Python's codecs for a raw SpecificCharacterSet (0008,0005), in its order; unknown terms are left out, an empty value is
+    ASCII.
 
     >>> python_encodings(b"\\\\ISO 2022 IR 87")
     ['ascii', 'iso2022_jp']
     """
     terms = specific_character_set.decode("ascii", "replace").upper().replace("_", " ").split("\\")
     words = [term.strip(" \0").rpartition(" ")[2] for term in terms]
-    known = [_TERMS["6" if not word else word] for word in words if not word or word in _TERMS]
+    known = [_TERMS[word or "6"] for word in words if not word or word in _TERMS]
     return known or ["ascii"]
+
+
+def decoded(raw: bytes, specific_character_set: bytes) -> str:
+    """A raw value as text, without its padding. Nothing fails: wrong bytes become U+FFFD or surrogates.
+
+    >>> decoded(b"M\\xfcller^Hans ", b"ISO_IR 100")
+    'Müller^Hans'
+    """
+    if raw.isascii() and b"\x1b" not in raw:
+        return raw.decode("ascii").strip(" \0")
+    return read(raw, python_encodings(specific_character_set)[0]).text.strip(" \0")
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A value read as text: character i of `text` stands on the bytes from `starts[i]` up to `ends[i]`; on the bytes in `wide` ASCII cannot stand."""
+    """A value read as text: character i of `text` stands on the bytes from `starts[i]` up to `ends[i]`; where ASCII cannot
+    stand, `wide` has an asterisk of the set in force there, by the first byte.
+    """
 
     text: str
     starts: list[int] | range
     ends: list[int] | range
-    wide: frozenset[int] = frozenset()
+    wide: dict[int, bytes] = field(default_factory=dict)
 
 
 def read(raw: bytes, encoding: str) -> Reading:
-    """Read a value whose first character set is Python's `encoding`; escape sequences of ISO 2022 are obeyed wherever they stand. Never fails."""
+    """Read a value whose first character set is Python's `encoding`; escape sequences of ISO 2022 are obeyed wherever they stand. Never
+    fails.
+    """
     if b"\x1b" in raw and encoding not in ("utf_8", "gb18030", "gbk"):
         return _read_with_escapes(raw, encoding)
     if raw.isascii():
         return Reading(raw.decode("ascii"), range(len(raw)), range(1, len(raw) + 1))
     if encoding == "utf_8":
         text = raw.decode("utf_8", "surrogateescape")  # every wrong byte stays one character
-        return _laid_out(text, [1 if code < 0x80 or 0xD800 <= code < 0xE000 else 2 if code < 0x800 else 3 if code < 0x10000 else 4 for code in map(ord, text)])
+        return _laid_out(text, [_utf_8_length(code) for code in map(ord, text)])
     if encoding in ("gb18030", "gbk"):
         pieces = [match[0] for match in re.finditer(rb"[\x81-\xfe][0-9][\x81-\xfe][0-9]|[\x81-\xfe][\x40-\x7e\x80-\xfe]|.", raw, re.DOTALL)]
         characters = [piece.decode("gb18030", "replace")[:1] for piece in pieces]
@@ -112,8 +135,41 @@ def readings(raw: bytes, encodings: tuple[str, ...]) -> list[Reading]:
     return found
 
 
+def holds_utf_16(raw: bytes) -> bool:
+    """Whether two Latin characters stand there in UTF-16, as Windows software leaves them in private values."""
+    return b"\0" in raw and _UTF_16.search(raw) is not None
+
+
+def utf_16_readings(raw: bytes) -> list[Reading]:
+    """A value read as UTF-16 in both byte orders, from its first and from its second byte on; half a surrogate pair is a character."""
+    found = []
+    for first in (0, 1):
+        places = range(first, len(raw) - 1, 2)
+        for order in ("little", "big"):
+            units = array("H", raw[first : first + 2 * len(places)])
+            if order != sys.byteorder:
+                units.byteswap()
+            found.append(Reading("".join(map(chr, units)), places, range(first + 2, len(raw) + 1, 2)))
+    return found
+
+
+def overwritten(piece: bytes, asterisk: bytes) -> bytes:
+    """Asterisks over everything but NUL bytes and escape sequences, so that UTF-16 stays what it is and nothing behind the piece moves."""
+    covered = []
+    for number, part in enumerate(_KEPT.split(piece)):
+        if number % 2 == 0:
+            covered.append((asterisk * len(part))[: len(part)])
+        else:
+            covered.append(part)
+            half, name = _ESCAPES.get(part, (1, ""))
+            asterisk = asterisk if half else _ASTERISKS.get(name, b"*")
+    return b"".join(covered)
+
+
 def unescaped(reading: Reading, backslash: bool) -> Reading | None:
-    r"""The reading with character references of XML and HTML, percent signs of URIs and (where `backslash`) ``\uXXXX`` of JSON resolved; None without any."""
+    r"""The reading with character references of XML and HTML, percent signs of URIs and (where `backslash`) ``\uXXXX`` of JSON resolved;
+    None without any.
+    """
     if not ("&" in reading.text or "%" in reading.text or (backslash and "\\u" in reading.text)):
         return None
     text: list[str] = []
@@ -132,7 +188,8 @@ def unescaped(reading: Reading, backslash: bool) -> Reading | None:
         position = match.end()
     if not text:
         return None
-    return Reading("".join(text) + reading.text[position:], [*starts, *reading.starts[position:]], [*ends, *reading.ends[position:]], reading.wide)
+    text.append(reading.text[position:])
+    return Reading("".join(text), [*starts, *reading.starts[position:]], [*ends, *reading.ends[position:]], reading.wide)
 
 
 def _meaning(escaped: str) -> str | None:
@@ -145,6 +202,12 @@ def _meaning(escaped: str) -> str | None:
         return chr(code) if code < 0x110000 else None
     code = html.entities.name2codepoint.get(escaped[1:-1], 0) or {"apos": 39}.get(escaped[1:-1], 0)
     return chr(code) if code else None
+
+
+def _utf_8_length(code: int) -> int:
+    if code < 0x80 or 0xD800 <= code < 0xE000:
+        return 1
+    return 2 if code < 0x800 else 3 if code < 0x10000 else 4
 
 
 def _laid_out(text: str, lengths: list[int]) -> Reading:
@@ -167,18 +230,18 @@ def _read_with_escapes(raw: bytes, encoding: str) -> Reading:
     characters: list[str] = []
     starts: list[int] = []
     ends: list[int] = []
-    wide: set[int] = set()
-    for start, end, character, low_is_wide in _walk(raw, "latin_1" if upper == "ascii" else upper):
-        if low_is_wide:
-            wide.add(start)
+    wide: dict[int, bytes] = {}
+    for start, end, character, asterisk in _walk(raw, "latin_1" if upper == "ascii" else upper):
+        if asterisk:
+            wide[start] = asterisk
         characters.append(character)
         starts.append(start)
         ends.append(end)
-    return Reading("".join(characters), starts, ends, frozenset(wide))
+    return Reading("".join(characters), starts, ends, wide)
 
 
-def _walk(raw: bytes, initial: str) -> Iterator[tuple[int, int, str, bool]]:
-    """(start, end, character, whether ASCII cannot stand there) of every character outside the escape sequences."""
+def _walk(raw: bytes, initial: str) -> Iterator[tuple[int, int, str, bytes]]:
+    """(start, end, character, an asterisk that can stand there if ASCII cannot) of every character outside the escape sequences."""
     low, high = "ascii", initial
     place = 0
     while place < len(raw):
@@ -192,7 +255,7 @@ def _walk(raw: bytes, initial: str) -> Iterator[tuple[int, int, str, bool]]:
             low, high = "ascii", initial  # PS3.5 6.1.2.5.3: control characters and the end of a value reset both halves
         name = high if byte >= 0x80 else low
         length = 2 if name in _TWO_BYTES and byte > 0x20 and place + 1 < len(raw) and raw[place + 1] > 0x20 else 1
-        yield place, place + length, _character(raw[place : place + length], name), byte < 0x80 and low != "ascii"
+        yield place, place + length, _character(raw[place : place + length], name), _ASTERISKS.get(low, b"") if byte < 0x80 else b""
         place += length
 
 

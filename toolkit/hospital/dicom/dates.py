@@ -4,7 +4,8 @@ import re
 from datetime import date
 from functools import lru_cache
 
-# The old form with points (ACR-NEMA, still allowed to be read by PS3.5 6.2) and the ISO form that some writers use are understood and come out legal.
+# The old form with points (ACR-NEMA, still allowed to be read by PS3.5 6.2) and the ISO form that some writers use are understood and come
+# out legal.
 _DATE = re.compile(rb"(\d{4})([-.]?)(\d\d)\2(\d\d)")
 _DATETIME = re.compile(
     rb"(\d{4})(?:(0[1-9]|1[0-2])(?:(0[1-9]|[12]\d|3[01])"
@@ -18,9 +19,10 @@ _LAST = date.max.toordinal()
 def shift(raw: bytes, vr: str, days: int) -> bytes | None:
     """Move every date of a raw DA or DT value by `days` (may be negative); hours, fractions and UTC offsets stay as they are.
 
-    Several values, ranges (``A-B``, ``-B``, ``A-``) and empty values are kept as such. A DT of a year or a month only is moved from its middle and keeps its
-    precision. TM holds no date and is returned unchanged. The result is legal for the VR (PS3.5 6.2) and padded to an even length. None when the value is
-    not of dates, when a moved date leaves the years 1 to 9999, and for every other VR: the caller then empties or removes the attribute.
+    Several values, ranges (``A-B``, ``-B``, ``A-``) and empty values are kept as such. A DT of a year or a month only is moved from its
+    middle and keeps its precision. TM holds no date and is returned unchanged. The result is legal for the VR (PS3.5 6.2) and padded to an
+    even length. None when the value is not of dates, when a moved date leaves the years 1 to 9999, and for every other VR: the caller then
+    empties or removes the attribute.
     """
     if vr == "TM":
         return raw

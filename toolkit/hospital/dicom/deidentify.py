@@ -11,14 +11,13 @@ import hashlib
 import os
 import zlib
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, chain
 from operator import itemgetter
 
 from toolkit.hospital.dicom import blanking, dates, dummies, scrub
 from toolkit.hospital.dicom.actions import Action
-from toolkit.hospital.dicom.charsets import python_encodings, read
 from toolkit.hospital.dicom.elements import element, item, meta_information, padded
 from toolkit.hospital.dicom.part10 import Part10
 from toolkit.hospital.dicom.patch import Edit, encode_patch
@@ -49,7 +48,9 @@ class Deidentified:
     """
 
     source: Part10
-    edits: list[Edit]
+    before: list[Edit]  # what changes before the pixels,
+    pixels: Sequence[Edit]  # in them: many of them are made when they are asked for,
+    after: list[Edit]  # and behind
     header: bytes
     study_uid: str
     series_uid: str
@@ -60,6 +61,10 @@ class Deidentified:
     actions: list[tuple[str, str, str]]
 
     digest: bytes = b""
+
+    def edits(self) -> Iterator[Edit]:
+        """All changes in the order of the source's bytes."""
+        return chain(self.before, self.pixels, self.after)
 
     def write_to(self, descriptor: int) -> None:
         """Write the anonymised file, and set `digest`. Raises OSError, and Quarantine when the source becomes shorter meanwhile."""
@@ -81,7 +86,7 @@ class Deidentified:
     def body(self) -> bytes:
         """The anonymised data set of a source in memory, not deflated."""
         data, position, parts = self.source.data, self.source.start, []
-        for start, end, new in self.edits:
+        for start, end, new in self.edits():
             parts += (data[position:start], new)
             position = end
         parts.append(data[position : self.source.end])
@@ -90,7 +95,7 @@ class Deidentified:
     def pieces(self) -> Iterator[bytes | memoryview]:
         """The same of a mapped source, in bounded pieces."""
         source, position = self.source, self.source.start
-        for start, end, new in self.edits:
+        for start, end, new in self.edits():
             yield from source.chunks(position, start)
             yield new
             position = end
@@ -98,7 +103,7 @@ class Deidentified:
 
     def patch(self) -> Iterator[bytes]:
         """What restores the original (see patch.py); personal data."""
-        return encode_patch(self.source, self.edits)
+        return encode_patch(self.source, self.edits())
 
 
 def _write(descriptor: int, piece: bytes | memoryview) -> None:
@@ -127,9 +132,11 @@ class Deidentifier:
         work.clean_pixels()
         work.decide()
         work.scrub_texts()
+        if work.cleaned:
+            work.drop_icons()
         if self.recipients:
             work.encrypt_originals(self.recipients)
-        work.insert(self.marks(source, bool(work.blanked)))
+        work.insert(self.marks(source, work.cleaned))
         work.mend_lengths()
         return work.finished()
 
@@ -140,7 +147,7 @@ class Deidentifier:
             return None, []
         of_pixels = attributes(source, scan.values)
         found = assess(of_pixels, self.pixel_rules, self.policy.options.clean_pixels)
-        if not found:
+        if not found and not of_pixels.embedded_overlays:
             if len(self._harmless) > 10_000:
                 self._harmless.clear()
             self._harmless.add(key)
@@ -183,9 +190,10 @@ class _Object:
     edits: list[Edit] = field(default_factory=list)
     uids: list[tuple[str, str]] = field(default_factory=list)
     blanked: blanking.Blanked | None = None
+    cleaned: bool = False  # rectangles were blanked
 
     def __post_init__(self) -> None:
-        self.character_sets = python_encodings(self.raw(_CHARACTER_SET))
+        self.character_set = self.raw(_CHARACTER_SET)
         self.patient = self.text(self.raw(_PATIENT_ID))
         self.edits += [(start, end, b"") for start, end in self.scan.removed]
 
@@ -196,24 +204,31 @@ class _Object:
 
     def text(self, raw: bytes) -> str:
         """A text value, decoded and without padding."""
-        return read(raw, self.character_sets[0]).text.strip("\0 ")
+        return scrub.decoded(raw, self.character_set)
 
     def uid(self, tag: int) -> str:
         return self.raw(tag).strip(b"\0 ").decode("ascii", "replace")
 
     def check_identity(self) -> None:
         """What has no identity cannot be filed, restored or kept apart from others."""
-        if self.uid(_SOP_CLASS) == _MEDIA_DIRECTORY:
+        stored = self.source.meta.get(0x00020002, b"").strip(b"\0 ").decode("ascii", "replace")
+        if _MEDIA_DIRECTORY in (self.uid(_SOP_CLASS), stored):
             raise Quarantine(Reason.DIRECTORY_RECORD, "it is a DICOMDIR", "name it as input: the files that it lists are taken")
         if not self.uid(_SOP_INSTANCE):
             raise Quarantine(Reason.NO_IDENTITY, "(0008,0018): it has no SOP Instance UID", "ask its maker for a valid object")
 
     def clean_pixels(self) -> None:
         of_pixels, rectangles = self.engine.rectangles(self.source, self.scan)
-        if of_pixels is not None and rectangles:
+        if of_pixels is not None and (rectangles or of_pixels.embedded_overlays):
             self.blanked = blanking.blank(self.source, of_pixels, rectangles)
-            self.edits += self.blanked.edits
+            self.cleaned = bool(rectangles)
             self.replace(self.blanked.changed)
+
+    def drop_icons(self) -> None:
+        """An icon shows what was blanked in the image."""
+        for icon_start, icon_end in self.scan.icons:
+            self.edits = [edit for edit in self.edits if not icon_start <= edit[0] < icon_end]
+            self.edits.append((icon_start, icon_end, b""))
 
     def replace(self, changed: dict[int, tuple[str, bytes] | None]) -> None:
         """Top-level attributes that go with cleaned pixels: new values, or None to remove."""
@@ -306,7 +321,7 @@ class _Object:
         """The object's own identifying values are cut out of every text that stays."""
         data, scan = self.source.data, self.scan
         own = [(_SOP_INSTANCE, "UI", old.encode()) for old, _ in self.uids]
-        tokens = scrub.identifying_tokens([*scan.identifying, *own], self.character_sets)
+        tokens = scrub.identifying_tokens([*scan.identifying, *own], self.character_set)
         if not tokens.found_in(b"\n".join([data[one.value : one.end] for one in scan.texts])):
             return
         for one in scan.texts:
@@ -359,7 +374,10 @@ class _Object:
 
     def finished(self) -> Deidentified:
         pseudonyms, edits = self.engine.pseudonyms, self.edits
-        if any(before[1] > after[0] for before, after in zip(edits, edits[1:])):
+        pixels = self.blanked.edits if self.blanked else ()
+        split = bisect_left(edits, pixels[0][0], key=itemgetter(0)) if pixels else len(edits)
+        around = [*edits[:split], *((pixels[0][0], pixels[-1][1], b"") for _ in pixels[:1]), *edits[split:]]
+        if any(one[1] > another[0] for one, another in zip(around, around[1:], strict=False)):
             raise Quarantine(Reason.BROKEN_ELEMENT, "two rules change the same bytes", "report this as a fault, with the kind of object")
         new = dict(self.uids)
 
@@ -373,6 +391,6 @@ class _Object:
         syntax = self.blanked.transfer_syntax if self.blanked else self.source.transfer_syntax
         header = meta_information(self.raw(_SOP_CLASS).strip(b"\0 "), instance.encode(), syntax)
         pseudonym = pseudonyms.patient(self.patient) if self.patient else ""
-        return Deidentified(
-            self.source, edits, header, study, series, instance, self.patient, pseudonym, list(new.items()), self.scan.notes if self.report else []
-        )
+        notes = self.scan.notes if self.report else []
+        names = study, series, instance, self.patient, pseudonym
+        return Deidentified(self.source, edits[:split], pixels, edits[split:], header, *names, list(new.items()), notes)

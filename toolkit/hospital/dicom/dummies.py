@@ -1,10 +1,12 @@
-"""Values that stand for nobody: what PS3.15 E.3.1 calls a dummy (code D), valid for its VR and for the attributes whose values are enumerated."""
+"""Values that stand for nobody: what PS3.15 E.3.1 calls a dummy (code D), valid for its VR and for the attributes whose values are
+enumerated.
+"""
 
 from functools import lru_cache
 
 _UNITS = (b"PIXEL", b"DISPLAY", b"MATRIX")
-# Values that an attribute may only have by PS3.3. One of them that is there already says nothing about the patient and is kept, because other attributes
-# depend on it (what a content item holds, what a graphic is made of); anything else becomes the first one.
+# Values that an attribute may only have by PS3.3. One of them that is there already says nothing about the patient and is kept, because
+# other attributes depend on it (what a content item holds, what a graphic is made of); anything else becomes the first one.
 _ENUMERATED: dict[int, tuple[bytes, ...]] = {
     0x00080105: (b"DCMR",),  # MappingResource
     0x00102203: (b"UNALTERED", b"ALTERED"),  # PatientSexNeutered
@@ -58,7 +60,11 @@ _TEXTS: dict[str, bytes] = {
     "UR": b"urn:oid:2.25.0",
     "UT": b"Anonymous",
 }
-_SIZES = {"AT": 4, "FD": 8, "FL": 4, "OB": 2, "OD": 8, "OF": 4, "OL": 4, "OV": 8, "OW": 2, "SL": 4, "SS": 2, "SV": 8, "UL": 4, "UN": 2, "US": 2, "UV": 8}
+_SIZES = (
+    dict.fromkeys(("OB", "OW", "SS", "UN", "US"), 2)
+    | dict.fromkeys(("AT", "FL", "OF", "OL", "SL", "UL"), 4)
+    | dict.fromkeys(("FD", "OD", "OV", "SV", "UV"), 8)
+)
 
 
 @lru_cache(1024)
@@ -76,15 +82,19 @@ def _text(vr: str, tag: int, raw: bytes) -> bytes:
 def dummy(vr: str, tag: int, raw: bytes, big_endian: bool) -> bytes:
     """A value, padded to an even length, that is legal for the VR (PS3.5 6.2) and does not depend on the patient.
 
-    Dates are 1900-01-01, times midnight, ages ``000Y``, texts and names ``Anonymous``, UIDs ``2.25.0``. Numbers are zeros, as many as `raw` has; byte strings
-    (OB, OW, OF, OD, OL, OV, UN) are zeros of `raw`'s length, because other attributes give their sizes, and two zero bytes where `raw` is empty. PatientSex is
-    ``O``; attributes with enumerated values keep one of them. An SQ is empty. `big_endian` is the byte order of the numbers.
+    Dates are 1900-01-01, times midnight, ages ``000Y``, texts and names ``Anonymous``, UIDs ``2.25.0``. Numbers are zeros, as many as
+    `raw` has; byte strings
+    (OB, OW, OF, OD, OL, OV, UN) are zeros of `raw`'s length, because other attributes give their sizes, and two zero bytes where `raw` is
+    empty. PatientSex is ``O``; attributes with enumerated values keep one of them. An SQ is empty. `big_endian` is the byte order of the
+    numbers.
     """
     if vr == "SQ":
         return b""
     if vr in _SIZES:
         if tag == 0x001021C0:  # PregnancyStatus: 4 is unknown
             return b"\0\4" if big_endian else b"\4\0"
+        if tag == 0x0040DB73:  # ReferencedContentItemIdentifier: the positions in a tree count from 1 (PS3.3 C.17.3)
+            return (b"\0\0\0\1" if big_endian else b"\1\0\0\0") * max(1, len(raw) // 4)
         size = _SIZES[vr]
         if tag in _STRUCTURE and raw and len(raw) % size == 0:
             return raw

@@ -30,7 +30,7 @@ class Input(NamedTuple):
 class OwnFiles:
     """The files and directories that a run writes or must not take for images: output, quarantine, journal, vault, maps, report, key.
 
-    They are recognised by the directory they stand in, so they need not exist yet, and by their own inode, through whatever link they are reached.
+    They are recognised by the directory they stand in, so they need not exist yet, and by their own inode, whatever link leads to them.
     """
 
     def __init__(self, paths: Iterable[str]) -> None:
@@ -62,7 +62,7 @@ class OwnFiles:
 
 
 class Finder:
-    """Walks the arguments of a run in sorted order. `skipped` counts what was passed over with a line, `directories` the DICOMDIR files met."""
+    """Walks the arguments of a run in sorted order. `skipped` counts what was passed over with a line, `directories` the DICOMDIR met."""
 
     def __init__(self, paths: Iterable[str], own: OwnFiles) -> None:
         self._paths, self._own = list(paths), own
@@ -81,7 +81,7 @@ class Finder:
                     yield found
 
     def _below(self, top: str) -> Iterator[Input]:
-        """Depth first without recursion: a tree may be deeper than Python's stack. One directory's names are held at a time for each level."""
+        """Depth first without recursion: a tree may be deeper than Python's stack. Each level holds one directory's names."""
         levels = [self._names(top, "")]
         while levels:
             found = next(levels[-1], None)

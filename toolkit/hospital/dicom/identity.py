@@ -7,21 +7,25 @@ from dataclasses import dataclass, field
 from toolkit.hospital.dicom import spellings
 from toolkit.hospital.dicom.charsets import readings
 from toolkit.hospital.dicom.spellings import fold, letter_runs, spaced
+from toolkit.hospital.dicom.vocabulary import GENERIC, MONTHS
 
+# Of what kind the values of an attribute are; those of all others are taken for ids.
 _INSTITUTIONS = frozenset(
-    # InstitutionName, InstitutionalDepartmentName, RequestingService, ClinicalTrialSponsorName, ClinicalTrialSiteName, ResponsibleOrganization,
-    # VerifyingOrganization, PersonIdentification's InstitutionName in items has the first one's tag
-    (0x00080080, 0x00081040, 0x00321033, 0x00120010, 0x00120031, 0x00102299, 0x0040A027)
+    # InstitutionName, InstitutionalDepartmentName, IssuerOfPatientID, ResponsibleOrganization, ClinicalTrialSponsorName,
+    # ClinicalTrialSiteName, RequestingService, HumanPerformerOrganization, VerifyingOrganization
+    (0x00080080, 0x00081040, 0x00100021, 0x00102299, 0x00120010, 0x00120031, 0x00321033, 0x00404036, 0x0040A027)
 )
 _ADDRESSES = frozenset(
-    # InstitutionAddress, ReferringPhysicianAddress, PatientAddress, PatientInstitutionResidence, CurrentPatientLocation, PersonAddress, RegionOfResidence
-    (0x00080081, 0x00080092, 0x00101040, 0x00380400, 0x00380300, 0x00401102, 0x00102152)
+    # InstitutionAddress, ReferringPhysicianAddress, PatientAddress, RegionOfResidence, ScheduledPatientInstitutionResidence,
+    # CurrentPatientLocation, PatientInstitutionResidence, PersonAddress, OrderEntererLocation, AddressTrial, DistributionAddress
+    (0x00080081, 0x00080092, 0x00101040, 0x00102152, 0x0038001E, 0x00380300, 0x00380400, 0x00401102, 0x00402009, 0x0040A353, 0x4008011A)
 )
 _PHONES = frozenset(
-    # ReferringPhysicianTelephoneNumbers, PatientTelephoneNumbers, PatientTelecomInformation, PersonTelephoneNumbers, PersonTelecomInformation,
-    # OrderCallbackPhoneNumber
-    (0x00080094, 0x00102154, 0x00102155, 0x00401103, 0x00401104, 0x00402010)
+    # ReferringPhysicianTelephoneNumbers, PatientTelephoneNumbers, PatientTelecomInformation, PersonTelephoneNumbers,
+    # PersonTelecomInformation, OrderCallbackPhoneNumber, OrderCallbackTelecomInformation, TelephoneNumberTrial
+    (0x00080094, 0x00102154, 0x00102155, 0x00401103, 0x00401104, 0x00402010, 0x00402011, 0x0040A354)
 )
+_NAMES = frozenset((0x00100012, 0x0016004D, 0x0074100C))  # NameToUse, CameraOwnerName, ContactDisplayName: names that are not of VR PN
 _BIRTH_DATE = 0x00100030
 _TEXTS = frozenset(("AE", "LO", "LT", "SH", "ST", "UC", "UN", "UR", "UT"))
 BETWEEN = r"[\s^,;:._/=~'\u2019\u00b7\u30fb\-\u2013]{0,3}"
@@ -34,7 +38,8 @@ class Identity:
 
     words: dict[str, frozenset[str]] = field(default_factory=dict)  # cut as whole words; what is cut beside them
     capitals: set[str] = field(default_factory=set)  # acronyms, folded: cut where they stand in capitals
-    patterns: list[str] = field(default_factory=list)  # regular expressions over folded text
+    # regular expressions over folded text; the letters, or the digits with the separators left out, without which none matches
+    patterns: dict[str, str] = field(default_factory=dict)
     days: set[tuple[int, int, int]] = field(default_factory=set)
     births: set[tuple[int, int, int]] = field(default_factory=set)
     signs: set[bytes] = field(default_factory=set)  # letter runs of which any cut holds one
@@ -45,7 +50,7 @@ class Identity:
 
     def add(self, tag: int, vr: str, text: str) -> None:
         """One decoded value of an identifying attribute. Numbers, times and codes identify nobody and are passed over."""
-        if vr == "PN":
+        if vr == "PN" or tag in _NAMES:
             self._add_name(text)
         elif vr in ("DA", "DT"):
             self._add_days(text, tag == _BIRTH_DATE)
@@ -58,7 +63,7 @@ class Identity:
                         self._add_institution(part, shortened=False)
                 elif tag in _PHONES:
                     self._add_phone(value)
-                elif len(value) <= 64 or vr in ("LO", "SH", "UC"):
+                elif len(value) <= 256:
                     self._add_id(value)
 
     def _add_word(self, word: str, beside: Iterable[str] = ()) -> None:
@@ -101,13 +106,17 @@ class Identity:
                 self._add_pattern(rf"(?<![^\W\d_]){re.escape(lossy)}(?![^\W\d_])", max(runs, key=len))
 
     def _add_pattern(self, pattern: str, sign: str) -> None:
-        self.patterns.append(pattern)
-        self._sign(sign)
+        if sign[0].isdigit():
+            sign = "".join(str(int(digit)) for digit in sign)
+            self.digits.add(sign.encode())
+        else:
+            self._sign(sign)
+        self.patterns[pattern] = sign
 
     def _add_institution(self, text: str, shortened: bool = True) -> None:
         runs = re.findall(r"[^\W\d_]+", text)
         words = [fold(run) for run in runs]
-        telling = [(run, word) for run, word in zip(runs, words, strict=True) if word not in spellings.GENERIC]
+        telling = [(run, word) for run, word in zip(runs, words, strict=True) if word not in GENERIC]
         for run, word in telling:
             if not spaced(run):
                 if len(run) > 1:
@@ -117,9 +126,9 @@ class Identity:
                     self._add_word(spelling)
         if telling:
             self._add_phrase(fold(text))
-        if shortened and (short := spellings.acronym(text)):
-            self.capitals.add(short.lower())
-            self._sign(short.lower())
+        for initials in spellings.acronyms(text) if shortened else ():
+            self.capitals.add(initials)
+            self._sign(initials)
         for number in re.findall(r"\d[\d -]{2,}\d", text):
             self._add_number(number)
 
@@ -130,16 +139,9 @@ class Identity:
         pattern = BETWEEN.join(map(re.escape, runs))
         head = r"(?<!\d)" if runs[0].isdigit() else r"(?<![^\W\d_])" if spaced(runs[0]) else ""
         tail = r"(?!\d)" if runs[-1].isdigit() else r"(?![^\W\d_])" if spaced(runs[-1]) else ""
-        self.patterns.append(head + pattern + tail)
         letters = max((run for run in runs if not run.isdigit()), key=len, default="")
         digits = "".join(run for run in runs if run.isdigit())
-        if len(letters) > 2 or not digits:
-            self._sign(letters)
-        else:
-            self._sign_digits(digits)
-
-    def _sign_digits(self, digits: str) -> None:
-        self.digits.add("".join(str(int(digit)) for digit in digits).encode())
+        self._add_pattern(head + pattern + tail, letters if len(letters) > 2 or not digits else digits)
 
     def _add_id(self, text: str) -> None:
         folded = fold(text.strip(" \0"))
@@ -153,10 +155,10 @@ class Identity:
             for run in runs:
                 if run.isdigit() and len(run) > 4:
                     self._add_number(run)
-        elif not all(run in spellings.GENERIC for run in runs):
+        elif not all(run in GENERIC for run in runs):
             self._add_phrase(folded)
         for run in runs:
-            if not run.isdigit() and len(run) >= 4 and run not in spellings.GENERIC and spaced(run):
+            if not run.isdigit() and len(run) >= 4 and run not in GENERIC and spaced(run):
                 self._add_word(run)
 
     def _add_number(self, text: str) -> None:
@@ -170,10 +172,9 @@ class Identity:
         else:
             zeros = "0*"
         between = r"[-./ _]?" if len(significant) >= 6 else ""
-        self.patterns.append(rf"(?<!\d){zeros}{between.join(significant)}(?!\d)")
+        self._add_pattern(rf"(?<!\d){zeros}{between.join(significant)}(?!\d)", significant)
         if not between and len(runs := re.findall(r"\d+", text)) > 1:
-            self.patterns.append(rf"(?<!\d){BETWEEN.join(runs)}(?!\d)")
-        self._sign_digits(significant)
+            self._add_pattern(rf"(?<!\d){BETWEEN.join(runs)}(?!\d)", significant)
 
     def _add_phone(self, text: str) -> None:
         """A telephone number with or without its country's prefix and with any separators; an address of electronic mail as a phrase."""
@@ -181,11 +182,10 @@ class Identity:
             self._add_id(text)
         for number in re.findall(r"\+?\d[\d\s()./-]{4,}\d", text):
             digits = re.sub(r"\D", "", number).lstrip("0")
-            core = digits[-9:] if len(digits) > 9 else digits
+            core = digits[-7:] if len(digits) > 8 else digits  # without the prefixes of country and town
             if len(core) >= 6:
                 figures = r"[\s()./-]{0,3}".join(core)
-                self.patterns.append(rf"(?<!\d)(?:\+?[\d\s()./-]{{1,8}})?{figures}(?!\d)")
-                self._sign_digits(core)
+                self._add_pattern(rf"(?<!\d)(?:\d[\d\s()./-]{{0,10}})?{figures}(?!\d)", core)
 
     def _add_days(self, text: str, birth: bool) -> None:
         for day in spellings.parse_dates(text):
@@ -198,7 +198,7 @@ class Identity:
             self.day_runs |= {run.encode() for two in figures for run in (two + year, two + short, short + two)}
             self.day_digits |= {digits.encode() for digits in spellings.date_digits(day)}
             self.digits.add((year + figures[0]).encode())
-            self.signs |= {name.encode() for name, number in spellings.MONTH_NUMBERS.items() if number == day.month}
+            self.signs |= {name.encode() for name, number in MONTHS.items() if number == day.month}
 
 
 def identity(values: tuple[tuple[int, str, bytes], ...], encodings: tuple[str, ...]) -> Identity:

@@ -1,6 +1,6 @@
 """What a run has done, kept beside the output so that the next run goes on where this one ended, however it ended.
 
-The journal holds keyed hashes of the inputs' paths and contents and the names in the output directory: nothing that tells who is on the images.
+The journal holds keyed hashes of the inputs' paths and contents and the names in the output: nothing that tells who is on the images.
 """
 
 from __future__ import annotations
@@ -19,8 +19,12 @@ from toolkit.core.errors import CannotCreate, InputOutput, TryLater
 _PATIENCE = 3.0  # seconds: processes of a run that was killed need this long at most to notice it
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (number INTEGER PRIMARY KEY AUTOINCREMENT);
-CREATE TABLE IF NOT EXISTS outputs (output BLOB PRIMARY KEY, owner BLOB NOT NULL, content BLOB NOT NULL, run INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS inputs (input BLOB PRIMARY KEY, stamp BLOB NOT NULL, output BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS claims (
+    name BLOB PRIMARY KEY, owner BLOB NOT NULL, content BLOB NOT NULL, run INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS inputs (
+    input BLOB PRIMARY KEY, stamp BLOB NOT NULL, output BLOB NOT NULL
+) WITHOUT ROWID;
 """
 
 
@@ -33,15 +37,17 @@ class Verdict(Enum):
 
 
 class Claim(NamedTuple):
-    """An object that wants a name in the output: the name, keyed hashes of its input's path and content, and whether a file of that name stands there already.
+    """An object that wants a name in the output.
 
-    `same` tells whether that file holds just what this object would put there.
+    `instance`: its new SOPInstanceUID, by which the vault knows it; `output`: its name; `owner`, `content`: keyed hashes of its input's
+    path and content.
+    `same` tells whether the file that has the name holds just what this object would put there.
     """
 
+    instance: bytes
     output: bytes
     owner: bytes
     content: bytes
-    exists: bool
     same: Callable[[], bool]
 
 
@@ -103,18 +109,24 @@ class Journal:
             return [self._claim_one(claim, exists) for claim in claims]
 
     def _claim_one(self, claim: Claim, exists: Callable[[bytes], bool]) -> Verdict:
-        row = self._database.execute("SELECT owner, content, run FROM outputs WHERE output = ?", (claim.output,)).fetchone()
-        if row is None:
-            if claim.exists and not claim.same():  # a file that no run of this journal has made
+        instance, name = b"instance " + claim.instance, b"name " + claim.output
+        known, held = self._claimed(instance), self._claimed(name)
+        for row in (known, held):
+            if row is not None and row[0] != claim.owner and row[1] != claim.content:
                 return Verdict.TAKEN
-        elif row[0] != claim.owner:
-            if row[1] != claim.content:
+        if held is None:
+            if exists(claim.output) and not claim.same():  # a file that no run of this journal has made
                 return Verdict.TAKEN
-            if row[2] == self.run or exists(claim.output):
-                return Verdict.DUPLICATE
-        values = (claim.output, claim.owner, claim.content, self.run)
-        self._database.execute("INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?)", values)
+        elif held[0] != claim.owner and (held[2] == self.run or exists(claim.output)):
+            return Verdict.DUPLICATE
+        rows = [(each, claim.owner, claim.content, self.run) for each in (instance, name)]
+        self._database.executemany("INSERT OR REPLACE INTO claims VALUES (?, ?, ?, ?)", rows)
         return Verdict.GRANTED
+
+    def _claimed(self, name: bytes) -> tuple[bytes, bytes, int] | None:
+        row: tuple[bytes, bytes, int] | None
+        row = self._database.execute("SELECT owner, content, run FROM claims WHERE name = ?", (name,)).fetchone()
+        return row
 
     def done(self, rows: Iterable[tuple[bytes, bytes, bytes]]) -> None:
         """Record (path's hash, stamp, output) of inputs whose outputs stand in their place."""

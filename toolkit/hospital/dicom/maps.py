@@ -13,13 +13,14 @@ from toolkit.core.streams import atomic_output
 
 HEADING = ["id_old", "id_new"]
 _REMEMBERED = 100_000
+_TABLE = "CREATE TABLE IF NOT EXISTS {} (number INTEGER PRIMARY KEY, id_old TEXT NOT NULL, id_new TEXT NOT NULL, UNIQUE (id_old, id_new))"
 
 
 class PairMap:
     """The CSV file at `path`, columns id_old and id_new.
 
-    Pairs are collected in `path`.pending, a database that several processes may write to and that outlives a run that is killed; `merge` adds those that are
-    new to the file, which is replaced as a whole. Both are readable by their owner alone: they tell who is who.
+    Pairs are collected in `path`.pending, a database that several processes may write to and that outlives a run that is killed; `merge`
+    adds those that are new to the file, which is replaced as a whole. Both are readable by their owner alone: they tell who is who.
     """
 
     def __init__(self, path: str) -> None:
@@ -54,7 +55,7 @@ class PairMap:
             with self._opened() as database:
                 with database:
                     database.execute("DROP TABLE IF EXISTS merged")
-                    database.execute("CREATE TABLE merged (number INTEGER PRIMARY KEY, id_old TEXT, id_new TEXT, UNIQUE (id_old, id_new))")
+                    database.execute(_TABLE.format("merged"))
                     database.executemany("INSERT OR IGNORE INTO merged (id_old, id_new) VALUES (?, ?)", self._rows())
                     database.execute("INSERT OR IGNORE INTO merged (id_old, id_new) SELECT id_old, id_new FROM pairs ORDER BY number")
                 with _private(), atomic_output(self.path) as sink:
@@ -83,7 +84,7 @@ class PairMap:
         with stream:
             os.fchmod(stream.fileno(), 0o600)
             rows = csv.reader(stream)
-            if (heading := next(rows, HEADING)) != HEADING:
+            if next(rows, HEADING) != HEADING:
                 raise BadData(self.path, f"its first line is not {','.join(HEADING)}", "name a new file")
             for number, row in enumerate(rows, 2):
                 if len(row) != 2:
@@ -97,9 +98,7 @@ class PairMap:
             self._connection = sqlite3.connect(self.pending, timeout=60.0)
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=NORMAL")
-            self._connection.execute(
-                "CREATE TABLE IF NOT EXISTS pairs (number INTEGER PRIMARY KEY, id_old TEXT NOT NULL, id_new TEXT NOT NULL, UNIQUE (id_old, id_new))"
-            )
+            self._connection.execute(_TABLE.format("pairs"))
         yield self._connection
 
     @contextlib.contextmanager

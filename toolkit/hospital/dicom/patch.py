@@ -22,7 +22,7 @@ _OPERATION = Struct("<QQQ")
 Edit = tuple[int, int, bytes]  # start and end in the original's data, what stands there in the anonymised one
 
 
-def encode_patch(source: Part10, edits: list[Edit], level: int = 1) -> Iterator[bytes]:
+def encode_patch(source: Part10, edits: Iterable[Edit], level: int = 1) -> Iterator[bytes]:
     """The patch that undoes `edits` (sorted, not overlapping), compressed, in chunks of at most 8 MiB."""
     press = zlib.compressobj(level)
     ready = bytearray(press.compress(_HEADER.pack(_MAGIC, source.start, source.deflated) + source.data[: source.start]))

@@ -18,7 +18,8 @@ _AT_ONCE = 64 << 20  # bytes that the kernel copies in one call
 class QuarantineDirectory:
     """`directory`/NAME.dcm is a copy of the original, NAME.json one JSON object: input, reason, detail, remedy, copy.
 
-    Without a `directory` (one object in a pipe) nothing is stored. NAME follows from the input's path, so a later run replaces what it finds, and removes it once the input has passed. The original stays where it is.
+    NAME follows from the input's path, so a later run replaces what it finds, and removes it once the input has passed. The original stays
+    where it is. Without a `directory` (one object in a pipe) nothing is stored.
     """
 
     def __init__(self, directory: str, output: str) -> None:
@@ -33,7 +34,10 @@ class QuarantineDirectory:
             self._staging.clear()
 
     def store(self, name: str, item: Input, why: Quarantine) -> None:
-        """Put `item` into quarantine, if there is one. An input that cannot be read leaves the reason alone. Raises CannotCreate, InputOutput."""
+        """Put `item` into quarantine, if there is one; of an input that cannot be read there is the reason alone.
+
+        Raises CannotCreate, InputOutput.
+        """
         if not self.directory:
             return
         self._staging.prepare(0o700)
@@ -81,7 +85,7 @@ class QuarantineDirectory:
             return False
         try:
             with self._staging.create(0o600) as (temporary, descriptor):
-                while os.sendfile(descriptor, source, None, _AT_ONCE):  # type: ignore[arg-type]
+                while os.sendfile(descriptor, source, None, _AT_ONCE):
                     pass
                 os.utime(descriptor, ns=(item.changed, item.changed))
                 os.rename(temporary, target)

@@ -37,7 +37,7 @@ class _Descriptor:
 def report_to(path: str | None) -> Iterator[Sink | None]:
     """A sink for the report at `path`; ``-`` is standard output, None is no report.
 
-    Lines go to `path`.partial, which takes the name `path` when the run ends, in whatever way it ends in order. After a kill the next run with the same
+    Lines go to `path`.partial, which takes the name `path` when the run ends, also by an error. After a kill the next run with the same
     `path` goes on with what is there, because it will not do again what was done. Raises CannotCreate, InputOutput.
     """
     if path is None:

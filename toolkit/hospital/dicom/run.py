@@ -7,7 +7,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import BinaryIO
 
 from toolkit.core.errors import NoInput, UsageError
@@ -21,16 +21,23 @@ from toolkit.hospital.dicom.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-# Files that are handed to a process at once: enough to share the cost of handing over, few enough that processes end at the same time.
+# Handed to a process at once: enough files to share the cost of handing over, few enough that all processes end at the same time.
 _MOST_FILES = 64
 _MOST_BYTES = 16 << 20
 
 
-def run(paths: list[str], settings: Settings, output: str, own: Iterable[str] = (), listing: Callable[[bytes], object] = lambda lines: None) -> Outcome:
+def run(
+    paths: list[str],
+    settings: Settings,
+    output: str,
+    own: Iterable[str] = (),
+    listing: Callable[[bytes], object] = lambda lines: None,
+) -> Outcome:
     """De-identify what `paths` name into the directory `output`; returns the counts.
 
-    `own`: further files that are no inputs wherever they stand, such as the key. `listing` takes the lines of a dry run. Raises UsageError, NoInput, TryLater
-    (another run holds the output), CannotCreate, InputOutput (a full disk; what is done stays done), and what the vault raises.
+    `own`: further files that are no inputs wherever they stand, such as the key. `listing` takes the lines of a dry run. Raises
+    UsageError, NoInput, TryLater (another run holds the output), CannotCreate, InputOutput (a full disk; what is done stays done), and
+    what the vault raises.
     """
     output = output.rstrip("/") or "/"
     journal = output + ".journal"
@@ -74,7 +81,7 @@ def run(paths: list[str], settings: Settings, output: str, own: Iterable[str] = 
     return total
 
 
-def _outcomes(chain: Chain, finder: Iterable[Input], jobs: int) -> Iterator[Outcome]:
+def _outcomes(chain: Chain, finder: Iterable[Input], jobs: int) -> Generator[Outcome]:
     batches = _batches(finder)
     if jobs > 1:
         from toolkit.hospital.dicom.workers import each
@@ -109,7 +116,7 @@ def _pair_maps(settings: Settings) -> list[PairMap]:
 
 
 def _try_vault(settings: Settings) -> None:
-    """Make the vault, or find out that it cannot be used, before any file is opened; and load in this process what all its children need."""
+    """Make the vault, or find out that it cannot be used, before any file is opened; and load here what all child processes need."""
     if settings.vault is not None:
         from toolkit.hospital.dicom.vault import open_vault
 
@@ -118,14 +125,14 @@ def _try_vault(settings: Settings) -> None:
 
 
 def _check_places(paths: list[str], settings: Settings, output: str) -> None:
-    """Raise NoInput for what does not exist, UsageError where an output would mix with inputs, or originals with what may leave."""
+    """Raise NoInput for what does not exist, UsageError where outputs would mix with inputs or originals with what may leave."""
     for path in paths:
         if not os.path.lexists(path):
             raise NoInput(path, "No such file or directory", "name a file or a directory that exists")
     if os.path.lexists(output) and not os.path.isdir(output):
         raise UsageError(output, "is not a directory", "name the directory for the anonymised files")
     if _within(settings.quarantine, output):
-        raise UsageError(settings.quarantine, "the quarantine would lie inside the output", "it holds originals: choose a directory elsewhere")
+        raise UsageError(settings.quarantine, "the quarantine would lie inside the output", "choose another: it holds originals")
     for path in paths:
         if _within(path, output):
             raise UsageError(path, "lies inside the output", "choose an output directory that holds no originals")
@@ -147,13 +154,16 @@ def _within(path: str, directory: str) -> bool:
     return inner == outer or inner.startswith(outer.rstrip("/") + "/")
 
 
-def summary(total: Outcome, quarantine: str) -> list[str]:
+def summary(total: Outcome, quarantine: str, dry: bool = False) -> list[str]:
     """The lines that tell a person how a run ended: what went to quarantine and why, then all counts."""
     counts, lines = total.counts, []
     files = sum(counts[name] for name in ("written", "unchanged", "duplicate", "quarantined", "would be written"))
     if held := counts["quarantined"]:
         reasons = ", ".join(f"{number} {reason.value}" for reason, number in sorted(total.reasons.items()))
-        lines.append(f"{quarantine}: {held} of {files} files went to quarantine ({reasons}); the .json file beside each says why")
+        if dry:
+            lines.append(f"{held} of {files} files would go to quarantine ({reasons}); the list says which")
+        else:
+            lines.append(f"{quarantine}: {held} of {files} files went to quarantine ({reasons}); the .json file beside each says why")
     told = [f"{counts[name]} {name}" for name in ("written", "would be written", "unchanged", "duplicate", "quarantined") if counts[name]]
     told += [f"{counts['directory']} DICOMDIR passed over"] if counts["directory"] else []
     told += [f"{counts['skipped']} left out"] if counts["skipped"] else []
@@ -162,12 +172,12 @@ def summary(total: Outcome, quarantine: str) -> list[str]:
 
 
 def run_stream(source: BinaryIO, sink: BinaryIO, settings: Settings) -> Outcome:
-    """De-identify the one object in `source` into `sink`; returns the counts. Nothing is written unless all of it can be, and the vault comes first.
+    """De-identify the one object in `source` into `sink`; returns the counts. Nothing is written unless all can be; the vault comes first.
 
     An object that must not leave is put into quarantine where the settings name one.
     """
     with tempfile.TemporaryDirectory(prefix="dicom-anon-") as directory, tempfile.TemporaryFile() as original:
-        # The original's copy has no name: however this ends, nothing of it stays. Its place is taken by standard input, which has a name again.
+        # The original's copy has no name: however this ends, nothing of it stays. As standard input it can be opened by a name again.
         shutil.copyfileobj(source, original, 1 << 20)
         original.flush()
         os.dup2(original.fileno(), 0)

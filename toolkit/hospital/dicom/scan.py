@@ -24,6 +24,8 @@ PIXEL_DATA = 0x7FE00010
 MARKS = frozenset((0x00120062, 0x00120063, 0x00120064, 0x00280303))  # written anew by every de-identification
 
 _ITEM, _ITEM_END, _SEQUENCE_END, _PADDING = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD, 0xFFFCFFFC
+_ICON = 0x00880200
+_NOTHING = Rule(Action.KEEP)
 _DEEPEST = 100  # levels of sequences; the standard's deepest objects have about ten
 
 _SHORT = frozenset("AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
@@ -39,7 +41,7 @@ class Place(Protocol):
 
     def rule(self, tag: int, vr: str, creator: str | None = None) -> Rule: ...
 
-    def child(self, tag: int) -> Place: ...
+    def child(self, tag: int, creator: str | None = None) -> Place: ...
 
 
 class Element(NamedTuple):
@@ -86,6 +88,7 @@ class Scan:
     identifying: list[tuple[int, str, bytes]] = field(default_factory=list)  # tag, VR, raw value; at every depth
     containers: list[tuple[int, int, int]] = field(default_factory=list)  # length field, content's start and end, of sequences and items of defined length
     values: dict[int, tuple[int, int]] = field(default_factory=dict)  # wanted top-level attributes: where the value is
+    icons: list[tuple[int, int]] = field(default_factory=list)  # where an icon image that stays starts and ends
     heads: list[int] = field(default_factory=list)  # where each top-level element starts
     tags: list[int] = field(default_factory=list)  # and its tag
     notes: list[tuple[str, str, str]] = field(default_factory=list)  # path, action, code; only for reports
@@ -141,7 +144,7 @@ class _Dropped:
             return Rule(Action.DESCEND)
         return Rule(Action.KEEP, identifying=self._any.rule(tag, vr, creator).identifying)
 
-    def child(self, tag: int) -> _Dropped:
+    def child(self, tag: int, creator: str | None = None) -> _Dropped:
         return self
 
 
@@ -159,8 +162,8 @@ class _Dummies:
             return Rule(Action.DESCEND_DUMMY, code=self._code)
         return Rule(Action.DUMMY, stated.identifying, self._code)
 
-    def child(self, tag: int) -> _Dummies:
-        return _Dummies(self._within.child(tag), self._code)
+    def child(self, tag: int, creator: str | None = None) -> _Dummies:
+        return _Dummies(self._within.child(tag, creator), self._code)
 
 
 class _Walk:
@@ -238,6 +241,8 @@ class _Walk:
                     found.identifying.append((tag, vr, data[value:after]))
                 if flags & _SEQUENCE or (not after and vr in ("UN", "SQ")):
                     after = self.sequence(tag, vr, rule, position, position + at_length, value, length, end, place, encoding, depth)
+                    if tag == _ICON and not flags & _REMOVE:
+                        found.icons.append((position, after))
                 elif not after:
                     after = self.fragments(value, end, encoding)
                 if flags & _WANTED:
@@ -349,6 +354,8 @@ class _Walk:
                 layout = 8, encoding.u32, 12
             else:
                 raise self.broken(Reason.BROKEN_ELEMENT, tag, "its VR is none of PS3.5")
+        if place is self.scanner.dropped and (group & 1 or element == 0):
+            return *layout, 0, _NOTHING, tag, vr  # all of the sequence goes
         if tag == 0 or (group <= 2 and depth == 0) or tag == _PADDING or element == 0:
             return *layout, _REMOVE, Rule(Action.REMOVE, code="group length"), tag, vr
         if group & 1:

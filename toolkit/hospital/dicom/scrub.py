@@ -1,30 +1,41 @@
 """An object's own identifying values cut out of the text that it keeps (the self-scrub of free text, private text and structured reports).
 
-Text is looked at twice: `Tokens.found_in` asks at the speed of C whether anything may be there, over all the text of an object at once, and `Tokens.clean`
-decides. What may be written in which spellings is in `identity` and `spellings`. A cut leaves one asterisk, so that words do not run together and a value
-that must not be empty is not; bytes that are not cut stay as they are, and so do escape sequences, backslashes between values and the places of other bytes
-in values of unknown form.
+Text is looked at twice: `Tokens.found_in` asks at the speed of C whether anything may be there, over all the text of an object at once,
+and `Tokens.clean` decides. What may be written in which spellings is in `identity` and `spellings`. A cut leaves one asterisk, so that
+words do not run together and a value that must not be empty is not; bytes that are not cut stay as they are, and so do escape sequences,
+backslashes between values and the places of other bytes in values of unknown form.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import lru_cache
 
-from toolkit.hospital.dicom.charsets import Reading, read, readings, unescaped
+from toolkit.hospital.dicom.charsets import (
+    Reading,
+    decoded,
+    holds_utf_16,
+    overwritten,
+    python_encodings,
+    readings,
+    unescaped,
+    utf_16_readings,
+)
 from toolkit.hospital.dicom.identity import BETWEEN, Identity, identity
-from toolkit.hospital.dicom.spellings import FOLDS, MONTH_NUMBERS, fold
+from toolkit.hospital.dicom.spellings import FOLDS, fold
+from toolkit.hospital.dicom.vocabulary import MONTHS
 
 _ESCAPE = re.compile(rb"\x1b[\x20-\x2f]+[\x30-\x7e]")
 _LETTERS = bytes(byte if chr(byte).isalpha() else 0x20 for byte in bytes(range(128)).lower()) + b" " * 128
 _DIGITS = bytes(byte if 0x30 <= byte < 0x3A else 0x20 for byte in range(256))
 _NO_DIGITS = bytes(byte for byte in range(256) if not 0x30 <= byte < 0x3A)
+_NOT_DIGITS = re.compile(r"[^0-9]+")
 _WORD = re.compile(r"[^\W\d_]+")
 _GAP = re.compile(BETWEEN)
-_UID = re.compile(r"(?<![\d.])\d+(?:\.\d+){3,}")
+_UID = re.compile(r"(?<![\d.])\d+(?:\.\d+){2,}")
 _POINT = r"\s?[-./_ ,]\s?"
 _MONTH = r"[^\W\d_]{3,12}"
 _DAY = re.compile(
-    rf"""(?<!\d)(?<!\d\.)(?=(
+    rf"""(?=\d)(?<!\d)(?<!\d\.)(?=(
     (?P<y1>\d{{4}})(?:{_POINT}|\s?[年{fold("년")}]+\s?)(?P<m1>\d{{1,2}})(?:{_POINT}|\s?[月{fold("월")}]+\s?)(?P<d1>\d{{1,2}})
     |(?P<a2>\d{{1,2}}){_POINT}(?P<b2>\d{{1,2}}){_POINT}(?P<c2>\d{{4}}|\d{{2}})
     |(?P<eight>\d{{8}})(?:t?\d{{4}}(?:\d\d)?(?:\.\d{{1,6}})?)?
@@ -32,30 +43,34 @@ _DAY = re.compile(
     |(?P<d5>\d{{1,2}})(?:st|nd|rd|th|er)?[-./_ ,]{{0,3}}(?:of\s|de\s)?(?P<m5>{_MONTH})[-./_ ,']{{0,3}}(?:de\s|of\s)?(?P<y5>\d{{4}}|\d{{2}})
     |(?P<y7>\d{{4}})[-./_ ,]{{0,3}}(?P<m7>{_MONTH})[-./_ ,]{{0,3}}(?P<d7>\d{{1,2}})(?:st|nd|rd|th)?
     )(?!\d)(?!\.\d))
-    |(?<![^\W\d_])(?=((?P<m6>{_MONTH})[-./_ ]{{0,3}}(?P<d6>\d{{1,2}})(?:st|nd|rd|th)?[-./_ ,']{{1,3}}(?P<y6>\d{{4}}|\d{{2}}))(?!\d))
     """,
     re.VERBOSE,
 )
+_AFTER_MONTH = re.compile(r"[-./_ ]{0,3}(\d{1,2})(?:st|nd|rd|th)?[-./_ ,']{1,3}(\d{4}|\d{2})(?!\d)")
 _SEVERAL_VALUES = frozenset(("AE", "LO", "PN", "SH", "UC"))
 _BYTES = frozenset(("OB", "OW", "OF", "OD", "OL", "OV", "UN"))
 _ROUNDS = 8
+# Texts repeat within a series: what was found in the last ones is remembered, at most 64 patients x 128 texts x 4 KiB.
+_TEXTS, _REMEMBERED = 128, 4096
+__all__ = ["Tokens", "decoded", "identifying_tokens", "python_encodings"]
 
 
-@lru_cache(256)
-def _matter(values: tuple[tuple[int, str, bytes], ...], encodings: tuple[str, ...]) -> "_Matter":
+@lru_cache(64)
+def _matter(values: tuple[tuple[int, str, bytes], ...], character_set: bytes) -> "_Matter":
+    encodings = tuple(python_encodings(character_set))
     return _Matter(identity(values, encodings), encodings)
 
 
-def identifying_tokens(values: list[tuple[int, str, bytes]], encodings: Sequence[str]) -> "Tokens":
+def identifying_tokens(values: list[tuple[int, str, bytes]], character_set: bytes) -> "Tokens":
     """What to cut out of an object's texts.
 
-    `values` are (tag, VR, raw value) of everything identifying at any depth; `encodings` are those of its SpecificCharacterSet by `python_encodings`. The work is
-    done once for equal values, as the objects of a series have them; UIDs, which differ from object to object, are compared apart. Times, codes and numbers
-    are passed over; of date-times only the day counts.
+    `values` are (tag, VR, raw value) of everything identifying at any depth, `character_set` is the raw SpecificCharacterSet. The work is
+    done once for equal values, as the objects of a series have them; UIDs, which differ from object to object, are compared apart. Times,
+    codes and numbers are passed over; of date-times only the day counts.
     """
     uids = frozenset([raw.strip(b" \0") for _, vr, raw in values if vr == "UI"])
     rest = tuple(dict.fromkeys([(tag, vr, raw[:8] if vr == "DT" else raw) for tag, vr, raw in values if vr != "UI"]))
-    return Tokens(_matter(rest, tuple(encodings)), uids)
+    return Tokens(_matter(rest, character_set), uids)
 
 
 class _Matter:
@@ -69,12 +84,16 @@ class _Matter:
         self.day_runs, self.day_digits = frozenset(found.day_runs), tuple(found.day_digits)
         self.short_days = {(year % 100, month, day) for year, month, day in found.days}
         self.verdicts: dict[bytes, bool] = {}
-        self.pattern: re.Pattern[str] | None = None
+        self.cleaned: dict[tuple[bytes, str], bytes] = {}
+        self.compiled: dict[str, re.Pattern[str]] = {}
 
     def suspects(self, text: bytes) -> bool:
+        """False when nothing can be in `text`, which may be many values joined by line feeds."""
+        if len(text) > _REMEMBERED:
+            return self._suspects(text)
         verdict = self.verdicts.get(text)
         if verdict is None:
-            if len(self.verdicts) >= 256:
+            if len(self.verdicts) >= _TEXTS:
                 self.verdicts.clear()
             verdict = self.verdicts[text] = self._suspects(text)
         return verdict
@@ -82,24 +101,28 @@ class _Matter:
     def _suspects(self, text: bytes) -> bool:
         if self._suspects_ascii(text):
             return True
-        if not text.isascii() or b"\x1b" in text:
-            for encoding in {self.encodings[0], "utf_8"}:
-                reading = read(text, encoding)
-                folded = fold(reading.text)
-                if any(sign in folded for sign in self.wide_signs) or self._suspects_ascii(folded.encode("ascii", "replace")):
-                    return True
-                if self._suspects_unescaped(reading):
-                    return True
-        elif (b"&" in text or b"%" in text or b"\\u" in text) and self._suspects_unescaped(readings(text, self.encodings)[0]):
+        if holds_utf_16(text) and any(self._suspects_view(view) for view in utf_16_readings(text)):
             return True
-        return b"\0" in text and self._suspects(text.replace(b"\0", b""))
-
-    def _suspects_unescaped(self, reading: Reading) -> bool:
-        plain = unescaped(reading, True)
-        if plain is None:
+        if _is_plain(text):
             return False
-        folded = fold(plain.text)
+        lines = [line for line in text.split(b"\n") if not _is_plain(line)]
+        if lines == [text]:
+            return any(map(self._suspects_view, self.views(text, "UT")))
+        return any(map(self.suspects, lines))
+
+    def _suspects_view(self, view: Reading) -> bool:
+        folded = fold(view.text)
         return any(sign in folded for sign in self.wide_signs) or self._suspects_ascii(folded.encode("ascii", "replace"))
+
+    def views(self, raw: bytes, vr: str) -> Iterator[Reading]:
+        """Everything that a value may be read as."""
+        for view in readings(raw, self.encodings) + (utf_16_readings(raw) if holds_utf_16(raw) else []):
+            reading: Reading | None = view
+            for _ in range(3):  # as it is, and with up to two layers of escapes taken off
+                if reading is None:
+                    break
+                yield reading
+                reading = unescaped(reading, vr not in _SEVERAL_VALUES)
 
     def _suspects_ascii(self, text: bytes) -> bool:
         if not self.signs.isdisjoint(text.translate(_LETTERS).split()):
@@ -112,10 +135,7 @@ class _Matter:
                 return True
         if self.day_runs.isdisjoint(text.translate(_DIGITS).split()):
             return False
-        for digits in self.day_digits:
-            if digits in figures:
-                return True
-        return False
+        return any(digits in figures for digits in self.day_digits)
 
     def spans(self, reading: Reading) -> Iterator[tuple[int, int]]:
         """Places (first and one past the last character of the reading's text) of what is to be cut."""
@@ -127,6 +147,8 @@ class _Matter:
         words = [(match.start(), match.end(), match[0]) for match in _WORD.finditer(folded)]
         for place, (start, end, word) in enumerate(words):
             beside = self.identity.words.get(word)
+            if word in MONTHS and (date := _AFTER_MONTH.match(folded, end)) and self._is_day(date[2], str(MONTHS[word]), date[1]):
+                yield start, date.end()
             if beside is None:
                 if word in self.identity.capitals:
                     whole = text[start:end] if origin is None else text[origin[start] : origin[end - 1] + 1]
@@ -141,11 +163,13 @@ class _Matter:
             yield words[before][0], words[after][1]
 
     def _patterns(self, folded: str) -> Iterator[tuple[int, int]]:
-        if self.pattern is None:
-            longest_first = sorted(set(self.identity.patterns), key=len, reverse=True)
-            self.pattern = re.compile("|".join(longest_first) or r"(?!)")
-        for match in self.pattern.finditer(folded):
-            yield match.span()
+        figures = _NOT_DIGITS.sub("", folded)
+        for pattern, sign in self.identity.patterns.items():
+            if sign in (figures if sign[0].isdigit() else folded):
+                if pattern not in self.compiled:
+                    self.compiled[pattern] = re.compile(pattern)
+                for match in self.compiled[pattern].finditer(folded):
+                    yield match.span()
 
     def _days(self, folded: str) -> Iterator[tuple[int, int]]:
         if not self.identity.days:
@@ -166,11 +190,11 @@ class _Matter:
                 births = {(year % 100, month, day) for year, month, day in self.identity.births}
                 known = any((int(year), int(month), int(day)) in births for year, month, day in pairs)
             else:
-                number = next(number for number in "567" if part["d" + number])
-                month = MONTH_NUMBERS.get(part["m" + number], 0)
+                number = "5" if part["d5"] else "7"
+                month = MONTHS.get(part["m" + number], 0)
                 known = self._is_day(part["y" + number], str(month), part["d" + number])
             if known:
-                yield match.span(1) if match.end(1) >= 0 else match.span("m6")[:1] + match.span("y6")[1:]
+                yield match.span(1)
 
     def _is_day(self, year: str, month: str, day: str) -> bool:
         days = self.identity.days if len(year) == 4 else self.short_days
@@ -188,18 +212,35 @@ class Tokens:
 
     def found_in(self, text: bytes) -> bool:
         """Whether `clean` may find something in `text`: raw values, joined by line feeds; true too often, never false wrongly."""
-        for root in self._roots:
-            if root in text:
-                return True
-        return self._matter.suspects(text)
+        return self._holds_own_uid(text) or self._matter.suspects(text)
+
+    def _holds_own_uid(self, text: bytes) -> bool:
+        if holds_utf_16(text):
+            text += text.replace(b"\0", b"")
+        return any(root in text for root in self._roots)
 
     def clean(self, raw: bytes, vr: str) -> bytes:
-        """The raw value with every identifying value in it replaced by ``*``, padded to an even length, never longer than before; `raw` itself when there is none.
+        """The raw value with every identifying value in it replaced by ``*``, padded to an even length, never longer than before; `raw`
+        itself when there is none.
 
-        Values of unknown form (UN and the VRs of bytes) keep their length: what is cut is overwritten by asterisks.
+        Values of unknown form (UN, the VRs of bytes, UTF-16) keep their length: what is cut is overwritten by asterisks.
         """
-        if not self.found_in(raw):
+        if self._holds_own_uid(raw):
+            return self._cleaned(raw, vr)
+        if not self._matter.suspects(raw):
             return raw
+        cleaned = self._matter.cleaned.get((raw, vr))
+        if cleaned is None:
+            cleaned = self._cleaned(raw, vr)
+            if len(raw) <= _REMEMBERED:
+                if len(self._matter.cleaned) >= _TEXTS:
+                    self._matter.cleaned.clear()
+                self._matter.cleaned[raw, vr] = cleaned
+        return raw if cleaned == raw else cleaned
+
+    def _cleaned(self, raw: bytes, vr: str) -> bytes:
+        if holds_utf_16(raw):
+            vr = "UN"
         text = raw
         for _ in range(_ROUNDS):
             spans = self._spans(text, vr)
@@ -212,39 +253,32 @@ class Tokens:
             return text
         return text[:-1] if text[-1:] == b" " else text + b" "
 
-    def _spans(self, raw: bytes, vr: str) -> list[tuple[int, int, bool]]:
-        """(start, end, whether ASCII may stand there) in bytes, in order, apart from each other."""
-        found: list[tuple[int, int, bool]] = []
-        for reading in self._views(raw, vr):
+    def _spans(self, raw: bytes, vr: str) -> list[tuple[int, int, bytes]]:
+        """(start, end, the asterisk that may stand there) in bytes, in order, apart from each other."""
+        found: list[tuple[int, int, bytes]] = []
+        for reading in self._matter.views(raw, vr):
             for start, end in (*self._matter.spans(reading), *self._own_uids(reading)):
                 place = reading.starts[start]
-                found.append((place, reading.ends[end - 1], place not in reading.wide))
+                found.append((place, reading.ends[end - 1], reading.wide.get(place, b"*")))
         found.sort()
-        apart: list[tuple[int, int, bool]] = []
-        for start, end, narrow in found:
+        apart: list[tuple[int, int, bytes]] = []
+        for start, end, asterisk in found:
             if apart and start < apart[-1][1]:
                 apart[-1] = (apart[-1][0], max(end, apart[-1][1]), apart[-1][2])
             else:
-                apart.append((start, end, narrow))
+                apart.append((start, end, asterisk))
         return apart
-
-    def _views(self, raw: bytes, vr: str) -> Iterator[Reading]:
-        views = readings(raw, self._matter.encodings)
-        if b"\0" in raw.rstrip(b"\0"):  # UTF-16, as Windows software leaves it in private attributes
-            places = [place for place, byte in enumerate(raw) if byte]
-            views.append(Reading(raw.replace(b"\0", b"").decode("latin_1"), places, [place + 1 for place in places]))
-        for view in views:
-            yield view
-            if plain := unescaped(view, vr not in _SEVERAL_VALUES):
-                yield plain
-                if twice := unescaped(plain, vr not in _SEVERAL_VALUES):
-                    yield twice
 
     def _own_uids(self, reading: Reading) -> Iterator[tuple[int, int]]:
         if self._uids:
             for match in _UID.finditer(reading.text):
                 if match[0].encode("ascii", "replace") in self._uids:
                     yield match.span()
+
+
+def _is_plain(text: bytes) -> bool:
+    """Whether the bytes are the text: ASCII without escape sequences, and without the signs with which markup begins an escape."""
+    return text.isascii() and not (b"\x1b" in text or b"&" in text or b"%" in text or b"\\u" in text)
 
 
 def _folded(text: str) -> tuple[str, list[int] | None]:
@@ -255,20 +289,14 @@ def _folded(text: str) -> tuple[str, list[int] | None]:
     return "".join(pieces), [place for place, piece in enumerate(pieces) for _ in piece]
 
 
-def _cut(raw: bytes, spans: list[tuple[int, int, bool]], vr: str) -> bytes:
+def _cut(raw: bytes, spans: list[tuple[int, int, bytes]], vr: str) -> bytes:
     pieces: list[bytes] = []
     position = 0
-    for start, end, narrow in spans:
+    for start, end, asterisk in spans:
         pieces.append(raw[position:start])
         if vr in _BYTES:
-            pieces.append(_overwritten(raw[start:end]))
+            pieces.append(overwritten(raw[start:end], asterisk))
         else:
-            pieces += [b"*" if narrow else b"", *_ESCAPE.findall(raw[start:end])]
+            pieces += [asterisk, *_ESCAPE.findall(raw[start:end])]
         position = end
     return b"".join([*pieces, raw[position:]])
-
-
-def _overwritten(piece: bytes) -> bytes:
-    """Asterisks over everything but NUL bytes and escape sequences, so that UTF-16 stays what it is and nothing behind it moves."""
-    kept = re.split(rb"(\0+|\x1b[\x20-\x2f]+[\x30-\x7e])", piece)
-    return b"".join(part if number % 2 else b"*" * len(part) for number, part in enumerate(kept))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from toolkit import __version__
+from toolkit.core.errors import BadData, UsageError
 from toolkit.hospital.dicom.profile import Options
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 class Settings:
     """How objects are de-identified and what is kept of them.
 
-    `vault`: URL or path, None for one-way. `pixel_rules`, `report`, `uid_map`, `patient_map`: paths or None. `recipients`: certificates, PEM.
+    `vault`: URL or path, None for one-way. `pixel_rules`, `report`, `uid_map`, `patient_map`: paths or None. `recipients`: PEM.
     `rule_files`: the contents of the recipe and of the pixel rules, to notice that they changed.
     """
 
@@ -59,5 +60,8 @@ def read_options(profile: str, edition: str, switches: dict[str, bool], recipe: 
     """
     from toolkit.hospital.dicom.recipe import read_recipe, tag_from
 
-    tags = frozenset(map(tag_from, keep))
+    try:
+        tags = frozenset(map(tag_from, keep))
+    except BadData as error:
+        raise UsageError(error.place, error.problem, error.remedy) from error
     return Options(profile=profile, edition=edition, recipe=read_recipe(recipe) if recipe else None, keep=tags, **switches)

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, many at a time: written in one directory of temporary files, made durable together, then renamed."""
+"""Files that appear whole or not at all, many at a time: written in a directory of their own, made durable together, then renamed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from toolkit.core.errors import CannotCreate, InputOutput
 
 NAME = ".partial"
+REMEDY = "make room and start again, what is done stays done"
 
 
 class Staging:
@@ -26,7 +27,8 @@ class Staging:
             os.makedirs(self.directory, mode, exist_ok=True)
             os.makedirs(self.path, 0o700, exist_ok=True)
         except OSError as error:
-            raise CannotCreate(error.filename or self.directory, error.strerror or str(error), "choose a directory that can be made") from error
+            problem = error.strerror or str(error)
+            raise CannotCreate(error.filename or self.directory, problem, "choose a directory that can be made") from error
 
     def clear(self) -> None:
         """Remove every temporary file, of this run and of one that was killed, and their directory."""
@@ -62,10 +64,11 @@ class Staging:
         try:
             yield
         except OSError as error:
-            raise InputOutput(self.directory, error.strerror or str(error), "make room and start again, what is done stays done") from error
+            raise InputOutput(self.directory, error.strerror or str(error), REMEDY) from error
 
     def synchronise(self) -> None:
-        """Wait until everything written to this file system is on the disk: one call for many files costs a hundredth of one fsync for each."""
+        """Wait until everything written to this file system is on the disk: one call for many files, where an fsync for each would cost
+        a hundred times as much."""
         if self._descriptor < 0:
             self._descriptor = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:

@@ -70,8 +70,8 @@ class _Worker:
 def each(chain: Chain, batches: Iterator[list[Input]], number: int) -> Iterator[Outcome]:
     """The outcomes of `batches`, done by `number` processes, in the order in which they come.
 
-    Files whose process was killed, because memory ran out for instance, are done again one at a time; a file that costs a second process its life goes to
-    quarantine. Raises the ToolError that a process ended with.
+    Files whose process was killed, because memory ran out for instance, are done again one at a time; a file that costs a second process
+    its life goes to quarantine. Raises the ToolError that a process ended with.
     """
     workers: list[_Worker] = []
     again: deque[Input] = deque()

@@ -16,30 +16,20 @@ import pydicom
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydicom.data import get_testdata_file, get_testdata_files
 from pydicom.encaps import encapsulate, encapsulate_extended
 from pydicom.pixels import get_decoder
 from pydicom.uid import UID
 
+from tests.unit.hospital.dicom.pixel_objects import described, dicom_files
 from toolkit.hospital.dicom.blanking import Blanked, LazyEdits, black, blank, stored_bits
 from toolkit.hospital.dicom.part10 import Part10, from_bytes, open_part10
-from toolkit.hospital.dicom.pixels import WANTED, PixelAttributes, Rectangle, attributes
+from toolkit.hospital.dicom.pixels import PixelAttributes, Rectangle
 from toolkit.hospital.dicom.quarantine import Quarantine, Reason
-from toolkit.hospital.dicom.transcoding import Encoding, elements, read_head
 
 RLE, JPEG_LS, JPEG_2000, EXPLICIT = "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.1"
 LOSSY_JPEG = {"1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"}
+HTJ2K = "1.2.840.10008.1.2.4.201"
 NATIVE = {"1.2.840.10008.1.2", EXPLICIT, "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"}
-
-
-def described(source: Part10) -> PixelAttributes:
-    encoding = Encoding(source.implicit, source.big_endian)
-    places = {
-        tag: (read_head(source.data, start, encoding).value, end)
-        for tag, start, end in elements(source.data, encoding, source.start, source.end)
-        if tag in WANTED
-    }
-    return attributes(source, places)
 
 
 def result(source: Part10, blanked: Blanked) -> pydicom.Dataset:
@@ -76,6 +66,12 @@ def frames(dataset: pydicom.Dataset, rgb: bool = False) -> np.ndarray:
     return np.stack([array.reshape(dataset.Rows, dataset.Columns, -1) for array in arrays])
 
 
+def bitmaps(d: pydicom.Dataset) -> np.ndarray:
+    """PS3.5 8.1.1: the first pixel in the lowest bit, frames not aligned to bytes."""
+    bits = np.unpackbits(np.frombuffer(d.PixelData, np.uint8), bitorder="little")
+    return bits[: d.Rows * d.Columns * d.NumberOfFrames].reshape(d.NumberOfFrames, d.Rows, d.Columns, 1)
+
+
 def mask(a: PixelAttributes, rectangles: Iterable[Rectangle], unit: int = 1) -> np.ndarray:
     found = np.zeros((a.rows, a.columns), bool)
     for left, top, right, bottom in rectangles:
@@ -89,25 +85,10 @@ def opened(dataset: pydicom.Dataset) -> Part10:
     return from_bytes(stream.getvalue())
 
 
-def readable(path: str) -> bool:
-    """A file with pixels that pydicom decodes as stored."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            dataset = pydicom.dcmread(path)
-            if dataset.file_meta.TransferSyntaxUID != UID("1.2.840.10008.1.2") and "PixelData" not in dataset:
-                return False
-            frames(dataset)
-    except Exception:
-        return False
-    return dataset.Rows * dataset.Columns * int(dataset.get("NumberOfFrames") or 1) < 2_000_000
-
-
 def candidates() -> list[str]:
+    """A file of each kind of pixels."""
     chosen: dict[tuple[object, ...], str] = {}
-    for path in sorted(get_testdata_files("*.dcm")):
-        if os.path.getsize(path) > 4_000_000:
-            continue
+    for path in dicom_files(4_000_000):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -116,10 +97,11 @@ def candidates() -> list[str]:
                 d.file_meta.TransferSyntaxUID, d.PhotometricInterpretation, d.BitsAllocated, d.BitsStored, d.PixelRepresentation,
                 d.get("PlanarConfiguration"), d.get("NumberOfFrames"), d.Rows % 2, d.Columns % 2,
             )  # fmt: skip
+            pixels = d.Rows * d.Columns * int(d.get("NumberOfFrames") or 1)
         except Exception:
             continue
-        if kind not in chosen and readable(path):
-            chosen[kind] = path
+        if pixels < 2_000_000:
+            chosen.setdefault(kind, path)
     return list(chosen.values())
 
 
@@ -128,6 +110,10 @@ def test_the_rectangles_are_black_and_everything_else_is_as_it_was(path: str) ->
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         original = pydicom.dcmread(path)
+        try:
+            frames(original)
+        except Exception as error:
+            pytest.skip(f"pydicom does not decode it: {type(error).__name__}")
     with open_part10(path) as source:
         a = described(source)
         rows, columns = a.rows, a.columns
@@ -152,14 +138,19 @@ def test_the_rectangles_are_black_and_everything_else_is_as_it_was(path: str) ->
         values = np.array(black(a, after.PhotometricInterpretation.replace("YBR_RCT", "RGB")), f"u{got.dtype.itemsize}")
         assert (got[:, hidden] == values.view(got.dtype)).all()
     assert after.get("LossyImageCompression") == original.get("LossyImageCompression")
-    if a.transfer_syntax in NATIVE | {RLE, JPEG_LS, JPEG_2000}:
+    if a.transfer_syntax in NATIVE:
         assert blanked.transfer_syntax == a.transfer_syntax
-    elif a.bits_allocated <= 16:
+    elif a.bits_allocated > 16 or rows * columns < 64:  # RLE and JPEG-LS have no 32 bits (PS3.5 8.2), CharLS no tiny images
+        assert blanked.transfer_syntax == EXPLICIT
+    elif a.transfer_syntax in {RLE, JPEG_LS, JPEG_2000}:
+        assert blanked.transfer_syntax == a.transfer_syntax
+    else:
         assert blanked.transfer_syntax in (JPEG_LS, JPEG_2000)
 
 
 @given(
-    st.integers(1, 9), st.integers(1, 9), st.integers(1, 3), st.sampled_from([1, 8, 16, 32]), st.sampled_from([1, 3]), st.sampled_from([0, 1]),
+    st.integers(1, 9), st.integers(1, 9), st.integers(1, 3), st.sampled_from([1, 8, 16, 32]), st.sampled_from([1, 3]),
+    st.sampled_from([0, 1]),
     st.sampled_from(["1.2.840.10008.1.2", EXPLICIT, "1.2.840.10008.1.2.2"]), st.booleans(), st.data(),
 )  # fmt: skip
 @settings(max_examples=300, deadline=None)
@@ -178,7 +169,8 @@ def test_native_pixels_of_any_layout(
     source = opened(dataset)
     a = described(source)
     blanked = blank(source, a, rectangles)
-    before, got = frames(pydicom.dcmread(io.BytesIO(bytes(source.data)))), frames(result(source, blanked))
+    before, after = pydicom.dcmread(io.BytesIO(bytes(source.data))), result(source, blanked)
+    before, got = (bitmaps(before), bitmaps(after)) if bits == 1 else (frames(before), frames(after))
     hidden = mask(a, rectangles)
     np.testing.assert_array_equal(got[:, ~hidden], before[:, ~hidden])
     assert (got[:, hidden] == ((1 << bits) - 1 if inverse and samples == 1 else 0)).all()
@@ -283,6 +275,10 @@ def compressed(dataset: pydicom.Dataset, **more: object) -> pydicom.Dataset:
     return dataset
 
 
+def fragments(dataset: pydicom.Dataset) -> list[bytes]:
+    return list(pydicom.encaps.generate_fragments(dataset.PixelData))[1:]  # the first is the offset table
+
+
 def test_offset_tables() -> None:
     dataset = image(20, 31, 5, 8, 1, 0, EXPLICIT, "MONOCHROME2")
     dataset.PixelData = np.random.default_rng(2).integers(0, 255, (5, 20, 31), np.uint8).tobytes()
@@ -309,10 +305,10 @@ def test_frames_that_the_attributes_do_not_tell_of_are_left_out() -> None:
     source = opened(dataset)
     after = result(source, blank(source, described(source), [Rectangle(0, 0, 30, 5)]))
     assert len(pydicom.encaps.parse_basic_offsets(after.PixelData)) == 2
-    assert len(list(pydicom.encaps.generate_fragments(after.PixelData))) == 2
+    assert len(fragments(after)) == 2
 
 
-def refused(dataset: pydicom.Dataset, **changed: int) -> Quarantine:
+def refused(dataset: pydicom.Dataset, **changed: object) -> Quarantine:
     source = opened(dataset)
     a = described(source)
     for name, value in changed.items():
@@ -333,22 +329,12 @@ def test_what_cannot_be_decoded_is_refused_with_a_reason(capfd: pytest.CaptureFi
     assert "2 frames, where its attributes tell 3" in refused(dataset, frames=3).detail
     dataset.PixelData = encapsulate([b"\xff\xd8 no such frame", b"\xff\xd8 no"])
     dataset["PixelData"].is_undefined_length = True
-    for syntax in (RLE, JPEG_LS, JPEG_2000, "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.4.110", "1.2.840.10008.1.2.8.1"):
+    for syntax in (RLE, JPEG_LS, JPEG_2000, "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.70", HTJ2K):
         dataset.file_meta.TransferSyntaxUID = UID(syntax)
         refused(dataset)
+    for syntax in ("1.2.840.10008.1.2.4.110", "1.2.840.10008.1.2.8.1"):  # JPEG XL, deflated frames
+        assert syntax in refused(dataset, transfer_syntax=syntax).detail
     assert capfd.readouterr() == ("", "")
-
-
-def test_what_no_encoder_takes_becomes_native() -> None:
-    path = get_testdata_file("SC_rgb_rle_32bit_2frame.dcm")
-    with open_part10(path) as source:
-        a = described(source)
-        a.transfer_syntax = RLE
-        blanked = blank(source, a, [Rectangle(0, 0, 100, 10)])
-        assert blanked.transfer_syntax in (RLE, EXPLICIT)
-        before, got = frames(pydicom.dcmread(path)), frames(result(source, blanked))
-    assert not got[:, :10].any()
-    np.testing.assert_array_equal(got[:, 10:], before[:, 10:])
 
 
 def test_edits_are_made_when_they_are_asked_for() -> None:
@@ -360,7 +346,7 @@ def test_edits_are_made_when_they_are_asked_for() -> None:
 
 
 LARGE = """
-import resource, sys
+import sys
 from toolkit.hospital.dicom.blanking import blank
 from toolkit.hospital.dicom.part10 import open_part10
 from toolkit.hospital.dicom.pixels import PixelAttributes, Rectangle
@@ -374,7 +360,7 @@ with open_part10(sys.argv[1]) as source:
         assert start >= last and end - start == len(new)
         total, last = total + len(new), end
     assert total == 1300 * 3 * (60 * 1024 + 708 * 124)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+print(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])
 """
 
 
@@ -389,19 +375,19 @@ def test_three_gigabytes_of_native_pixels_take_no_memory(tmp_path: Path) -> None
         out.truncate(len(stream.getvalue()) + size)  # sparse
     finished = subprocess.run([sys.executable, "-c", LARGE, path], capture_output=True, text=True)
     assert finished.returncode == 0, finished.stderr
-    assert int(finished.stdout) < 100
+    assert int(finished.stdout) < 60_000  # KiB
 
 
 def test_many_frames_are_reencoded_through_a_temporary_file(tmp_path: Path) -> None:
-    dataset = image(512, 512, 60, 8, 3, 0, EXPLICIT, "RGB")
+    dataset = image(512, 512, 30, 8, 3, 0, EXPLICIT, "RGB")
     frame = np.random.default_rng(4).integers(0, 255, (512, 512, 3), np.uint8)
     dataset.PixelData = frame.tobytes()
     dataset.NumberOfFrames = 1
     compressed(dataset)
-    fragment = next(pydicom.encaps.generate_fragments(dataset.PixelData))
-    dataset.PixelData, dataset["PixelData"].VR = encapsulate([fragment] * 60), "OB"
+    fragment = fragments(dataset)[0]
+    dataset.PixelData, dataset["PixelData"].VR = encapsulate([fragment] * 30), "OB"
     dataset["PixelData"].is_undefined_length = True
-    dataset.NumberOfFrames = 60
+    dataset.NumberOfFrames = 30
     path = tmp_path / "many.dcm"
     dataset.save_as(path, enforce_file_format=True)
     with open_part10(str(path)) as source:
@@ -417,8 +403,8 @@ def test_extended_offsets_of_many_frames_are_understood() -> None:
     dataset = image(8, 8, 2, 8, 1, 0, EXPLICIT, "MONOCHROME2")
     dataset.PixelData = bytes(range(128))
     compressed(dataset)
-    fragments = list(pydicom.encaps.generate_fragments(dataset.PixelData))
-    dataset.PixelData, dataset.ExtendedOffsetTable, dataset.ExtendedOffsetTableLengths = encapsulate_extended(fragments)
+    parts = fragments(dataset)
+    dataset.PixelData, dataset.ExtendedOffsetTable, dataset.ExtendedOffsetTableLengths = encapsulate_extended(parts)
     dataset["PixelData"].is_undefined_length = True
     source = opened(dataset)
     after = result(source, blank(source, described(source), [Rectangle(0, 0, 8, 1)]))

@@ -64,7 +64,11 @@ def test_intervals_are_kept(first, second, days):
     assert first - one == timedelta(-days)
 
 
-@given(st.binary(max_size=30) | st.text("0123456789-.\\ +", max_size=40).map(str.encode), st.sampled_from(["DA", "DT"]), st.integers(-800, 800))
+@given(
+    st.binary(max_size=30) | st.text("0123456789-.\\ +", max_size=40).map(str.encode),
+    st.sampled_from(["DA", "DT"]),
+    st.integers(-800, 800),
+)
 def test_whatever_comes_out_is_legal(raw, vr, days):
     moved = shift(raw, vr, days)
     if moved is None:
