@@ -29,6 +29,7 @@ def test_an_rsa_key(form: PrivateFormat, passphrase: bytes | None) -> None:
 
 def test_what_is_no_rsa_key() -> None:
     other = ec.generate_private_key(ec.SECP256R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    for data, what in ((other, "RSA"), (b"", "PEM"), (b"text", "PEM"), (b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "PEM")):
+    empty = b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"
+    for data, what in ((other, "RSA"), (b"", "PEM"), (b"text", "PEM"), (empty, "PEM")):
         with pytest.raises(BadData, match=what):
             read_private_key(data, None, "key.pem")
