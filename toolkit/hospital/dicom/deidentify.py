@@ -1,7 +1,7 @@
-"""De-identification of one object (PS3.15 Annex E): every change is an edit of the encoded data set, all other bytes are copied as they are.
+"""De-identification of one object (PS3.15 Annex E): every change is an edit of the encoded data set, all other bytes are copied.
 
-Steps: walk the data set once (scan), judge the pixels' risk, decide each pending attribute, cut the object's own identifying values out of the texts
-that stay, write the marks, mend the lengths of the sequences around. Undoing the edits gives the original (patch).
+Steps: walk the data set once (scan), judge the pixels' risk, decide each pending attribute, cut the object's own identifying values out of
+the texts that stay, write the marks, mend the lengths of the sequences around. Undoing the edits gives the original (patch).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import re
 import zlib
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
@@ -33,6 +34,7 @@ _BURNED_IN, _PIXEL_DATA = 0x00280301, 0x7FE00010
 _IDENTITY = frozenset((_CHARACTER_SET, _SOP_CLASS, _SOP_INSTANCE, _PATIENT_ID, _STUDY, _SERIES, _BURNED_IN))
 
 _place = itemgetter(0, 1)
+_LEGAL_UID = re.compile(r"[0-9.]{1,64}")
 
 _MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
 # Frames of reference and instances that the standard itself registers (PS3.6 table A-1) name nobody.
@@ -43,8 +45,8 @@ _WELL_KNOWN = ("1.2.840.10008.1.4.", "1.2.840.10008.1.20.", "1.2.840.10008.1.40.
 class Deidentified:
     """An anonymised object that is not written yet; valid while its source is open.
 
-    `digest` is the SHA-256 of the anonymised data set as encoded (inflated where the syntax is deflated), once written; `patient` the original patient id;
-    `uids` pairs of original and new; `actions` (path, action, code of the table) when a report was asked for.
+    `digest` is the SHA-256 of the anonymised data set as encoded (inflated where the syntax is deflated), once written; `patient` the
+    original patient id; `uids` pairs of original and new; `actions` (path, action, code of the table) when a report was asked for.
     """
 
     source: Part10
@@ -234,7 +236,8 @@ class _Object:
     def replace(self, changed: dict[int, tuple[str, bytes] | None]) -> None:
         """Top-level attributes that go with cleaned pixels: new values, or None to remove."""
         for tag, new in changed.items():
-            self.edits.append(self.whole(tag, b"" if new is None else element(tag, new[0], new[1], self.source.implicit, self.source.big_endian)))
+            encoded = b"" if new is None else element(tag, *new, self.source.implicit, self.source.big_endian)
+            self.edits.append(self.whole(tag, encoded))
 
     def whole(self, tag: int, new: bytes) -> Edit:
         """The edit that puts `new` in the place of the top-level element `tag`, or where it belongs when it is missing."""
@@ -246,7 +249,7 @@ class _Object:
         return start, start, new
 
     def insert(self, marks: list[tuple[int, bytes]]) -> None:
-        """Put elements where they belong at the top level; (0028,0301) replaces the old one, the others' old ones were removed by the scan."""
+        """Put elements where they belong at the top level; (0028,0301) replaces the old one, the scan removed the others' old ones."""
         for tag, new in marks:
             start, end, _ = self.whole(tag, new)
             if tag == _BURNED_IN:
@@ -300,7 +303,8 @@ class _Object:
         if size != 2:
             size = 4
         if len(new) > 0xFFFE and size == 2:
-            raise Quarantine(Reason.BROKEN_ELEMENT, f"({one.tag >> 16:04X},{one.tag & 0xFFFF:04X}): its new value is too long for its VR", "use another rule")
+            place = f"({one.tag >> 16:04X},{one.tag & 0xFFFF:04X})"
+            raise Quarantine(Reason.BROKEN_ELEMENT, f"{place}: its new value is too long for its VR", "use another rule")
         return one.length, one.end, len(new).to_bytes(size, "big" if self.source.big_endian else "little") + new
 
     def new_uids(self, raw: bytes) -> bytes:
@@ -329,10 +333,8 @@ class _Object:
             raw = data[one.value : one.end]
             if not tokens.found_in(raw):
                 continue
-            if one.vr in ("UN", "OB", "OW"):
-                new = b""  # cannot be cut without knowing what it means
-            else:
-                new = tokens.clean(raw, one.vr)
+            # What is no text cannot be cut without knowing what it means.
+            new = b"" if one.vr in ("UN", "OB", "OW") else tokens.clean(raw, one.vr)
             if new is not raw:
                 self.edits.append(self.rewritten(one, new))
                 if self.report:
@@ -343,7 +345,9 @@ class _Object:
         from toolkit.hospital.dicom.encrypted_attributes import encrypted_attributes
 
         heads, data = self.scan.heads, self.source.data
-        touched = sorted({bisect_right(heads, start) - 1 for start, end, _ in self.edits if end > start})
+        # One edit may remove a run of several elements.
+        runs = (range(bisect_right(heads, start) - 1, bisect_left(heads, end)) for start, end, _ in self.edits if end > start)
+        touched = sorted({index for run in runs for index in run})
         parts = []
         for index in touched:
             start, end = heads[index], heads[index + 1] if index + 1 < len(heads) else self.source.end
@@ -387,6 +391,8 @@ class _Object:
             return new.get(old, old)
 
         instance = named(_SOP_INSTANCE)
+        if not all(_LEGAL_UID.fullmatch(uid) for uid in (instance, named(_STUDY), named(_SERIES)) if uid):
+            raise Quarantine(Reason.NO_IDENTITY, "a UID that is kept is none, and would name its file", "leave out --retain-uids")
         # The names of folders, for objects that lack a study or series; their own UIDs stay missing.
         study, series = named(_STUDY) or pseudonyms.uid("study " + instance), named(_SERIES) or pseudonyms.uid("series " + instance)
         syntax = self.blanked.transfer_syntax if self.blanked else self.source.transfer_syntax

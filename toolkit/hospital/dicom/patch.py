@@ -1,7 +1,8 @@
 """The way back: what an anonymised object lacks of the original, so that both together give the original byte for byte.
 
-A patch is a zlib stream of: magic, the original's header (preamble and meta information, verbatim), whether its data set was deflated, and the operations that
-turn the anonymised data set into the original one: copy so many bytes, skip so many, insert these. It holds personal data: it is only ever stored encrypted.
+A patch is a zlib stream of: magic, the original's header (preamble and meta information, verbatim), whether its data set was deflated, and
+the operations that turn the anonymised data set into the original one: copy so many bytes, skip so many, insert these. It holds personal
+data: it is only ever stored encrypted.
 """
 
 from __future__ import annotations
