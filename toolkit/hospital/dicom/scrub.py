@@ -165,7 +165,7 @@ class _Matter:
     def _patterns(self, folded: str) -> Iterator[tuple[int, int]]:
         figures = _NOT_DIGITS.sub("", folded)
         for pattern, sign in self.identity.patterns.items():
-            if sign in (figures if sign[0].isdigit() else folded):
+            if sign in (figures if sign.isdecimal() else folded):
                 if pattern not in self.compiled:
                     self.compiled[pattern] = re.compile(pattern)
                 for match in self.compiled[pattern].finditer(folded):

@@ -28,16 +28,22 @@ class _Folds(dict[int, str]):
     def __missing__(self, code: int) -> str:
         letters = unicodedata.normalize("NFKD", chr(code).casefold())
         kept = [_LETTERS.get(letter, letter) for letter in letters.casefold() if not unicodedata.combining(letter)]
-        # katakana U+30A1 to U+30F6 stand 0x60 behind the hiragana of the same sound
-        self[code] = "".join(chr(ord(letter) - 0x60) if "\u30a1" <= letter <= "\u30f6" else letter for letter in kept)
+        self[code] = "".join(_plain(letter) for letter in kept)
         return self[code]
+
+
+def _plain(letter: str) -> str:
+    if letter.isdecimal():
+        return str(int(letter))  # of whatever script
+    # katakana U+30A1 to U+30F6 stand 0x60 behind the hiragana of the same sound
+    return chr(ord(letter) - 0x60) if "\u30a1" <= letter <= "\u30f6" else letter
 
 
 FOLDS = _Folds()
 
 
 def fold(text: str) -> str:
-    """Text in the one form in which it is compared.
+    """Text in the one form in which it is compared; all its decimal digits are those of ASCII.
 
     >>> fold("MÜLLER-Łukasz")
     'muller-lukasz'
