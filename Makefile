@@ -11,10 +11,10 @@ PAGES := $(wildcard man/man*/*.[1-9])
 HOME_OF_INSTALL := $(PREFIX)/lib/scape-toolkit
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench lint man install uninstall evaluate clean
+.PHONY: help demo test bench bench-dicom lint man install uninstall evaluate clean
 
 help: ## list the targets (this)
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: .venv/.made ## render a photograph of real terrain from a hidden pose, and find the pose again
 	@mkdir -p demo
@@ -29,6 +29,11 @@ test: .venv/.made .venv/.peers ## run the whole test suite
 
 bench: .venv/.made ## measure speed against bars and peers; figures go to build/bench.jsonl
 	$(BIN)/python tests/benchmarks
+
+bench-dicom: .venv/.made .venv/.peers ## compare dicom-anon with five other de-identifiers; the README's table is printed
+	@mkdir -p build
+	$(BIN)/python -m pip install --quiet '.[bench]'
+	$(BIN)/python tests/benchmarks/deidentification.py > build/deidentification.jsonl; status=$$?; cat build/deidentification.md; exit $$status
 
 lint: .venv/.made ## check style, types and the direction of imports
 	$(BIN)/ruff check .

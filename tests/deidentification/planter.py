@@ -84,9 +84,15 @@ def person(serial: int, character_set: str = "") -> Person:
     letters = SCRIPTS[character_set]
     native = "".join(chance.choice(letters) for _ in range(7)) if letters else ""
     digits = f"{chance.randrange(10**8):08}"
+    if character_set == "ISO_IR 13":
+        family = native  # pydicom writes no mixture of kana and letters
+    elif native and not character_set.startswith("\\"):
+        family = native + word(2)
+    else:
+        family = word(4)
     return Person(
         character_set=character_set,
-        family=native + word(2) if native and not character_set.startswith("\\") else word(4),
+        family=family,
         given=word(3),
         native=native,
         patient_id=f"{word(1)}{digits[:6]}-{serial % 100}",

@@ -121,8 +121,8 @@ def test_plants_are_found_in_what_they_were_planted_in(character_set):
     plants = planter.plant(data, who)
     found = planter.leaks(corpus.as_file(data), plants, character_set)
     assert len(plants) >= 60
-    if character_set in ("ISO_IR 13", "ISO_IR 148"):  # pydicom writes some mixtures of their letters in its own way
-        assert len(found) >= 50
+    if character_set in ("ISO_IR 13", "ISO_IR 148"):  # pydicom writes no mixture of kana and letters; i with a dot has no small letter
+        assert len(found) >= 45
     else:
         assert found == plants
     assert planter.leaks(sample("MR_small.dcm"), plants, character_set) == []

@@ -85,7 +85,8 @@ class Deidentified:
 
     def body(self) -> bytes:
         """The anonymised data set of a source in memory, not deflated."""
-        data, position, parts = self.source.data, self.source.start, []
+        data, position = self.source.data, self.source.start
+        parts: list[bytes] = []
         for start, end, new in self.edits():
             parts += (data[position:start], new)
             position = end
@@ -121,7 +122,7 @@ class Deidentifier:
     def __init__(self, policy: Policy, pseudonyms: Pseudonyms, pixel_rules: PixelRules, recipients: tuple[bytes, ...] = ()) -> None:
         self.policy, self.pseudonyms, self.pixel_rules, self.recipients = policy, pseudonyms, pixel_rules, recipients
         self.scanner = Scanner(policy, _IDENTITY | WANTED)
-        self._harmless: set[tuple[bytes | bool, ...]] = set()
+        self._harmless: set[tuple[object, ...]] = set()
         self._marks: dict[tuple[bool, bool, bool], list[tuple[int, bytes]]] = {}
 
     def __call__(self, source: Part10, report: bool = False) -> Deidentified:

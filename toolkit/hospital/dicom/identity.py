@@ -9,21 +9,23 @@ from toolkit.hospital.dicom.charsets import readings
 from toolkit.hospital.dicom.spellings import fold, letter_runs, spaced
 from toolkit.hospital.dicom.vocabulary import GENERIC, MONTHS
 
+# Of what kind the values of an attribute are; those of all others are taken for ids.
 _INSTITUTIONS = frozenset(
-    # InstitutionName, InstitutionalDepartmentName, RequestingService, ClinicalTrialSponsorName, ClinicalTrialSiteName,
-    # ResponsibleOrganization, VerifyingOrganization, PersonIdentification's InstitutionName in items has the first one's tag
-    (0x00080080, 0x00081040, 0x00321033, 0x00120010, 0x00120031, 0x00102299, 0x0040A027)
+    # InstitutionName, InstitutionalDepartmentName, IssuerOfPatientID, ResponsibleOrganization, ClinicalTrialSponsorName,
+    # ClinicalTrialSiteName, RequestingService, HumanPerformerOrganization, VerifyingOrganization
+    (0x00080080, 0x00081040, 0x00100021, 0x00102299, 0x00120010, 0x00120031, 0x00321033, 0x00404036, 0x0040A027)
 )
 _ADDRESSES = frozenset(
-    # InstitutionAddress, ReferringPhysicianAddress, PatientAddress, PatientInstitutionResidence, CurrentPatientLocation, PersonAddress,
-    # RegionOfResidence
-    (0x00080081, 0x00080092, 0x00101040, 0x00380400, 0x00380300, 0x00401102, 0x00102152)
+    # InstitutionAddress, ReferringPhysicianAddress, PatientAddress, RegionOfResidence, ScheduledPatientInstitutionResidence,
+    # CurrentPatientLocation, PatientInstitutionResidence, PersonAddress, OrderEntererLocation, AddressTrial, DistributionAddress
+    (0x00080081, 0x00080092, 0x00101040, 0x00102152, 0x0038001E, 0x00380300, 0x00380400, 0x00401102, 0x00402009, 0x0040A353, 0x4008011A)
 )
 _PHONES = frozenset(
     # ReferringPhysicianTelephoneNumbers, PatientTelephoneNumbers, PatientTelecomInformation, PersonTelephoneNumbers,
-    # PersonTelecomInformation, OrderCallbackPhoneNumber
-    (0x00080094, 0x00102154, 0x00102155, 0x00401103, 0x00401104, 0x00402010)
+    # PersonTelecomInformation, OrderCallbackPhoneNumber, OrderCallbackTelecomInformation, TelephoneNumberTrial
+    (0x00080094, 0x00102154, 0x00102155, 0x00401103, 0x00401104, 0x00402010, 0x00402011, 0x0040A354)
 )
+_NAMES = frozenset((0x00100012, 0x0016004D, 0x0074100C))  # NameToUse, CameraOwnerName, ContactDisplayName: names that are not of VR PN
 _BIRTH_DATE = 0x00100030
 _TEXTS = frozenset(("AE", "LO", "LT", "SH", "ST", "UC", "UN", "UR", "UT"))
 BETWEEN = r"[\s^,;:._/=~'\u2019\u00b7\u30fb\-\u2013]{0,3}"
@@ -48,7 +50,7 @@ class Identity:
 
     def add(self, tag: int, vr: str, text: str) -> None:
         """One decoded value of an identifying attribute. Numbers, times and codes identify nobody and are passed over."""
-        if vr == "PN":
+        if vr == "PN" or tag in _NAMES:
             self._add_name(text)
         elif vr in ("DA", "DT"):
             self._add_days(text, tag == _BIRTH_DATE)
@@ -61,7 +63,7 @@ class Identity:
                         self._add_institution(part, shortened=False)
                 elif tag in _PHONES:
                     self._add_phone(value)
-                elif len(value) <= 64 or vr in ("LO", "SH", "UC"):
+                elif len(value) <= 256:
                     self._add_id(value)
 
     def _add_word(self, word: str, beside: Iterable[str] = ()) -> None:

@@ -41,7 +41,7 @@ class Place(Protocol):
 
     def rule(self, tag: int, vr: str, creator: str | None = None) -> Rule: ...
 
-    def child(self, tag: int) -> Place: ...
+    def child(self, tag: int, creator: str | None = None) -> Place: ...
 
 
 class Element(NamedTuple):
@@ -144,7 +144,7 @@ class _Dropped:
             return Rule(Action.DESCEND)
         return Rule(Action.KEEP, identifying=self._any.rule(tag, vr, creator).identifying)
 
-    def child(self, tag: int) -> _Dropped:
+    def child(self, tag: int, creator: str | None = None) -> _Dropped:
         return self
 
 
@@ -162,8 +162,8 @@ class _Dummies:
             return Rule(Action.DESCEND_DUMMY, code=self._code)
         return Rule(Action.DUMMY, stated.identifying, self._code)
 
-    def child(self, tag: int) -> _Dummies:
-        return _Dummies(self._within.child(tag), self._code)
+    def child(self, tag: int, creator: str | None = None) -> _Dummies:
+        return _Dummies(self._within.child(tag, creator), self._code)
 
 
 class _Walk:
@@ -240,7 +240,9 @@ class _Walk:
                 if flags & _IDENTIFYING and after:
                     found.identifying.append((tag, vr, data[value:after]))
                 if flags & _SEQUENCE or (not after and vr in ("UN", "SQ")):
-                    after = self.sequence(tag, vr, rule, position, position + at_length, value, length, end, place, encoding, depth)
+                    creator = creators.get(tag >> 16 << 8 | tag >> 8 & 0xFF)
+                    inner = self.inner(rule, place, tag, creator)
+                    after = self.sequence(tag, vr, position + at_length, value, length, end, inner, encoding, depth)
                     if tag == _ICON and not flags & _REMOVE:
                         found.icons.append((position, after))
                 elif not after:
@@ -267,20 +269,20 @@ class _Walk:
             raise self.broken(Reason.BROKEN_NESTING, _ITEM, "an item of undefined length does not end")
         return position
 
-    def sequence(
-        self, tag: int, vr: str, rule: Rule, start: int, at_length: int, value: int, length: int, end: int, place: Place, encoding: Encoding, depth: int
-    ) -> int:
+    def inner(self, rule: Rule, place: Place, tag: int, creator: str | None) -> Place:
+        """What decides within a sequence's items."""
+        if rule.action in (Action.DESCEND, Action.SCRUB, Action.KEEP):
+            return place.child(tag, creator)
+        if rule.action in (Action.DESCEND_DUMMY, Action.DUMMY):
+            return self.scanner.dummies(place.child(tag, creator), rule.code)
+        return self.scanner.dropped
+
+    def sequence(self, tag: int, vr: str, at_length: int, value: int, length: int, end: int, inner: Place, encoding: Encoding, depth: int) -> int:
         """Walk the items of a sequence; the position after it."""
         if depth >= _DEEPEST:
             raise self.broken(Reason.TOO_DEEP, tag, f"sequences are nested more than {_DEEPEST} deep")
         if vr == "UN" and not encoding.implicit:  # PS3.5 6.2.2: within UN everything is implicit little-endian
             encoding = ENCODINGS[True, False]
-        if rule.action in (Action.DESCEND, Action.SCRUB, Action.KEEP):
-            inner: Place = place.child(tag)
-        elif rule.action in (Action.DESCEND_DUMMY, Action.DUMMY):
-            inner = self.scanner.dummies(place.child(tag), rule.code)
-        else:
-            inner = self.scanner.dropped
         data, containers, path = self.data, self.found.containers, self.path
         undefined = length == UNDEFINED
         stop = end if undefined else value + length
@@ -369,6 +371,8 @@ class _Walk:
             meant = vr
         if known == "SQ" and vr not in ("SQ", "UN"):
             raise self.broken(Reason.BROKEN_ELEMENT, tag, f"a sequence is written as {vr}")
+        if vr == "SQ" and known not in ("SQ", None):
+            raise self.broken(Reason.BROKEN_ELEMENT, tag, "it is written as a sequence and is none")
         if depth == 0 and tag in MARKS:
             return *layout, _REMOVE | (_SEQUENCE if meant == "SQ" else 0), Rule(Action.REMOVE, code="written anew"), tag, meant
         rule = place.rule(tag, meant)

@@ -281,6 +281,27 @@ def test_nothing_is_cut_that_was_not_suspected(plant, raw, character_set):
             assert tokens.found_in(b"knee\n" + text + b"\nleft")
 
 
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([NAME, ID, BIRTH, INSTITUTION, ADDRESS, PHONE, 0x00091001]),
+            st.sampled_from(["PN", "LO", "ST", "DA", "DT", "UI", "UN", "SH"]),
+            st.text(max_size=40).map(lambda text: text.encode("utf-8", "surrogatepass")) | st.binary(max_size=40),
+        ),
+        max_size=6,
+    ),
+    st.sampled_from([*(character_set for character_set, _, _ in SCRIPTS), b"nonsense", b""]),
+    VRS,
+)
+def test_odd_identifying_values_are_searched_too(values, character_set, vr):
+    tokens = identifying_tokens(values, character_set)
+    text = b" / ".join(raw for _, _, raw in values)
+    clean = tokens.clean(text, vr)
+    assert clean is text or len(clean) % 2 == 0
+    assert tokens.clean(clean, vr) is clean
+
+
 def test_unfolded_words_of_the_vocabulary_would_never_match():
     assert {word for word in UNTELLING | GENERIC if fold(word) != word} == set()
     assert isinstance(identifying_tokens([], b""), Tokens)
