@@ -333,8 +333,7 @@ class _Object:
             raw = data[one.value : one.end]
             if not tokens.found_in(raw):
                 continue
-            # What is no text cannot be cut without knowing what it means.
-            new = b"" if one.vr in ("UN", "OB", "OW") else tokens.clean(raw, one.vr)
+            new = tokens.clean(raw, one.vr)
             if new is not raw:
                 self.edits.append(self.rewritten(one, new))
                 if self.report:

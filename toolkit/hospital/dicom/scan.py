@@ -406,9 +406,9 @@ class _Walk:
         if 0x10 <= element <= 0xFF:
             creator = self.data[value : after or value].strip(b"\0 ").decode("latin-1")
             creators[tag >> 16 << 8 | element] = creator
-            rule, vr = place.rule(tag, "LO", creator), "LO"
-        else:
-            rule = place.rule(tag, vr, creators.get(tag >> 16 << 8 | element >> 8))
+            rule = place.rule(tag, "LO", creator)
+            return rule, "LO", self.flags(rule, "LO") & ~_SCRUB  # a known name, which its block's attributes need
+        rule = place.rule(tag, vr, creators.get(tag >> 16 << 8 | element >> 8))
         return rule, vr, self.flags(rule, vr)
 
     def where(self, tag: int) -> str:

@@ -39,6 +39,7 @@ def test_own_files_are_none_through_any_path(tmp_path: Path) -> None:
     (tmp_path / "in" / "elsewhere").symlink_to(tmp_path / "in" / "out")
     own = tuple(tmp_path / "in" / name for name in ("out", "vault.db", "report"))
     assert found(tmp_path / "in", own=own) == ["image"]
+    assert found(*sorted((tmp_path / "in").glob("[!o]*")), own=own) == ["image"], "arguments of a shell's pattern"
     (tmp_path / "link").symlink_to(tmp_path / "in")
     assert found(tmp_path / "link", own=own) == ["image"]
 

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 import pytest
 
 from toolkit.core.errors import InputOutput
-from toolkit.hospital.dicom.chain import Outcome
 from toolkit.hospital.dicom.files import Input
+from toolkit.hospital.dicom.outcome import Outcome
 from toolkit.hospital.dicom.quarantine import Quarantine
 from toolkit.hospital.dicom.workers import each
 
