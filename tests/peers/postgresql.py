@@ -45,6 +45,17 @@ def server(settings: str = "") -> Iterator[str]:
         shutil.rmtree(home)
 
 
+def empty(url: str) -> None:
+    """Remove everything from the database `url`, however a test left it; quicker than a new database for each test."""
+    import psycopg
+
+    with psycopg.connect(url) as connection:
+        others = "FROM pg_stat_activity WHERE usename = current_user AND pid <> pg_backend_pid()"
+        connection.execute(f"SELECT pg_terminate_backend(pid) {others}".encode())
+        connection.execute("DROP SCHEMA public CASCADE")
+        connection.execute("CREATE SCHEMA public")
+
+
 def _run(home: Path, *words: str | Path) -> None:
     ahead = ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--init-groups"] if os.geteuid() == 0 else []
     result = subprocess.run([*ahead, *words], cwd=home, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)

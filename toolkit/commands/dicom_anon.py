@@ -50,7 +50,11 @@ def _profile_options(function: Any) -> Any:
 @click.option("--edition", type=click.Choice(["2024e", "2026c"]), default="2026c", help="Edition of PS3.15 table E.1-1. [2026c]")
 @click.option("--recipe", metavar="FILE", help="Rules of your own, see dicom-recipe(5).")
 @click.option("--keep", metavar="TAG", multiple=True, help="Keep this attribute: keyword or gggg,eeee; repeatable.")
-@click.option("--pixel-rules", metavar="FILE", help="Where devices burn text in, see pixel-rules(5); before the shipped rules.")
+<<<<<<< HEAD
+@click.option("--pixel-rules", metavar="FILE", help="Where text is burned in, see pixel-rules(5); implies --clean-pixels.")
+=======
+@click.option("--pixel-rules", metavar="FILE", help="Where devices burn text in, see pixel-rules(5); implies --clean-pixels.")
+>>>>>>> i3-run
 @click.option("--vault", metavar="URL", help="What restores the originals is stored here. [vault.db]")
 @click.option("--no-vault", is_flag=True, help="One way: no vault.")
 @click.option("--reversible", type=click.Choice(["cms"]), help="Originals travel along, encrypted for the recipients.")
@@ -68,21 +72,23 @@ def dicom_anon(paths: tuple[str, ...], **given: Any) -> int:
 
     Each file goes to STUDY/SERIES/INSTANCE.dcm by its new UIDs, or into quarantine with a reason.
     """
-    from toolkit.hospital.dicom.run import default_quarantine, run, run_stream, summary
+    from toolkit.hospital.dicom.outcome import summary
+    from toolkit.hospital.dicom.run import default_quarantine, run, run_stream
 
     output = given["output"]
     _check(paths, given)
     stream = output == "-"
-    with stage("vanon2 set-up"):
+    with stage("set-up"):
         settings = _settings(given, "" if stream else default_quarantine(output))
-    with stage("vanon3 de-identify"):
+    with stage("de-identify"):
         if stream:
             with open_input("-") as source:
                 total = run_stream(source, sys.stdout.buffer, settings)
         else:
             own = [given["key"], *given["recipient"], *filter(None, (given["recipe"], given["pixel_rules"]))]
             total = run(list(paths), settings, output, own, sys.stdout.buffer.write)
-    return _tell(summary(total, settings.quarantine), bool(total.counts["quarantined"]))
+    lines = [f"standard input: {total.last}"] if stream and total.last else summary(total, settings.quarantine, settings.dry_run)
+    return _tell(lines, bool(total.counts["quarantined"]))
 
 
 def _check(paths: tuple[str, ...], given: dict[str, Any]) -> None:
@@ -109,32 +115,29 @@ def _check(paths: tuple[str, ...], given: dict[str, Any]) -> None:
 def _settings(given: dict[str, Any], quarantine: str) -> Any:
     """The options as the library takes them; files among them are read here, so that a fault in one is told before any work."""
     from toolkit.core.keys import read_keys
-    from toolkit.hospital.dicom.settings import Settings, read_options
+    from toolkit.hospital.dicom.settings import Settings, read_certificate, read_file, read_options
 
     switches = {name.replace("-", "_"): given[name.replace("-", "_")] for name in _FLAGS}
+    switches["clean_pixels"] |= given["pixel_rules"] is not None  # who names rules wants them followed
     options = read_options(given["profile"], given["edition"], switches, given["recipe"], given["keep"])
-    recipients = tuple(_read(path) for path in given["recipient"])
     return Settings(
         options=options,
         keyring=read_keys(given["key"]),
         quarantine=given["quarantine"] or quarantine,
         vault=None if given["no_vault"] else given["vault"] or "vault.db",
-        recipients=recipients,
-        rule_files=tuple(_read(path) if path else b"" for path in (given["recipe"], given["pixel_rules"])),
+        recipients=tuple(map(read_certificate, given["recipient"])),
+        rule_files=tuple(read_file(path) if path else b"" for path in (given["recipe"], given["pixel_rules"])),
         **{name: given[name] for name in ("pixel_rules", "uid_map", "patient_map", "report", "keep_names", "verify", "dry_run", "jobs")},
     )
 
 
-def _read(path: str) -> bytes:
-    with open_input(path) as stream:
-        return stream.read()
-
-
 def _tell(lines: list[str], held: bool) -> int:
+    """What went to quarantine is always said; counts are for those who want to hear more."""
     import logging
 
     logger = logging.getLogger(__name__)
     if held:
-        logger.warning(lines[0])
-    logger.info(lines[-1])
+        logger.warning(lines.pop(0))
+    for line in lines:
+        logger.info(line)
     return 1 if held else 0

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from toolkit.core.errors import BadData, CannotCreate, InputOutput, NoInput, NotPermitted, ToolError, TryLater, Unavailable, UsageError
+from toolkit.core.streams import synchronise
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine, MetaData
 
 PATIENCE = 60.0  # seconds that one process waits while another one writes
+_WRITABLE = "run as its owner, or make the file and its directory writable"  # SQLite keeps its log in a file beside it
 READING: dict[str, Any] = {"reading": True}  # execution options of a connection that does not write
 
 
@@ -25,7 +27,7 @@ def open_database(url: str, *, create: bool = True, patience: float = PATIENCE) 
     """The SQLAlchemy engine for `url`: a path or ``sqlite:///PATH`` for SQLite, ``postgresql://...`` for PostgreSQL.
 
     A SQLite file that does not exist is made with permissions 0600, or is NoInput without `create`. It is used in WAL mode, so
-    that readers and one writer do not wait for each other, and each commit is on disk when it returns. A transaction begins
+    that readers and one writer do not wait for each other; each commit is on disk when it returns. A transaction begins
     as a writer's unless its connection has the execution options `READING`: waiting at the begin cannot deadlock. A process
     that forks must open the database afterwards.
 
@@ -66,19 +68,26 @@ def ensure_tables(engine: Engine, part: str, version: int, tables: MetaData, *, 
 
     place = place_of(engine)
     schema = Table("toolkit_schema", MetaData(), Column("part", String, primary_key=True), Column("version", Integer, nullable=False))
-    with failures_named(place), engine.connect().execution_options(**(READING if not create else {})) as connection, connection.begin():
-        if engine.dialect.name == "postgresql" and create:  # CREATE TABLE IF NOT EXISTS fails there when two do it at once
-            connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('toolkit_schema'))"))
+
+    def version_of(connection: Connection) -> int | None:
         known = inspect(connection).has_table(schema.name)
-        found = connection.scalar(select(schema.c.version).where(schema.c.part == part)) if known else None
-        if found is None and not create:
-            raise NoInput(place, f"holds no {part}", f"name the database that holds your {part}")
-        if found is None:
-            schema.create(connection, checkfirst=True)
-            tables.create_all(connection)
-            connection.execute(insert(schema).values(part=part, version=version))
-        elif found > version:
-            raise BadData(place, f"its {part} was made by a newer release (version {found})", "install a newer scape-toolkit")
+        return connection.scalar(select(schema.c.version).where(schema.c.part == part)) if known else None
+
+    with failures_named(place), engine.connect().execution_options(**READING) as connection:
+        found = version_of(connection)
+    if found is None and not create:
+        raise NoInput(place, f"holds no {part}", f"name the database that holds your {part}")
+    if found is None:
+        with failures_named(place), engine.begin() as connection:
+            if engine.dialect.name == "postgresql":  # CREATE TABLE IF NOT EXISTS fails there when two do it at once
+                connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('toolkit_schema'))"))
+            found = version_of(connection)  # another process may have been quicker
+            if found is None:
+                schema.create(connection, checkfirst=True)
+                tables.create_all(connection)
+                connection.execute(insert(schema).values(part=part, version=version))
+    if found is not None and found > version:
+        raise BadData(place, f"its {part} was made by a newer release (version {found})", "install a newer scape-toolkit")
 
 
 @contextlib.contextmanager
@@ -88,16 +97,19 @@ def failures_named(place: str) -> Iterator[None]:
 
     try:
         yield
-    except DBAPIError as error:
-        raise _named(place, error.orig) or error from error
-    except sqlite3.Error as error:
-        raise _named(place, error) or error from error
+    except (DBAPIError, sqlite3.Error) as error:
+        named = _named(place, error.orig if isinstance(error, DBAPIError) else error)
+        if named is None:
+            raise
+        raise named from error
 
 
 def _named(place: str, error: BaseException | None) -> ToolError | None:
     if isinstance(error, sqlite3.Error):
         return _named_sqlite(place, getattr(error, "sqlite_errorcode", 0) & 0xFF, str(error))
-    if error is not None and hasattr(error, "sqlstate"):
+    from psycopg import Error, OperationalError
+
+    if isinstance(error, Error) and (error.sqlstate is not None or isinstance(error, OperationalError)):
         return _named_postgresql(place, error.sqlstate, str(error))
     return None
 
@@ -107,7 +119,7 @@ def _named_sqlite(place: str, code: int, words: str) -> ToolError | None:
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return TryLater(place, "another program keeps the database locked", "run the command again when that has ended")
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
-        return NotPermitted(place, "the database may not be written", "run as its owner, or make the file and its directory writable")
+        return NotPermitted(place, "the database may not be written", _WRITABLE)
     if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
         return InputOutput(place, words, "make room or repair the disk and run it again; what was committed is safe")
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
@@ -143,6 +155,8 @@ def _open_sqlite(path: str, create: bool, patience: float) -> Engine:
         _create_private(path)
     elif not os.path.exists(path):
         raise NoInput(path, "No such file or directory", "name a database that exists")
+    if not (os.access(path, os.R_OK | os.W_OK) and os.access(os.path.dirname(path) or ".", os.W_OK)):
+        raise NotPermitted(path, "the database may not be written", _WRITABLE)
 
     def connect() -> sqlite3.Connection:
         return _connect_sqlite(path, patience)
@@ -161,6 +175,7 @@ def _create_private(path: str) -> None:
     """An empty file for SQLite, which gives its -wal and -shm files the same permissions."""
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        synchronise(os.path.dirname(path) or ".")
     except FileExistsError:
         pass
     except OSError as error:

@@ -22,6 +22,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from toolkit.core.errors import BadData, CannotCreate, InputOutput, NoInput, NotPermitted, TryLater
+from toolkit.core.streams import synchronise
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESSIV
@@ -303,17 +304,9 @@ def _written_beside(path: str, target: str, text: str, owner: os.stat_result | N
                 stream.flush()
                 os.fsync(descriptor)
             yield temporary
-            _synchronise(directory)
+            synchronise(directory)
         except OSError as error:
             raise InputOutput(path, error.strerror or str(error), "nothing was changed") from error
     finally:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
-
-
-def _synchronise(directory: str) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -87,6 +87,15 @@ def atomic_output(path: str) -> Iterator[BinaryIO]:
         raise
 
 
+def synchronise(directory: str) -> None:
+    """Put the names in `directory` on disk: a file that was made or renamed there is found after a power failure."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _create_beside(target: str) -> tuple[BinaryIO, str]:
     """A new file in the directory of `target`, as readable as any file the user makes, and its name."""
     directory, name = os.path.split(target)

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from toolkit.hospital.dicom.profile import IDENTIFYING
+from toolkit.hospital.dicom.confidentiality_table import IDENTIFYING
 
 HERE = Path(__file__).resolve().parent
 # Columns of dicom_profile.csv, with their names in the JSON of edition 2024e.

@@ -26,8 +26,8 @@ class Action(IntEnum):
 class Rule:
     """The decision for one attribute.
 
-    `identifying`: the original value is to be searched for in every text that is kept. `code`: the table's code for the report ("X/Z/D", "X", "recipe",
-    "private", "" for unlisted). `value`: bytes for REPLACE, already encoded and padded.
+    `identifying`: the original value is to be searched for in every text that is kept. `code`: the table's code for the report ("X/Z/D",
+    "X", "recipe", "private", "" for unlisted). `value`: bytes for REPLACE, already encoded and padded.
     """
 
     action: Action

@@ -16,9 +16,8 @@ import logging
 import os
 import struct
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -27,6 +26,7 @@ from toolkit.hospital.dicom.deidentify import Deidentified, Deidentifier
 from toolkit.hospital.dicom.files import Input
 from toolkit.hospital.dicom.journal import Claim, Journal, Verdict
 from toolkit.hospital.dicom.maps import PairMap
+from toolkit.hospital.dicom.outcome import Outcome
 from toolkit.hospital.dicom.part10 import Part10, open_part10
 from toolkit.hospital.dicom.pixels import read_pixel_rules
 from toolkit.hospital.dicom.profile import compile_policy
@@ -46,22 +46,7 @@ _HELD_PATCH = 16 << 20
 # Files that are written aside wait so long (seconds) for their names: synchronising the disk stalls all writing, so it serves many at once.
 _MOST_WAITING, _LONGEST_WAIT = 2048, 0.5
 _DIRECTORIES_REMEMBERED = 10_000
-
-
-@dataclass
-class Outcome:
-    """What became of some files: `counts` by result (written, unchanged, duplicate, quarantined), `reasons` of quarantine, lines for the
-    report and for the listing of a dry run."""
-
-    counts: Counter[str] = field(default_factory=Counter)
-    reasons: Counter[Reason] = field(default_factory=Counter)
-    report: bytes = b""
-    listing: bytes = b""
-
-    def add(self, other: Outcome) -> None:
-        """Count the files of `other` as well; its lines are its own."""
-        self.counts.update(other.counts)
-        self.reasons.update(other.reasons)
+STANDARD_INPUT = "/dev/stdin"
 
 
 @dataclass
@@ -137,11 +122,15 @@ class Chain:
             if settle:
                 self._place(outcome)
         except BaseException:
-            for one in self._waiting:
-                self.staging.discard(one.temporary)
-            self._waiting.clear()
+            self._drop()
             raise
         return outcome
+
+    def _drop(self) -> None:
+        """Forget what waits for its name."""
+        for one in self._waiting:
+            self.staging.discard(one.temporary)
+        self._waiting, self._held = [], 0
 
     @property
     def settled(self) -> bool:
@@ -150,7 +139,10 @@ class Chain:
 
     def key(self, item: Input) -> bytes:
         """The keyed hash that stands for the input's path in the journal and the quarantine: 16 bytes."""
-        return self._pseudonyms.hash("journal-path", os.fsencode(os.path.abspath(item.path)))[:16]
+        path = os.path.abspath(item.path)
+        if path == STANDARD_INPUT:
+            path += f" {item.changed}"  # another object each time
+        return self._pseudonyms.hash("journal-path", os.fsencode(path))[:16]
 
     def put_into_quarantine(self, item: Input, key: bytes, why: Quarantine, outcome: Outcome) -> None:
         """Store, count and report an object that must not leave."""
@@ -158,6 +150,7 @@ class Chain:
             self.quarantine.store(key.hex(), item, why)
         logger.info("%s: %s: %s", item.path, why.reason.value, why)
         outcome.reasons[why.reason] += 1
+        outcome.last = f"{why.reason.value}: {why}"
         self._note(outcome, item, "quarantined", b"", reason=why.reason.value, detail=why.detail, remedy=why.remedy)
 
     def _note(self, outcome: Outcome, item: Input, result: str, output: bytes, actions: str = "", **more: str) -> None:
@@ -208,7 +201,11 @@ class Chain:
                 self._waiting.append(one)
                 self._held += one.held
                 if not isinstance(one.patch, list):
-                    self._place(outcome)
+                    try:
+                        self._place(outcome)
+                    except BaseException:
+                        self._drop()
+                        raise
         except Quarantine as why:
             self.put_into_quarantine(item, key, why, outcome)
         except ToolError:
@@ -238,6 +235,7 @@ class Chain:
             patch: Iterable[bytes] = []
             if self._vault is not None:
                 patch = _held(done.patch())
+            actions = self._actions(done)
             return _Prepared(
                 item,
                 key,
@@ -248,9 +246,9 @@ class Chain:
                 digest,
                 (done.patient, done.patient_pseudonym),
                 done.uids if self._uid_map is not None else [],
-                self._actions(done),
+                actions,
                 patch,
-                sum(map(len, patch)) if isinstance(patch, list) else 0,
+                len(actions) + (sum(map(len, patch)) if isinstance(patch, list) else 0),
             )
 
     def _verify(self, item: Input, temporary: str) -> None:

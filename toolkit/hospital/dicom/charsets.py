@@ -6,8 +6,10 @@ give.
 
 import html.entities
 import re
+import sys
+from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 # The last number or word of a defined term tells the set: "ISO_IR 100" alone and "ISO 2022 IR 100" with code extensions.
@@ -56,7 +58,11 @@ _ESCAPES = {
     b"\x1b$)C": (1, "euc_kr"),
     b"\x1b$)A": (1, "gb2312"),
 }
+# Of two bytes like their neighbours: the asterisk of JIS X 0208, and the breve of JIS X 0212, which has no asterisk.
+_ASTERISKS = {"jis_x_0208": b"!v", "jis_x_0212": b'"/'}
 _ESCAPE = re.compile(rb"\x1b[\x20-\x2f]+[\x30-\x7e]")
+_UTF_16 = re.compile(rb"(?:[\x20-\x7e]\0){2}|(?:\0[\x20-\x7e]){2}")
+_KEPT = re.compile(rb"(\0+|\x1b[\x20-\x2f]+[\x30-\x7e])")
 _TWO_BYTES = frozenset({"jis_x_0208", "jis_x_0212", "euc_kr", "gb2312"})
 _ESCAPED = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,7});|\\u[0-9a-fA-F]{4}|(?:%[0-9a-fA-F]{2})+")
 
@@ -88,14 +94,14 @@ def decoded(raw: bytes, specific_character_set: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A value read as text: character i of `text` stands on the bytes from `starts[i]` up to `ends[i]`; on the bytes in `wide` ASCII
-    cannot stand.
+    """A value read as text: character i of `text` stands on the bytes from `starts[i]` up to `ends[i]`; where ASCII cannot
+    stand, `wide` has an asterisk of the set in force there, by the first byte.
     """
 
     text: str
     starts: list[int] | range
     ends: list[int] | range
-    wide: frozenset[int] = frozenset()
+    wide: dict[int, bytes] = field(default_factory=dict)
 
 
 def read(raw: bytes, encoding: str) -> Reading:
@@ -127,6 +133,37 @@ def readings(raw: bytes, encodings: tuple[str, ...]) -> list[Reading]:
             return found
         found.append(read(raw, "utf_8"))
     return found
+
+
+def holds_utf_16(raw: bytes) -> bool:
+    """Whether two Latin characters stand there in UTF-16, as Windows software leaves them in private values."""
+    return b"\0" in raw and _UTF_16.search(raw) is not None
+
+
+def utf_16_readings(raw: bytes) -> list[Reading]:
+    """A value read as UTF-16 in both byte orders, from its first and from its second byte on; half a surrogate pair is a character."""
+    found = []
+    for first in (0, 1):
+        places = range(first, len(raw) - 1, 2)
+        for order in ("little", "big"):
+            units = array("H", raw[first : first + 2 * len(places)])
+            if order != sys.byteorder:
+                units.byteswap()
+            found.append(Reading("".join(map(chr, units)), places, range(first + 2, len(raw) + 1, 2)))
+    return found
+
+
+def overwritten(piece: bytes, asterisk: bytes) -> bytes:
+    """Asterisks over everything but NUL bytes and escape sequences, so that UTF-16 stays what it is and nothing behind the piece moves."""
+    covered = []
+    for number, part in enumerate(_KEPT.split(piece)):
+        if number % 2 == 0:
+            covered.append((asterisk * len(part))[: len(part)])
+        else:
+            covered.append(part)
+            half, name = _ESCAPES.get(part, (1, ""))
+            asterisk = asterisk if half else _ASTERISKS.get(name, b"*")
+    return b"".join(covered)
 
 
 def unescaped(reading: Reading, backslash: bool) -> Reading | None:
@@ -193,18 +230,18 @@ def _read_with_escapes(raw: bytes, encoding: str) -> Reading:
     characters: list[str] = []
     starts: list[int] = []
     ends: list[int] = []
-    wide: set[int] = set()
-    for start, end, character, low_is_wide in _walk(raw, "latin_1" if upper == "ascii" else upper):
-        if low_is_wide:
-            wide.add(start)
+    wide: dict[int, bytes] = {}
+    for start, end, character, asterisk in _walk(raw, "latin_1" if upper == "ascii" else upper):
+        if asterisk:
+            wide[start] = asterisk
         characters.append(character)
         starts.append(start)
         ends.append(end)
-    return Reading("".join(characters), starts, ends, frozenset(wide))
+    return Reading("".join(characters), starts, ends, wide)
 
 
-def _walk(raw: bytes, initial: str) -> Iterator[tuple[int, int, str, bool]]:
-    """(start, end, character, whether ASCII cannot stand there) of every character outside the escape sequences."""
+def _walk(raw: bytes, initial: str) -> Iterator[tuple[int, int, str, bytes]]:
+    """(start, end, character, an asterisk that can stand there if ASCII cannot) of every character outside the escape sequences."""
     low, high = "ascii", initial
     place = 0
     while place < len(raw):
@@ -218,7 +255,7 @@ def _walk(raw: bytes, initial: str) -> Iterator[tuple[int, int, str, bool]]:
             low, high = "ascii", initial  # PS3.5 6.1.2.5.3: control characters and the end of a value reset both halves
         name = high if byte >= 0x80 else low
         length = 2 if name in _TWO_BYTES and byte > 0x20 and place + 1 < len(raw) and raw[place + 1] > 0x20 else 1
-        yield place, place + length, _character(raw[place : place + length], name), byte < 0x80 and low != "ascii"
+        yield place, place + length, _character(raw[place : place + length], name), _ASTERISKS.get(low, b"") if byte < 0x80 else b""
         place += length
 
 

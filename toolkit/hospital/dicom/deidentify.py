@@ -1,7 +1,7 @@
-"""De-identification of one object (PS3.15 Annex E): every change is an edit of the encoded data set, all other bytes are copied as they are.
+"""De-identification of one object (PS3.15 Annex E): every change is an edit of the encoded data set, all other bytes are copied.
 
-Steps: walk the data set once (scan), judge the pixels' risk, decide each pending attribute, cut the object's own identifying values out of the texts
-that stay, write the marks, mend the lengths of the sequences around. Undoing the edits gives the original (patch).
+Steps: walk the data set once (scan), judge the pixels' risk, decide each pending attribute, cut the object's own identifying values out of
+the texts that stay, write the marks, mend the lengths of the sequences around. Undoing the edits gives the original (patch).
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import re
 import zlib
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, chain
 from operator import itemgetter
 
 from toolkit.hospital.dicom import blanking, dates, dummies, scrub
@@ -33,6 +34,7 @@ _BURNED_IN, _PIXEL_DATA = 0x00280301, 0x7FE00010
 _IDENTITY = frozenset((_CHARACTER_SET, _SOP_CLASS, _SOP_INSTANCE, _PATIENT_ID, _STUDY, _SERIES, _BURNED_IN))
 
 _place = itemgetter(0, 1)
+_LEGAL_UID = re.compile(r"[0-9.]{1,64}")
 
 _MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
 # Frames of reference and instances that the standard itself registers (PS3.6 table A-1) name nobody.
@@ -43,12 +45,14 @@ _WELL_KNOWN = ("1.2.840.10008.1.4.", "1.2.840.10008.1.20.", "1.2.840.10008.1.40.
 class Deidentified:
     """An anonymised object that is not written yet; valid while its source is open.
 
-    `digest` is the SHA-256 of the anonymised data set as encoded (inflated where the syntax is deflated), once written; `patient` the original patient id;
-    `uids` pairs of original and new; `actions` (path, action, code of the table) when a report was asked for.
+    `digest` is the SHA-256 of the anonymised data set as encoded (inflated where the syntax is deflated), once written; `patient` the
+    original patient id; `uids` pairs of original and new; `actions` (path, action, code of the table) when a report was asked for.
     """
 
     source: Part10
-    edits: list[Edit]
+    before: list[Edit]  # what changes before the pixels,
+    pixels: Sequence[Edit]  # in them: many of them are made when they are asked for,
+    after: list[Edit]  # and behind
     header: bytes
     study_uid: str
     series_uid: str
@@ -59,6 +63,10 @@ class Deidentified:
     actions: list[tuple[str, str, str]]
 
     digest: bytes = b""
+
+    def edits(self) -> Iterator[Edit]:
+        """All changes in the order of the source's bytes."""
+        return chain(self.before, self.pixels, self.after)
 
     def write_to(self, descriptor: int) -> None:
         """Write the anonymised file, and set `digest`. Raises OSError, and Quarantine when the source becomes shorter meanwhile."""
@@ -79,8 +87,9 @@ class Deidentified:
 
     def body(self) -> bytes:
         """The anonymised data set of a source in memory, not deflated."""
-        data, position, parts = self.source.data, self.source.start, []
-        for start, end, new in self.edits:
+        data, position = self.source.data, self.source.start
+        parts: list[bytes] = []
+        for start, end, new in self.edits():
             parts += (data[position:start], new)
             position = end
         parts.append(data[position : self.source.end])
@@ -89,7 +98,7 @@ class Deidentified:
     def pieces(self) -> Iterator[bytes | memoryview]:
         """The same of a mapped source, in bounded pieces."""
         source, position = self.source, self.source.start
-        for start, end, new in self.edits:
+        for start, end, new in self.edits():
             yield from source.chunks(position, start)
             yield new
             position = end
@@ -97,7 +106,7 @@ class Deidentified:
 
     def patch(self) -> Iterator[bytes]:
         """What restores the original (see patch.py); personal data."""
-        return encode_patch(self.source, self.edits)
+        return encode_patch(self.source, self.edits())
 
 
 def _write(descriptor: int, piece: bytes | memoryview) -> None:
@@ -115,7 +124,7 @@ class Deidentifier:
     def __init__(self, policy: Policy, pseudonyms: Pseudonyms, pixel_rules: PixelRules, recipients: tuple[bytes, ...] = ()) -> None:
         self.policy, self.pseudonyms, self.pixel_rules, self.recipients = policy, pseudonyms, pixel_rules, recipients
         self.scanner = Scanner(policy, _IDENTITY | WANTED)
-        self._harmless: set[tuple[bytes | bool, ...]] = set()
+        self._harmless: set[tuple[object, ...]] = set()
         self._marks: dict[tuple[bool, bool, bool], list[tuple[int, bytes]]] = {}
 
     def __call__(self, source: Part10, report: bool = False) -> Deidentified:
@@ -126,9 +135,11 @@ class Deidentifier:
         work.clean_pixels()
         work.decide()
         work.scrub_texts()
+        if work.cleaned:
+            work.drop_icons()
         if self.recipients:
             work.encrypt_originals(self.recipients)
-        work.insert(self.marks(source, bool(work.blanked)))
+        work.insert(self.marks(source, work.cleaned))
         work.mend_lengths()
         return work.finished()
 
@@ -139,7 +150,7 @@ class Deidentifier:
             return None, []
         of_pixels = attributes(source, scan.values)
         found = assess(of_pixels, self.pixel_rules, self.policy.options.clean_pixels)
-        if not found:
+        if not found and not of_pixels.embedded_overlays:
             if len(self._harmless) > 10_000:
                 self._harmless.clear()
             self._harmless.add(key)
@@ -182,6 +193,7 @@ class _Object:
     edits: list[Edit] = field(default_factory=list)
     uids: list[tuple[str, str]] = field(default_factory=list)
     blanked: blanking.Blanked | None = None
+    cleaned: bool = False  # rectangles were blanked
 
     def __post_init__(self) -> None:
         self.character_set = self.raw(_CHARACTER_SET)
@@ -210,15 +222,22 @@ class _Object:
 
     def clean_pixels(self) -> None:
         of_pixels, rectangles = self.engine.rectangles(self.source, self.scan)
-        if of_pixels is not None and rectangles:
+        if of_pixels is not None and (rectangles or of_pixels.embedded_overlays):
             self.blanked = blanking.blank(self.source, of_pixels, rectangles)
-            self.edits += self.blanked.edits
+            self.cleaned = bool(rectangles)
             self.replace(self.blanked.changed)
+
+    def drop_icons(self) -> None:
+        """An icon shows what was blanked in the image."""
+        for icon_start, icon_end in self.scan.icons:
+            self.edits = [edit for edit in self.edits if not icon_start <= edit[0] < icon_end]
+            self.edits.append((icon_start, icon_end, b""))
 
     def replace(self, changed: dict[int, tuple[str, bytes] | None]) -> None:
         """Top-level attributes that go with cleaned pixels: new values, or None to remove."""
         for tag, new in changed.items():
-            self.edits.append(self.whole(tag, b"" if new is None else element(tag, new[0], new[1], self.source.implicit, self.source.big_endian)))
+            encoded = b"" if new is None else element(tag, *new, self.source.implicit, self.source.big_endian)
+            self.edits.append(self.whole(tag, encoded))
 
     def whole(self, tag: int, new: bytes) -> Edit:
         """The edit that puts `new` in the place of the top-level element `tag`, or where it belongs when it is missing."""
@@ -230,7 +249,7 @@ class _Object:
         return start, start, new
 
     def insert(self, marks: list[tuple[int, bytes]]) -> None:
-        """Put elements where they belong at the top level; (0028,0301) replaces the old one, the others' old ones were removed by the scan."""
+        """Put elements where they belong at the top level; (0028,0301) replaces the old one, the scan removed the others' old ones."""
         for tag, new in marks:
             start, end, _ = self.whole(tag, new)
             if tag == _BURNED_IN:
@@ -284,7 +303,8 @@ class _Object:
         if size != 2:
             size = 4
         if len(new) > 0xFFFE and size == 2:
-            raise Quarantine(Reason.BROKEN_ELEMENT, f"({one.tag >> 16:04X},{one.tag & 0xFFFF:04X}): its new value is too long for its VR", "use another rule")
+            place = f"({one.tag >> 16:04X},{one.tag & 0xFFFF:04X})"
+            raise Quarantine(Reason.BROKEN_ELEMENT, f"{place}: its new value is too long for its VR", "use another rule")
         return one.length, one.end, len(new).to_bytes(size, "big" if self.source.big_endian else "little") + new
 
     def new_uids(self, raw: bytes) -> bytes:
@@ -313,10 +333,7 @@ class _Object:
             raw = data[one.value : one.end]
             if not tokens.found_in(raw):
                 continue
-            if one.vr in ("UN", "OB", "OW"):
-                new = b""  # cannot be cut without knowing what it means
-            else:
-                new = tokens.clean(raw, one.vr)
+            new = tokens.clean(raw, one.vr)
             if new is not raw:
                 self.edits.append(self.rewritten(one, new))
                 if self.report:
@@ -327,7 +344,9 @@ class _Object:
         from toolkit.hospital.dicom.encrypted_attributes import encrypted_attributes
 
         heads, data = self.scan.heads, self.source.data
-        touched = sorted({bisect_right(heads, start) - 1 for start, end, _ in self.edits if end > start})
+        # One edit may remove a run of several elements.
+        runs = (range(bisect_right(heads, start) - 1, bisect_left(heads, end)) for start, end, _ in self.edits if end > start)
+        touched = sorted({index for run in runs for index in run})
         parts = []
         for index in touched:
             start, end = heads[index], heads[index + 1] if index + 1 < len(heads) else self.source.end
@@ -359,7 +378,10 @@ class _Object:
 
     def finished(self) -> Deidentified:
         pseudonyms, edits = self.engine.pseudonyms, self.edits
-        if any(before[1] > after[0] for before, after in zip(edits, edits[1:])):
+        pixels = self.blanked.edits if self.blanked else ()
+        split = bisect_left(edits, pixels[0][0], key=itemgetter(0)) if pixels else len(edits)
+        around = [*edits[:split], *((pixels[0][0], pixels[-1][1], b"") for _ in pixels[:1]), *edits[split:]]
+        if any(one[1] > another[0] for one, another in zip(around, around[1:], strict=False)):
             raise Quarantine(Reason.BROKEN_ELEMENT, "two rules change the same bytes", "report this as a fault, with the kind of object")
         new = dict(self.uids)
 
@@ -368,11 +390,13 @@ class _Object:
             return new.get(old, old)
 
         instance = named(_SOP_INSTANCE)
+        if not all(_LEGAL_UID.fullmatch(uid) for uid in (instance, named(_STUDY), named(_SERIES)) if uid):
+            raise Quarantine(Reason.NO_IDENTITY, "a UID that is kept is none, and would name its file", "leave out --retain-uids")
         # The names of folders, for objects that lack a study or series; their own UIDs stay missing.
         study, series = named(_STUDY) or pseudonyms.uid("study " + instance), named(_SERIES) or pseudonyms.uid("series " + instance)
         syntax = self.blanked.transfer_syntax if self.blanked else self.source.transfer_syntax
         header = meta_information(self.raw(_SOP_CLASS).strip(b"\0 "), instance.encode(), syntax)
         pseudonym = pseudonyms.patient(self.patient) if self.patient else ""
-        return Deidentified(
-            self.source, edits, header, study, series, instance, self.patient, pseudonym, list(new.items()), self.scan.notes if self.report else []
-        )
+        notes = self.scan.notes if self.report else []
+        names = study, series, instance, self.patient, pseudonym
+        return Deidentified(self.source, edits[:split], pixels, edits[split:], header, *names, list(new.items()), notes)

@@ -93,6 +93,8 @@ def dummy(vr: str, tag: int, raw: bytes, big_endian: bool) -> bytes:
     if vr in _SIZES:
         if tag == 0x001021C0:  # PregnancyStatus: 4 is unknown
             return b"\0\4" if big_endian else b"\4\0"
+        if tag == 0x0040DB73:  # ReferencedContentItemIdentifier: the positions in a tree count from 1 (PS3.3 C.17.3)
+            return (b"\0\0\0\1" if big_endian else b"\1\0\0\0") * max(1, len(raw) // 4)
         size = _SIZES[vr]
         if tag in _STRUCTURE and raw and len(raw) % size == 0:
             return raw

@@ -9,7 +9,9 @@ from struct import Struct
 IMPLEMENTATION_CLASS = b"2.25.327431345401750921086407212860890144785"
 IMPLEMENTATION_VERSION = b"SCAPE_TOOLKIT"
 
-_LONG = frozenset("OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
+# PS3.5 7.1.2: VRs whose length has 16 bits, and those where it has 32.
+SHORT_VRS = frozenset("AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())  # noqa: SIM905
+LONG_VRS = frozenset("OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())  # noqa: SIM905
 _ITEM = {False: b"\xfe\xff\x00\xe0", True: b"\xff\xfe\xe0\x00"}
 
 
@@ -23,7 +25,7 @@ def element(tag: int, vr: str, value: bytes, implicit: bool, big_endian: bool) -
     order = ">" if big_endian else "<"
     if implicit:
         return Struct("<HHI").pack(tag >> 16, tag & 0xFFFF, len(value)) + value
-    if vr in _LONG:
+    if vr in LONG_VRS:
         return Struct(order + "HH2sHI").pack(tag >> 16, tag & 0xFFFF, vr.encode(), 0, len(value)) + value
     return Struct(order + "HH2sH").pack(tag >> 16, tag & 0xFFFF, vr.encode(), len(value)) + value
 
@@ -45,7 +47,7 @@ def _class_and_syntax(sop_class: bytes, transfer_syntax: str) -> tuple[bytes, by
 
 
 def meta_information(sop_class: bytes, sop_instance: bytes, transfer_syntax: str) -> bytes:
-    """Preamble of zeros, prefix, and a group 0002 that says nothing about where the file comes from: no AE titles, no private information."""
+    """Preamble of zeros, prefix, and a group 0002 that does not say where the file comes from: no AE titles, nothing private."""
     before, after = _class_and_syntax(sop_class, transfer_syntax)
     group = before + element(0x00020003, "UI", padded(sop_instance, "UI"), False, False) + after
     return bytes(128) + b"DICM" + element(0x00020000, "UL", len(group).to_bytes(4, "little"), False, False) + group

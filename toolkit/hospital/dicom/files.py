@@ -73,12 +73,20 @@ class Finder:
         for path in self._paths:
             if os.path.isdir(path):
                 yield from self._below(path)
+            elif self._is_own(path):
+                continue
             elif is_directory_file(path) and os.path.isfile(path):
                 yield from self._listed(path)
             else:
                 found = self._look(path, os.path.basename(path))
                 if isinstance(found, Input):
                     yield found
+
+    def _is_own(self, path: str) -> bool:
+        """Whether an argument is one of the run's own files: the key or the vault among the names of a shell's pattern."""
+        directory, name = os.path.split(os.path.realpath(path))
+        own = self._own.in_directory(os.stat(directory)) if os.path.isdir(directory) else None
+        return own is not None and own.fullmatch(name) is not None
 
     def _below(self, top: str) -> Iterator[Input]:
         """Depth first without recursion: a tree may be deeper than Python's stack. Each level holds one directory's names."""

@@ -9,21 +9,23 @@ from toolkit.hospital.dicom.charsets import readings
 from toolkit.hospital.dicom.spellings import fold, letter_runs, spaced
 from toolkit.hospital.dicom.vocabulary import GENERIC, MONTHS
 
+# Of what kind the values of an attribute are; those of all others are taken for ids.
 _INSTITUTIONS = frozenset(
-    # InstitutionName, InstitutionalDepartmentName, RequestingService, ClinicalTrialSponsorName, ClinicalTrialSiteName,
-    # ResponsibleOrganization, VerifyingOrganization, PersonIdentification's InstitutionName in items has the first one's tag
-    (0x00080080, 0x00081040, 0x00321033, 0x00120010, 0x00120031, 0x00102299, 0x0040A027)
+    # InstitutionName, InstitutionalDepartmentName, IssuerOfPatientID, ResponsibleOrganization, ClinicalTrialSponsorName,
+    # ClinicalTrialSiteName, RequestingService, HumanPerformerOrganization, VerifyingOrganization
+    (0x00080080, 0x00081040, 0x00100021, 0x00102299, 0x00120010, 0x00120031, 0x00321033, 0x00404036, 0x0040A027)
 )
 _ADDRESSES = frozenset(
-    # InstitutionAddress, ReferringPhysicianAddress, PatientAddress, PatientInstitutionResidence, CurrentPatientLocation, PersonAddress,
-    # RegionOfResidence
-    (0x00080081, 0x00080092, 0x00101040, 0x00380400, 0x00380300, 0x00401102, 0x00102152)
+    # InstitutionAddress, ReferringPhysicianAddress, PatientAddress, RegionOfResidence, ScheduledPatientInstitutionResidence,
+    # CurrentPatientLocation, PatientInstitutionResidence, PersonAddress, OrderEntererLocation, AddressTrial, DistributionAddress
+    (0x00080081, 0x00080092, 0x00101040, 0x00102152, 0x0038001E, 0x00380300, 0x00380400, 0x00401102, 0x00402009, 0x0040A353, 0x4008011A)
 )
 _PHONES = frozenset(
     # ReferringPhysicianTelephoneNumbers, PatientTelephoneNumbers, PatientTelecomInformation, PersonTelephoneNumbers,
-    # PersonTelecomInformation, OrderCallbackPhoneNumber
-    (0x00080094, 0x00102154, 0x00102155, 0x00401103, 0x00401104, 0x00402010)
+    # PersonTelecomInformation, OrderCallbackPhoneNumber, OrderCallbackTelecomInformation, TelephoneNumberTrial
+    (0x00080094, 0x00102154, 0x00102155, 0x00401103, 0x00401104, 0x00402010, 0x00402011, 0x0040A354)
 )
+_NAMES = frozenset((0x00100012, 0x0016004D, 0x0074100C))  # NameToUse, CameraOwnerName, ContactDisplayName: names that are not of VR PN
 _BIRTH_DATE = 0x00100030
 _TEXTS = frozenset(("AE", "LO", "LT", "SH", "ST", "UC", "UN", "UR", "UT"))
 BETWEEN = r"[\s^,;:._/=~'\u2019\u00b7\u30fb\-\u2013]{0,3}"
@@ -48,7 +50,7 @@ class Identity:
 
     def add(self, tag: int, vr: str, text: str) -> None:
         """One decoded value of an identifying attribute. Numbers, times and codes identify nobody and are passed over."""
-        if vr == "PN":
+        if vr == "PN" or tag in _NAMES:
             self._add_name(text)
         elif vr in ("DA", "DT"):
             self._add_days(text, tag == _BIRTH_DATE)
@@ -61,7 +63,7 @@ class Identity:
                         self._add_institution(part, shortened=False)
                 elif tag in _PHONES:
                     self._add_phone(value)
-                elif len(value) <= 64 or vr in ("LO", "SH", "UC"):
+                elif len(value) <= 256:
                     self._add_id(value)
 
     def _add_word(self, word: str, beside: Iterable[str] = ()) -> None:
@@ -69,10 +71,14 @@ class Identity:
         self._sign(word)
 
     def _sign(self, word: str) -> None:
-        if word.isascii():
-            self.signs.add(word.encode())
+        """Note the longest unbroken letters of something that is searched for, or its digits."""
+        run = max(letter_runs(word), key=len, default="") or word
+        if digits := "" if run.isalpha() else "".join(filter(str.isdecimal, run)):
+            self.digits.add(digits.encode())
+        elif run.isascii():
+            self.signs.add(run.encode())
         else:
-            self.wide_signs.add(word)
+            self.wide_signs.add(run)
 
     def _add_name(self, text: str) -> None:
         for value in text.split("\\"):
@@ -92,7 +98,7 @@ class Identity:
             if not value.isascii():
                 self._add_lossy(value)
             for part in re.split(r"[\^= ,]", value):
-                if any(character.isdigit() for character in part):
+                if any(character.isdecimal() for character in part):
                     self._add_id(part)
 
     def _add_lossy(self, name: str) -> None:
@@ -104,11 +110,7 @@ class Identity:
                 self._add_pattern(rf"(?<![^\W\d_]){re.escape(lossy)}(?![^\W\d_])", max(runs, key=len))
 
     def _add_pattern(self, pattern: str, sign: str) -> None:
-        if sign[0].isdigit():
-            sign = "".join(str(int(digit)) for digit in sign)
-            self.digits.add(sign.encode())
-        else:
-            self._sign(sign)
+        self._sign(sign)
         self.patterns[pattern] = sign
 
     def _add_institution(self, text: str, shortened: bool = True) -> None:
@@ -124,9 +126,9 @@ class Identity:
                     self._add_word(spelling)
         if telling:
             self._add_phrase(fold(text))
-        if shortened and (short := spellings.acronym(text)):
-            self.capitals.add(short.lower())
-            self._sign(short.lower())
+        for initials in spellings.acronyms(text) if shortened else ():
+            self.capitals.add(initials)
+            self._sign(initials)
         for number in re.findall(r"\d[\d -]{2,}\d", text):
             self._add_number(number)
 
@@ -135,33 +137,33 @@ class Identity:
         if len("".join(runs)) < 4 or not runs:
             return
         pattern = BETWEEN.join(map(re.escape, runs))
-        head = r"(?<!\d)" if runs[0].isdigit() else r"(?<![^\W\d_])" if spaced(runs[0]) else ""
-        tail = r"(?!\d)" if runs[-1].isdigit() else r"(?![^\W\d_])" if spaced(runs[-1]) else ""
-        letters = max((run for run in runs if not run.isdigit()), key=len, default="")
-        digits = "".join(run for run in runs if run.isdigit())
+        head = r"(?<!\d)" if runs[0].isdecimal() else r"(?<![^\W\d_])" if spaced(runs[0]) else ""
+        tail = r"(?!\d)" if runs[-1].isdecimal() else r"(?![^\W\d_])" if spaced(runs[-1]) else ""
+        letters = max((run for run in runs if not run.isdecimal()), key=len, default="")
+        digits = "".join(run for run in runs if run.isdecimal())
         self._add_pattern(head + pattern + tail, letters if len(letters) > 2 or not digits else digits)
 
     def _add_id(self, text: str) -> None:
         folded = fold(text.strip(" \0"))
         runs = re.findall(r"[^\W\d_]+|\d+", folded)
-        digits = "".join(run for run in runs if run.isdigit())
+        digits = "".join(run for run in runs if run.isdecimal())
         if digits == "".join(runs):
             self._add_number(folded)
             return
         if digits:
             self._add_phrase(folded)
             for run in runs:
-                if run.isdigit() and len(run) > 4:
+                if run.isdecimal() and len(run) > 4:
                     self._add_number(run)
         elif not all(run in GENERIC for run in runs):
             self._add_phrase(folded)
         for run in runs:
-            if not run.isdigit() and len(run) >= 4 and run not in GENERIC and spaced(run):
+            if not run.isdecimal() and len(run) >= 4 and run not in GENERIC and spaced(run):
                 self._add_word(run)
 
     def _add_number(self, text: str) -> None:
         """An id of digits: as written, without its leading zeros or with more of them, and from six digits on with separators anywhere."""
-        digits = re.sub(r"\D", "", text)
+        digits = re.sub(r"\D", "", fold(text))
         if len(digits) < 4:
             return
         significant = digits.lstrip("0")
@@ -171,7 +173,7 @@ class Identity:
             zeros = "0*"
         between = r"[-./ _]?" if len(significant) >= 6 else ""
         self._add_pattern(rf"(?<!\d){zeros}{between.join(significant)}(?!\d)", significant)
-        if not between and len(runs := re.findall(r"\d+", text)) > 1:
+        if not between and len(runs := re.findall(r"\d+", fold(text))) > 1:
             self._add_pattern(rf"(?<!\d){BETWEEN.join(runs)}(?!\d)", significant)
 
     def _add_phone(self, text: str) -> None:
@@ -179,7 +181,7 @@ class Identity:
         if "@" in text:
             self._add_id(text)
         for number in re.findall(r"\+?\d[\d\s()./-]{4,}\d", text):
-            digits = re.sub(r"\D", "", number).lstrip("0")
+            digits = re.sub(r"\D", "", fold(number)).lstrip("0")
             core = digits[-7:] if len(digits) > 8 else digits  # without the prefixes of country and town
             if len(core) >= 6:
                 figures = r"[\s()./-]{0,3}".join(core)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from struct import Struct
 
+from toolkit.hospital.dicom.elements import LONG_VRS, SHORT_VRS
 from toolkit.hospital.dicom.quarantine import Quarantine, Reason
 
 IMPLICIT_LITTLE = "1.2.840.10008.1.2"
@@ -27,7 +28,8 @@ _MOST_INFLATED = 1 << 30
 _CHUNK = 1 << 20
 
 _EXPLICIT_VR = re.compile(rb"[A-Z]{2}")
-_LONG = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"))
+_LONG = frozenset(vr.encode() for vr in LONG_VRS)
+_VALID = _LONG | {vr.encode() for vr in SHORT_VRS}
 _meta_head = Struct("<HH2sH").unpack_from
 _u32 = Struct("<I").unpack_from
 
@@ -36,8 +38,9 @@ _u32 = Struct("<I").unpack_from
 class Part10:
     """One object, opened.
 
-    `data`: the whole file; for a deflated data set the inflated copy follows the header. `preamble`: bytes before the meta information (132 or 0).
-    `start`, `end`: the data set within `data`. `meta`: group 0002, tag -> raw value. `file`: descriptor of a mapped file, None when `data` is in memory.
+    `data`: the whole file; for a deflated data set the inflated copy follows the header. `preamble`: bytes before the meta information
+    (132 or 0). `start`, `end`: the data set within `data`. `meta`: group 0002, tag -> raw value. `file`: descriptor of a mapped file, None
+    when `data` is in memory.
     `transfer_syntax` is the one that the data set is really written in.
     """
 
@@ -54,7 +57,7 @@ class Part10:
     name: str = field(default="", repr=False)
 
     def chunks(self, start: int, end: int) -> Iterator[bytes | memoryview]:
-        """The bytes from `start` to `end` in pieces; a mapped file is read by its descriptor, because touched pages would count as memory."""
+        """The bytes from `start` to `end` in pieces; a mapped file is read by its descriptor: touched pages would count as memory."""
         if self.file is None:
             yield memoryview(self.data)[start:end]
             return
@@ -118,7 +121,8 @@ def _open(data: bytes | mmap.mmap, size: int) -> Part10:
     meta, start = _read_meta(data, preamble, size)
     declared = meta.get(0x00020010, b"").rstrip(b"\0 ").decode("ascii", "replace")
     if declared and not _KNOWN.fullmatch(declared):
-        raise Quarantine(Reason.UNKNOWN_TRANSFER_SYNTAX, f"transfer syntax {declared[:64]!a} is not in PS3.6", "convert it to a standard one")
+        what = f"transfer syntax {declared[:64]!a} is not in PS3.6"
+        raise Quarantine(Reason.UNKNOWN_TRANSFER_SYNTAX, what, "convert it to a standard one")
     if start >= size:
         raise Quarantine(Reason.EMPTY if preamble else Reason.NOT_DICOM, "there is no data set", "send it again")
     deflated = declared in DEFLATED
@@ -137,7 +141,7 @@ def _open(data: bytes | mmap.mmap, size: int) -> Part10:
 
 
 def _read_meta(data: bytes | mmap.mmap, position: int, size: int) -> tuple[dict[int, bytes], int]:
-    """Group 0002, always explicit little-endian (PS3.10 7.1); its group length is not trusted, because many files have it wrong."""
+    """Group 0002, always explicit little-endian (PS3.10 7.1); its group length is not trusted: many files have it wrong."""
     meta: dict[int, bytes] = {}
     while position + 8 <= size and data[position : position + 2] == b"\x02\x00":
         group, element, vr, length = _meta_head(data, position)
@@ -172,14 +176,14 @@ def _inflate(data: bytes | mmap.mmap, start: int) -> tuple[bytes, int]:
 
 
 def _encoding(data: bytes | mmap.mmap, start: int, end: int, declared: str, certain: bool) -> tuple[bool, bool]:
-    """(implicit, big-endian) as the first element shows it: what the file declares is sometimes wrong, and files without meta information declare nothing.
+    """(implicit, big-endian) as the first element shows it: what the file declares is sometimes wrong, or missing.
 
     `certain` is that the file said that it is DICOM; without that its first tag must be of a group that data sets start with.
     """
     head = data[start : start + 8]
     if len(head) < 8:
         raise Quarantine(Reason.TRUNCATED if certain else Reason.NOT_DICOM, "it is too short for one element", "send it again")
-    explicit = head[4:6] in _VALID_VR
+    explicit = head[4:6] in _VALID
     little = (head[1] << 8 | head[0]) <= (head[0] << 8 | head[1])
     if declared == EXPLICIT_BIG:
         little = not explicit or (head[0] << 8 | head[1]) > 0x00FF
@@ -189,8 +193,3 @@ def _encoding(data: bytes | mmap.mmap, start: int, end: int, declared: str, cert
     if not certain and (group > 0x0020 or group % 2 or group in (0, 2) or not (explicit or _u32(head, 4)[0] <= end - start)):
         raise Quarantine(Reason.NOT_DICOM, "it is not a DICOM file", "leave it out")
     return not explicit, not little
-
-
-_VALID_VR = frozenset(
-    b"AE AS AT CS DA DS DT FD FL IS LO LT OB OD OF OL OV OW PN SH SL SQ SS ST SV TM UC UI UL UN UR US UT UV".split()
-)

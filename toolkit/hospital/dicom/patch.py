@@ -1,7 +1,8 @@
 """The way back: what an anonymised object lacks of the original, so that both together give the original byte for byte.
 
-A patch is a zlib stream of: magic, the original's header (preamble and meta information, verbatim), whether its data set was deflated, and the operations that
-turn the anonymised data set into the original one: copy so many bytes, skip so many, insert these. It holds personal data: it is only ever stored encrypted.
+A patch is a zlib stream of: magic, the original's header (preamble and meta information, verbatim), whether its data set was deflated, and
+the operations that turn the anonymised data set into the original one: copy so many bytes, skip so many, insert these. It holds personal
+data: it is only ever stored encrypted.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _OPERATION = Struct("<QQQ")
 Edit = tuple[int, int, bytes]  # start and end in the original's data, what stands there in the anonymised one
 
 
-def encode_patch(source: Part10, edits: list[Edit], level: int = 1) -> Iterator[bytes]:
+def encode_patch(source: Part10, edits: Iterable[Edit], level: int = 1) -> Iterator[bytes]:
     """The patch that undoes `edits` (sorted, not overlapping), compressed, in chunks of at most 8 MiB."""
     press = zlib.compressobj(level)
     ready = bytearray(press.compress(_HEADER.pack(_MAGIC, source.start, source.deflated) + source.data[: source.start]))

@@ -13,11 +13,11 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from toolkit.core.errors import CannotCreate, InputOutput, NotPermitted, ToolError, TryLater, Unavailable
 from toolkit.core.progress import progress
@@ -25,6 +25,7 @@ from toolkit.core.stages import stage
 from toolkit.core.streams import stream_name
 from toolkit.hospital.dicom.files import Finder, Input, OwnFiles
 from toolkit.hospital.dicom.originals import FromEnvelope, FromSideFiles, FromVault, Originals, instance_uid, uids_of
+from toolkit.hospital.dicom.parallel import processes
 from toolkit.hospital.dicom.part10 import Part10, from_bytes, open_part10
 from toolkit.hospital.dicom.quarantine import Quarantine, Reason
 from toolkit.hospital.dicom.report import Sink, report_to
@@ -42,8 +43,6 @@ _IN_MEMORY = 64 << 20
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _NOT_THE_OBJECTS = (InputOutput, TryLater, Unavailable)  # faults that end the run
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS}
-Result = TypeVar("Result")
-
 
 @dataclass(frozen=True)
 class Access:
@@ -109,27 +108,21 @@ def personalise(paths: Sequence[str], access: Access, settings: Settings) -> int
     named = (access.vault, access.key_file, settings.report, settings.output)
     own = OwnFiles(path for path in named if path is not None and path != "-" and "://" not in path)
     inputs = [Input("-", "", 0, 0)] if list(paths) == ["-"] else list(Finder(paths, own))
-    staging = Staging(settings.output, f".restoring-{os.getpid()}")
-    work = _Work(access, settings, staging)
-    with report_to(settings.report) as report, _workers(work, settings.jobs) as workers:
-        with stage("check"), progress("checking", len(inputs), " objects") as bar:
-            checked = [outcome for batch in workers(_check, _batches(inputs)) for outcome in bar.each(batch)]
+    with access.open():
+        pass  # a wrong key or an unreachable vault is told before anything else, and by this process
+    with report_to(settings.report) as report:
+        with stage("check"):
+            checked = list(_each(_check, inputs, access, settings))
         ready = [outcome for outcome in checked if not outcome.problem]
         refused = [outcome for outcome in checked if outcome.problem]
         _tell(refused, report)
         patients = len({outcome.patient for outcome in ready})
         if patients > 1 and not settings.mixed_patients:
             _refuse_all(ready, patients, access, report, settings.dry_run)
-        if settings.output != "-" and not settings.dry_run and ready:
-            staging.prepare(0o700)
-        try:
-            with stage("restore"), progress("restoring", len(ready), " objects") as bar:
-                for batch in workers(_restore, _batches(ready)):
-                    _tell(batch, report)
-                    refused += [outcome for outcome in bar.each(batch) if outcome.problem]
-        finally:
-            if settings.output != "-":
-                staging.clear()
+        with stage("restore"), _staging(settings, bool(ready)), contextlib.closing(_each(_restore, ready, access, settings)) as outcomes:
+            for outcome in outcomes:
+                _tell([outcome], report)
+                refused += [outcome] if outcome.problem else []
     statuses = {outcome.status for outcome in refused}
     if len(refused) == len(inputs) and len(statuses) == 1:
         return statuses.pop()
@@ -190,84 +183,56 @@ def who() -> str:
     return f"{name} (uid {number})" + (f" logged in as {login}" if login not in ("", name) else "")
 
 
-class _Work:
-    """What a process needs to check and to restore; opened once in each."""
+class _Work(NamedTuple):
+    """What a process checks and restores with."""
 
-    def __init__(self, access: Access, settings: Settings, staging: Staging) -> None:
-        self.access, self.settings, self.staging = access, settings, staging
-        self.originals: Originals
-        self.vault: Vault | None = None
-
-    def __enter__(self) -> None:
-        global _work
-        _work = self
-        self._open = contextlib.ExitStack()
-        self.originals, self.vault = self._open.enter_context(self.access.open())
-
-    def __exit__(self, *error: object) -> None:
-        self._open.close()
+    settings: Settings
+    staging: Staging
+    originals: Originals
+    vault: Vault | None
 
 
-_work: _Work  # of this process
+_Task = Callable[[_Work, Sequence[Any]], list[Outcome]]
 
 
-def _batches(found: Sequence[Result]) -> list[Sequence[Result]]:
-    return [found[start : start + _BATCH] for start in range(0, len(found), _BATCH)]
-
-
-Workers = Callable[[Callable[..., list[Outcome]], list[Sequence[Any]]], Iterator[list[Outcome]]]
+def _temporary(settings: Settings) -> Staging:
+    return Staging(settings.output, f".restoring-{os.getpid()}")
 
 
 @contextlib.contextmanager
-def _workers(work: _Work, jobs: int) -> Iterator[Workers]:
-    """A function that maps batches, in their order, in this process or in `jobs` others."""
-    if jobs == 1:
-        with work:
-            yield map
+def _staging(settings: Settings, needed: bool) -> Iterator[None]:
+    """The directory of temporary files; it goes when the processes that write to it have ended."""
+    if settings.output == "-" or settings.dry_run or not needed:
+        yield
         return
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
-
-    with work.access.open():
-        pass  # a wrong key or an unreachable vault is told once, and before others start
-    with ProcessPoolExecutor(jobs, get_context("fork"), _begin, (work,)) as pool:
-
-        def workers(function: Callable[..., list[Outcome]], batches: list[Sequence[Result]]) -> Iterator[list[Outcome]]:
-            for result in pool.map(_in_worker, [function] * len(batches), batches):
-                if isinstance(result, _Stopped):
-                    raise result.kind(result.place, result.problem, result.remedy)
-                yield result
-
-        try:
-            yield workers
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
-class _Stopped(NamedTuple):
-    """An error that ends the run, on its way from another process."""
-
-    kind: type[ToolError]
-    place: str
-    problem: str
-    remedy: str
-
-
-def _in_worker(function: Callable[..., list[Outcome]], batch: Sequence[Result]) -> list[Outcome] | _Stopped:
+    staging = _temporary(settings)
+    staging.prepare(0o700)
     try:
-        return function(batch)
-    except ToolError as error:
-        return _Stopped(type(error), error.place, error.problem, error.remedy)
+        yield
+    finally:
+        staging.clear()
 
 
-def _begin(work: _Work) -> None:
-    """In a new process: Ctrl-C is for the first one, which lets a batch end and then cleans up."""
-    import signal
+def _each(task: _Task, found: Sequence[Any], access: Access, settings: Settings) -> Generator[Outcome, None, None]:
+    """The outcomes of `task` for all of `found`, in their order, worked on in batches by this process or by `settings.jobs` others."""
+    staging = _temporary(settings)
+    batches = [found[start : start + _BATCH] for start in range(0, len(found), _BATCH)]
+    with contextlib.ExitStack() as stack:
+        if settings.jobs == 1 or len(batches) < 2:
+            work = _Work(settings, staging, *stack.enter_context(access.open()))
+            done: Iterator[list[Outcome]] = (task(work, batch) for batch in batches)
+        else:
+            done = stack.enter_context(processes(_serve, batches, settings.jobs, task, access, settings, staging))
+        bar = stack.enter_context(progress(task.__name__.strip("_"), len(found), " objects"))
+        for outcomes in done:
+            yield from bar.each(outcomes)
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    work.__enter__()
+
+def _serve(batches: Sequence[Sequence[Any]], task: _Task, access: Access, settings: Settings, staging: Staging) -> Iterator[list[Outcome]]:
+    """In a process of its own: its share of the batches."""
+    with access.open() as (originals, vault):
+        for batch in batches:
+            yield task(_Work(settings, staging, originals, vault), batch)
 
 
 @contextlib.contextmanager
@@ -290,7 +255,7 @@ def _standard_input() -> bytes:
     return sys.stdin.buffer.read()
 
 
-def _check(batch: Sequence[Input]) -> list[Outcome]:
+def _check(work: _Work, batch: Sequence[Input]) -> list[Outcome]:
     """Whose each object is, or why it cannot be restored."""
     outcomes = []
     for found in batch:
@@ -298,14 +263,14 @@ def _check(batch: Sequence[Input]) -> list[Outcome]:
         try:
             with _opened(found) as source:
                 outcome = outcome._replace(instance=instance_uid(source, found.path))
-                outcome = outcome._replace(patient=_work.originals.find(source, found.path).patient)
+                outcome = outcome._replace(patient=work.originals.find(source, found.path).patient)
         except _NOT_THE_OBJECTS:
             raise
         except ToolError as error:
             outcome = _failed(outcome, error)
         outcomes.append(outcome)
-    if not _work.settings.dry_run:
-        _audit(_work.vault, [outcome for outcome in outcomes if outcome.problem])
+    if not work.settings.dry_run:
+        _audit(work.vault, [outcome for outcome in outcomes if outcome.problem])
     return outcomes
 
 
@@ -314,45 +279,45 @@ def _failed(outcome: Outcome, error: ToolError) -> Outcome:
     return outcome._replace(problem=problem, remedy=error.remedy, status=error.exit_status, output="")
 
 
-def _restore(batch: Sequence[Outcome]) -> list[Outcome]:
+def _restore(work: _Work, batch: Sequence[Outcome]) -> list[Outcome]:
     """Each object's original in its place. What fails is told in its outcome; a failure to write anything ends the run."""
-    settings, staging = _work.settings, _work.staging
+    settings, staging = work.settings, work.staging
     if settings.dry_run:
         with open(os.devnull, "wb") as nowhere:
-            return [_restored(outcome, nowhere) for outcome in batch]
+            return [_restored(work, outcome, nowhere) for outcome in batch]
     if settings.output == "-":
-        return [_to_standard_output(outcome) for outcome in batch]
+        return [_to_standard_output(work, outcome) for outcome in batch]
     temporary, outcomes = [], []
     try:
         for outcome in batch:
             with staging.create(0o600) as (path, descriptor):
                 temporary.append(path)
                 with os.fdopen(os.dup(descriptor), "wb") as out:
-                    outcome = _restored(outcome, out)
-            outcomes.append(outcome if outcome.problem else _named(outcome, path))
+                    outcome = _restored(work, outcome, out)
+            outcomes.append(outcome if outcome.problem else _named(settings, outcome, path))
         staging.synchronise()
-        _audit(_work.vault, outcomes)
+        _audit(work.vault, outcomes)
         placed = [outcome if outcome.problem else _placed(outcome, path) for outcome, path in zip(outcomes, temporary, strict=True)]
     finally:
         for path in temporary:
             staging.discard(path)
-    _audit(_work.vault, [after for before, after in zip(outcomes, placed, strict=True) if after.problem and not before.problem])
+    _audit(work.vault, [after for before, after in zip(outcomes, placed, strict=True) if after.problem and not before.problem])
     return placed
 
 
-def _restored(outcome: Outcome, out: BinaryIO) -> Outcome:
+def _restored(work: _Work, outcome: Outcome, out: BinaryIO) -> Outcome:
     """Write the original to `out`. Raises InputOutput, Unavailable where the fault is not the object's."""
     found = outcome.input
     try:
         with _opened(found) as source:
-            original = _work.originals.find(source, found.path)
+            original = work.originals.find(source, found.path)
             if instance_uid(source, found.path) != outcome.instance or original.patient != outcome.patient:
                 raise ToolError(found.path, "it changed while this command ran", "run it again")
             try:
                 original.write_to(out)
                 out.flush()
             except OSError as error:
-                raise InputOutput(_work.settings.output, error.strerror or str(error), "make room and run it again") from error
+                raise InputOutput(work.settings.output, error.strerror or str(error), "make room and run it again") from error
     except _NOT_THE_OBJECTS:
         raise
     except ToolError as error:
@@ -360,16 +325,16 @@ def _restored(outcome: Outcome, out: BinaryIO) -> Outcome:
     return outcome
 
 
-def _named(outcome: Outcome, path: str) -> Outcome:
+def _named(settings: Settings, outcome: Outcome, path: str) -> Outcome:
     """The outcome with the name of its output: the original UIDs, or as the input is called."""
-    if _work.settings.keep_names:
-        return outcome._replace(output=os.path.join(_work.settings.output, outcome.input.relative))
+    if settings.keep_names:
+        return outcome._replace(output=os.path.join(settings.output, outcome.input.relative))
     with _opened(Input(path, "", 0, 0)) as source:
         uids = uids_of(source, path)
     if not all(len(uid) <= 64 and _UID.fullmatch(uid) for uid in uids):
         problem = "its original UIDs are missing or no UIDs, and would name its file"
         return outcome._replace(problem=problem, remedy="say --keep-names", status=65)
-    return outcome._replace(output=os.path.join(_work.settings.output, *uids) + ".dcm")
+    return outcome._replace(output=os.path.join(settings.output, *uids) + ".dcm")
 
 
 def _placed(outcome: Outcome, path: str) -> Outcome:
@@ -402,10 +367,10 @@ def _make_private(directory: str) -> None:
             os.mkdir(directory, 0o700)
 
 
-def _to_standard_output(outcome: Outcome) -> Outcome:
+def _to_standard_output(work: _Work, outcome: Outcome) -> Outcome:
     with tempfile.SpooledTemporaryFile(_IN_MEMORY) as whole:
-        outcome = _restored(outcome, whole)  # type: ignore[arg-type]
-        _audit(_work.vault, [outcome])
+        outcome = _restored(work, outcome, whole)  # type: ignore[arg-type]
+        _audit(work.vault, [outcome])
         if not outcome.problem:
             whole.seek(0)
             shutil.copyfileobj(whole, sys.stdout.buffer, 1 << 20)

@@ -7,77 +7,28 @@ attributes that 2026c added follow it under every option, because no machine-rea
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import cache
 
 from toolkit import __version__
 from toolkit.core.errors import UsageError
 from toolkit.hospital.dicom import attribute_types, safe_private
 from toolkit.hospital.dicom.actions import Action, Rule
-from toolkit.hospital.dicom.dictionary import DATA, dictionary_vr, keyword_of, mask_of, spelt, standard_tags, tag_of
+from toolkit.hospital.dicom.confidentiality_table import CLASS_UIDS, EDITIONS, OPTIONS, Row, identifying, read_table
+from toolkit.hospital.dicom.dictionary import dictionary_vr, keyword_of, spelt, standard_tags
 from toolkit.hospital.dicom.recipe import Instruction, Recipe, hashes
 
 __all__ = ["Context", "Options", "Policy", "compile_policy", "dictionary_vr"]
 
-EDITIONS = ("2024e", "2026c")
 PROFILES = ("hospital", "basic")
 BASIC = ("113100", "Basic Application Confidentiality Profile")
 CLEAN_PIXELS = ("113101", "Clean Pixel Data Option")
-# The options that have a column in the table: code and meaning of CID 7050.
-OPTIONS = {
-    "clean_graphics": ("113103", "Clean Graphics Option"),
-    "clean_structured": ("113104", "Clean Structured Content Option"),
-    "clean_descriptors": ("113105", "Clean Descriptors Option"),
-    "retain_dates": ("113106", "Retain Longitudinal Temporal Information Full Dates Option"),
-    "modified_dates": ("113107", "Retain Longitudinal Temporal Information Modified Dates Option"),
-    "retain_patient": ("113108", "Retain Patient Characteristics Option"),
-    "retain_device": ("113109", "Retain Device Identity Option"),
-    "retain_uids": ("113110", "Retain UIDs Option"),
-    "safe_private": ("113111", "Retain Safe Private Option"),
-    "retain_institution": ("113112", "Retain Institution Identity Option"),
-}
 TEXT = frozenset({"LO", "LT", "SH", "ST", "UC", "UT"})
 _CLEANED = TEXT | {"AE", "AS", "CS", "PN", "UR"}
 _DATES = frozenset({"DA", "DT"})
 _BITMAPS = (0x5000, 0x6000)  # curves and overlays: repeating groups 50xx, 60xx
 
 PATIENT_ID, ACCESSION_NUMBER, STUDY_ID = 0x00100020, 0x00080050, 0x00200010
-# Attributes whose value would tell who the patient is, or who treated them where, if it stood in a text; names and dates are told by
-# their VR. Left out on purpose: words that occur in any text (countries, religions, occupations, station names such as CT). What the table
-# does not list of these (retired attributes, birth dates in other calendars, a hospital's OID) is treated as if it did.
-IDENTIFYING = """
-    AccessionNumber StudyID PatientID IssuerOfPatientID OtherPatientIDs PatientAddress PatientTelephoneNumbers
-    PatientTelecomInformation InsurancePlanIdentification MedicalRecordLocator ResponsibleOrganization CameraOwnerName
-    InstitutionName InstitutionAddress InstitutionalDepartmentName ReferringPhysicianAddress ReferringPhysicianTelephoneNumbers
-    ClinicalTrialSubjectID ClinicalTrialSubjectReadingID RequestingService AdmissionID ServiceEpisodeID CurrentPatientLocation
-    PatientInstitutionResidence ScheduledPatientInstitutionResidence ScheduledProcedureStepID PerformedProcedureStepID
-    RequestedProcedureID PersonAddress PersonTelephoneNumbers PersonTelecomInformation OrderEntererLocation OrderCallbackPhoneNumber
-    OrderCallbackTelecomInformation PlacerOrderNumberImagingServiceRequest FillerOrderNumberImagingServiceRequest
-    PlacerOrderNumberImagingServiceRequestRetired FillerOrderNumberImagingServiceRequestRetired PlacerOrderNumberProcedure
-    FillerOrderNumberProcedure SpecimenAccessionNumber ContainerIdentifier SpecimenIdentifier SlideIdentifier HumanPerformerOrganization
-    VerifyingOrganization AddressTrial TelephoneNumberTrial ResultsID InterpretationID DistributionAddress BarcodeValue
-    PatientBirthDateInAlternativeCalendar PatientDeathDateInAlternativeCalendar LocalNamespaceEntityID UniversalEntityID
-    HL7InstanceIdentifier NTPSourceAddress ContactDisplayName
-"""
-# UIDs that are the same in every hospital: kinds of things, never things. Every other unlisted UID is mapped, or references between objects
-# would break.
-_CLASS_UIDS = (
-    "SOPClass",
-    "SOPClasses",
-    "TransferSyntax",
-    "CodingScheme",
-    "ContextUID",
-    "ContextGroup",
-    "MappingResource",
-    "ImplementationClass",
-    "CreatorVersion",
-    "InformationCreator",
-    "ColorPalette",
-    "SegmentationTemplate",
-    "SelectorUIValue",
-)
 
 
 @dataclass(frozen=True)
@@ -99,16 +50,6 @@ class Options:
     clean_pixels: bool = False
     recipe: Recipe | None = None
     keep: frozenset[int] = frozenset()
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row of Table E.1-1 under the options: `code` is what the basic profile says, `option` K, C or nothing, `date` when dates are
-    shifted."""
-
-    code: str
-    option: str = ""
-    date: bool = False
 
 
 # Unlisted names, dates and addresses of servers (they name the host, and original UIDs) are treated as if they were listed.
@@ -138,7 +79,7 @@ class Policy:
         on["modified_dates"] |= hospital and not options.retain_dates
         self.on = frozenset(name for name, wanted in on.items() if wanted)
         self.dates = "K" if "retain_dates" in self.on else "C" if "modified_dates" in self.on else ""
-        self.rows, self.masks = _read_table(options.edition, self.on)
+        self.rows, self.masks = read_table(options.edition, self.on)
         recipe = options.recipe
         kept_private = any(tag & 0x10000 for tag in options.keep)
         self.removes_all_private = not (options.safe_private or kept_private or (recipe is not None and recipe.touches_private))
@@ -282,10 +223,10 @@ class Context:
         kind = attribute_types.attribute_type(self._place, tag)
         if "X" in letters and (kind == 3 or code == "X"):
             return Action.REMOVE
+        if "U*" in letters:  # the UIDs within are replaced; without them a segmentation would not be of anything, and objects that list
+            return Action.DESCEND  # their references elsewhere too would be invalid, so they stay where they may be empty as well
         if "Z" in letters and kind >= 2:
             return Action.EMPTY
-        if "U*" in letters:  # only the UIDs within are replaced
-            return Action.DESCEND
         if vr == "SQ":
             return Action.DESCEND_DUMMY
         return Action.UID if vr == "UI" else Action.DUMMY
@@ -300,9 +241,9 @@ class Context:
         if vr == meant and (vr in _DATES or vr == "TM") and dates:
             shifted = dates == "C" and vr in _DATES
             return Rule(Action.SHIFT, vr == "DA") if shifted else Rule(Action.KEEP)
-        if {vr, meant} & _TELLING or tag in _identifying():
+        if {vr, meant} & _TELLING or tag in identifying():
             return Rule(self._by_type(_UNLISTED, tag, vr), _identifies(tag, vr))
-        if vr == "UI" and "retain_uids" not in self._policy.on and not any(word in keyword_of(tag) for word in _CLASS_UIDS):
+        if vr == "UI" and "retain_uids" not in self._policy.on and not any(word in keyword_of(tag) for word in CLASS_UIDS):
             return Rule(Action.UID)
         if vr in TEXT or meant in TEXT:
             return Rule(Action.SCRUB)
@@ -371,12 +312,7 @@ def _cleaned(row: Row, tag: int, vr: str) -> Action | None:
 
 
 def _identifies(tag: int, vr: str) -> bool:
-    return vr in ("PN", "DA") or tag in _identifying()
-
-
-@cache
-def _identifying() -> frozenset[int]:
-    return frozenset(tag for tag in map(tag_of, IDENTIFYING.split()) if tag is not None) | {0x00100012}  # NameToUse is new in 2026c
+    return vr in ("PN", "DA") or tag in identifying()
 
 
 def _weakens(action: Action, plain: Context, tag: int) -> bool:
@@ -391,27 +327,3 @@ def _weakens(action: Action, plain: Context, tag: int) -> bool:
 
 def _without_changes(options: Options) -> Options:
     return replace(options, recipe=None, keep=frozenset())
-
-
-@cache
-def _table() -> list[dict[str, str]]:
-    with open(DATA / "dicom_profile.csv", newline="", encoding="ascii") as file:
-        return list(csv.DictReader(file))
-
-
-def _read_table(edition: str, on: frozenset[str]) -> tuple[dict[int, Row], list[tuple[int, int, Row]]]:
-    """Rows by tag, and rows by mask, of one edition under the options `on`."""
-    rows, masks = {}, []
-    for entry in _table():
-        code = entry[f"basic_{edition}"]
-        if not code or entry["tag"].startswith("g"):  # not in this edition; private attributes
-            continue
-        said = {entry[name] for name in on if entry[name]}
-        date = "modified_dates" in on and bool(entry["modified_dates"])
-        # Cleaning is stricter than keeping, and a device's date that is not moved would tell how far the others were.
-        row = Row(code, "C" if date or "C" in said else "K" if said else "", date)
-        if "x" in entry["tag"]:
-            masks.append((*mask_of(entry["tag"]), row))
-        else:
-            rows[int(entry["tag"], 16)] = row
-    return rows, masks

@@ -27,7 +27,7 @@ class Reason(StrEnum):
 class Quarantine(Exception):
     """An object that must not leave.
 
-    Attributes: `reason` (for counting), `detail` (one line for a person: the place and what is wrong, never a value), `remedy` (what to do).
+    Attributes: `reason` (for counting), `detail` (a line for a person: the place and what is wrong, never a value), `remedy` (what to do).
     """
 
     def __init__(self, reason: Reason, detail: str, remedy: str = "look at it by hand") -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from toolkit.core.errors import BadData, UsageError
 from toolkit.hospital.dicom.actions import Action
-from toolkit.hospital.dicom.dictionary import dictionary_vr, mask_of, spelt, tag_of
+from toolkit.hospital.dicom.dictionary import dictionary_vr, mask_of, tag_of
 
 # Strictest first: where two instructions fit an attribute equally well, the first of these holds.
 ACTIONS = {
@@ -34,21 +34,22 @@ PROTECTED = {
     0x00120064: "it says what was done and is written afterwards",
     0x00280303: "it says what was done and is written afterwards",
 }
+_DAY, _TIME = r"(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])", r"([01]\d|2[0-3])([0-5]\d([0-5]\d(\.\d{1,6})?)?)?"
 # What a value of PS3.5 6.2 may be, for the VRs that are strings.
 _VALUES = {
     "AE": r"[ -\[\]-~]{1,16}",
     "AS": r"\d{3}[DWMY]",
     "CS": r"[A-Z0-9 _]{1,16}",
-    "DA": r"\d{8}",
+    "DA": rf"\d{{4}}{_DAY}",
     "DS": r"[-+]?(?=[\d.]{1,16}$|[\d.]+[eE])(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?",
-    "DT": r"\d{4,14}(\.\d{1,6})?([-+]\d{4})?",
+    "DT": rf"\d{{4}}({_DAY}({_TIME})?)?([-+]\d{{4}})?",
     "IS": r"[-+]?\d{1,11}",
     "LO": r"[ -\[\]-~]{1,64}",
     "LT": r"[ -~\r\n\t]{1,10240}",
     "PN": r"(?=.{1,194}$)[ -<>-\[\]-~]{1,64}(=[ -<>-\[\]-~]{0,64}){0,2}",
     "SH": r"[ -\[\]-~]{1,16}",
     "ST": r"[ -~\r\n\t]{1,1024}",
-    "TM": r"\d{2,6}(\.\d{1,6})?",
+    "TM": _TIME,
     "UC": r"[ -\[\]-~]+",
     "UI": r"(?=.{1,64}$)(0|[1-9]\d*)(\.(0|[1-9]\d*))+",
     "UR": r"[!-\[\]-~]+",

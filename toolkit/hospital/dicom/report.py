@@ -15,18 +15,19 @@ from toolkit.core.streams import stream_name
 class Sink(Protocol):
     """What takes the lines."""
 
-    def write(self, lines: bytes) -> None: ...
+    def write(self, lines: bytes | bytearray) -> None: ...
 
 
 class _Descriptor:
     def __init__(self, descriptor: int, name: str) -> None:
         self._descriptor, self._name = descriptor, name
 
-    def write(self, lines: bytes) -> None:
+    def write(self, lines: bytes | bytearray) -> None:
         """Write whole lines, unbuffered: what a killed run has reported stays."""
         try:
-            while lines:
-                lines = lines[os.write(self._descriptor, lines) :]
+            rest = memoryview(lines)
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
         except BrokenPipeError:
             raise
         except OSError as error:

@@ -12,10 +12,11 @@ from typing import BinaryIO
 
 from toolkit.core.errors import NoInput, UsageError
 from toolkit.core.progress import progress
-from toolkit.hospital.dicom.chain import Chain, Outcome
+from toolkit.hospital.dicom.chain import STANDARD_INPUT, Chain
 from toolkit.hospital.dicom.files import Finder, Input, OwnFiles
 from toolkit.hospital.dicom.journal import Journal, locked
 from toolkit.hospital.dicom.maps import PairMap
+from toolkit.hospital.dicom.outcome import Outcome
 from toolkit.hospital.dicom.report import report_to
 from toolkit.hospital.dicom.settings import Settings
 
@@ -31,7 +32,7 @@ def run(
     settings: Settings,
     output: str,
     own: Iterable[str] = (),
-    listing: Callable[[bytes], object] = lambda lines: None,
+    listing: Callable[[bytearray], object] = lambda lines: None,
 ) -> Outcome:
     """De-identify what `paths` name into the directory `output`; returns the counts.
 
@@ -154,20 +155,6 @@ def _within(path: str, directory: str) -> bool:
     return inner == outer or inner.startswith(outer.rstrip("/") + "/")
 
 
-def summary(total: Outcome, quarantine: str) -> list[str]:
-    """The lines that tell a person how a run ended: what went to quarantine and why, then all counts."""
-    counts, lines = total.counts, []
-    files = sum(counts[name] for name in ("written", "unchanged", "duplicate", "quarantined", "would be written"))
-    if held := counts["quarantined"]:
-        reasons = ", ".join(f"{number} {reason.value}" for reason, number in sorted(total.reasons.items()))
-        lines.append(f"{quarantine}: {held} of {files} files went to quarantine ({reasons}); the .json file beside each says why")
-    told = [f"{counts[name]} {name}" for name in ("written", "would be written", "unchanged", "duplicate", "quarantined") if counts[name]]
-    told += [f"{counts['directory']} DICOMDIR passed over"] if counts["directory"] else []
-    told += [f"{counts['skipped']} left out"] if counts["skipped"] else []
-    lines.append(f"{files} files: " + (", ".join(told) or "nothing to do"))
-    return lines
-
-
 def run_stream(source: BinaryIO, sink: BinaryIO, settings: Settings) -> Outcome:
     """De-identify the one object in `source` into `sink`; returns the counts. Nothing is written unless all can be; the vault comes first.
 
@@ -179,7 +166,7 @@ def run_stream(source: BinaryIO, sink: BinaryIO, settings: Settings) -> Outcome:
         original.flush()
         os.dup2(original.fileno(), 0)
         status = os.fstat(0)
-        item = Input("/dev/stdin", "object.dcm", status.st_size, status.st_mtime_ns)
+        item = Input(STANDARD_INPUT, "object.dcm", status.st_size, status.st_mtime_ns)
         output = os.path.join(directory, "output")
         with locked(output + ".journal", output), contextlib.ExitStack() as stack:
             chain = Chain(settings, output, output + ".journal", 0)
@@ -193,6 +180,7 @@ def run_stream(source: BinaryIO, sink: BinaryIO, settings: Settings) -> Outcome:
             if report is not None:
                 report.write(outcome.report)
             chain.staging.clear()
+            chain.quarantine.clear()
         for folder, _, names in os.walk(output):
             for name in names:
                 with open(os.path.join(folder, name), "rb") as anonymised:

@@ -1,7 +1,8 @@
 """One walk over an encoded data set (PS3.5 section 7): which attributes must change, and everything needed to decide how.
 
-Values are not decoded and nothing is copied. The first six bytes of an element (tag and VR; four in implicit VR) look up what is to be done with such
-an element at such a place; that is learnt once from the policy and remembered, so an element that stays costs a slice, a look-up and an addition.
+Values are not decoded and nothing is copied. The first six bytes of an element (tag and VR; four in implicit VR) look up what is to be done
+with such an element at such a place; that is learnt once from the policy and remembered, so an element that stays costs a slice, a look-up
+and an addition.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from struct import error as StructError
 from typing import Any, NamedTuple, Protocol
 
 from toolkit.hospital.dicom.actions import Action, Rule
+from toolkit.hospital.dicom.elements import LONG_VRS, SHORT_VRS
 from toolkit.hospital.dicom.part10 import Part10
 from toolkit.hospital.dicom.profile import Policy, dictionary_vr
 from toolkit.hospital.dicom.quarantine import Quarantine, Reason
@@ -24,12 +26,11 @@ PIXEL_DATA = 0x7FE00010
 MARKS = frozenset((0x00120062, 0x00120063, 0x00120064, 0x00280303))  # written anew by every de-identification
 
 _ITEM, _ITEM_END, _SEQUENCE_END, _PADDING = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD, 0xFFFCFFFC
+_ICON = 0x00880200
 _NOTHING = Rule(Action.KEEP)
 _DEEPEST = 100  # levels of sequences; the standard's deepest objects have about ten
 
-_SHORT = frozenset("AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
-_LONG = frozenset("OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
-_TEXT = frozenset("AE AS CS DA DT LO LT PN SH ST TM UC UI UR UT".split())
+_TEXT = frozenset(["AE", "AS", "CS", "DA", "DT", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR", "UT"])
 
 # What the walk does with an element beyond stepping over it.
 _PENDING, _SCRUB, _SEQUENCE, _IDENTIFYING, _WANTED, _REMOVE, _END, _PRIVATE = (1 << bit for bit in range(8))
@@ -40,7 +41,7 @@ class Place(Protocol):
 
     def rule(self, tag: int, vr: str, creator: str | None = None) -> Rule: ...
 
-    def child(self, tag: int) -> Place: ...
+    def child(self, tag: int, creator: str | None = None) -> Place: ...
 
 
 class Element(NamedTuple):
@@ -69,9 +70,8 @@ class Encoding(NamedTuple):
 
 def _encoding(implicit: bool, big_endian: bool) -> Encoding:
     order = ">" if big_endian else "<"
-    return Encoding(
-        implicit, big_endian, 4 if implicit else 6, Struct(order + "H").unpack_from, Struct(order + "I").unpack_from, Struct(order + "HH").unpack_from
-    )
+    readers = [Struct(order + numbers).unpack_from for numbers in ("H", "I", "HH")]
+    return Encoding(implicit, big_endian, 4 if implicit else 6, *readers)
 
 
 ENCODINGS = {(implicit, big): _encoding(implicit, big) for implicit in (False, True) for big in (False, True)}
@@ -85,8 +85,10 @@ class Scan:
     removed: list[tuple[int, int]] = field(default_factory=list)  # runs of bytes that go
     texts: list[Element] = field(default_factory=list)  # kept text
     identifying: list[tuple[int, str, bytes]] = field(default_factory=list)  # tag, VR, raw value; at every depth
-    containers: list[tuple[int, int, int]] = field(default_factory=list)  # length field, content's start and end, of sequences and items of defined length
+    # Length field, content's start and end, of sequences and items of defined length.
+    containers: list[tuple[int, int, int]] = field(default_factory=list)
     values: dict[int, tuple[int, int]] = field(default_factory=dict)  # wanted top-level attributes: where the value is
+    icons: list[tuple[int, int]] = field(default_factory=list)  # where an icon image that stays starts and ends
     heads: list[int] = field(default_factory=list)  # where each top-level element starts
     tags: list[int] = field(default_factory=list)  # and its tag
     notes: list[tuple[str, str, str]] = field(default_factory=list)  # path, action, code; only for reports
@@ -132,7 +134,7 @@ class Scanner:
 
 
 class _Dropped:
-    """Within a sequence that goes: nothing is decided, but what identifies is still collected, because it may stand in a text that stays."""
+    """Within a sequence that goes: nothing is decided, but what identifies is still collected: it may stand in a text that stays."""
 
     def __init__(self, policy: Policy) -> None:
         self._any = policy.context("")
@@ -142,7 +144,7 @@ class _Dropped:
             return Rule(Action.DESCEND)
         return Rule(Action.KEEP, identifying=self._any.rule(tag, vr, creator).identifying)
 
-    def child(self, tag: int) -> _Dropped:
+    def child(self, tag: int, creator: str | None = None) -> _Dropped:
         return self
 
 
@@ -160,8 +162,8 @@ class _Dummies:
             return Rule(Action.DESCEND_DUMMY, code=self._code)
         return Rule(Action.DUMMY, stated.identifying, self._code)
 
-    def child(self, tag: int) -> _Dummies:
-        return _Dummies(self._within.child(tag), self._code)
+    def child(self, tag: int, creator: str | None = None) -> _Dummies:
+        return _Dummies(self._within.child(tag, creator), self._code)
 
 
 class _Walk:
@@ -234,11 +236,15 @@ class _Walk:
                     delimited = False
                     break
                 if flags & _PRIVATE:
-                    rule, vr, flags = self.private(tag, vr, value, after, place, creators, depth)
+                    rule, vr, flags = self.private(tag, vr, value, after, place, creators)
                 if flags & _IDENTIFYING and after:
                     found.identifying.append((tag, vr, data[value:after]))
                 if flags & _SEQUENCE or (not after and vr in ("UN", "SQ")):
-                    after = self.sequence(tag, vr, rule, position, position + at_length, value, length, end, place, encoding, depth)
+                    creator = creators.get(tag >> 16 << 8 | tag >> 8 & 0xFF)
+                    inner = self.inner(rule, place, tag, creator)
+                    after = self.sequence(tag, vr, position + at_length, value, length, end, inner, encoding, depth)
+                    if tag == _ICON and not flags & _REMOVE:
+                        found.icons.append((position, after))
                 elif not after:
                     after = self.fragments(value, end, encoding)
                 if flags & _WANTED:
@@ -263,20 +269,22 @@ class _Walk:
             raise self.broken(Reason.BROKEN_NESTING, _ITEM, "an item of undefined length does not end")
         return position
 
+    def inner(self, rule: Rule, place: Place, tag: int, creator: str | None) -> Place:
+        """What decides within a sequence's items."""
+        if rule.action in (Action.DESCEND, Action.SCRUB, Action.KEEP):
+            return place.child(tag, creator)
+        if rule.action in (Action.DESCEND_DUMMY, Action.DUMMY):
+            return self.scanner.dummies(place.child(tag, creator), rule.code)
+        return self.scanner.dropped
+
     def sequence(
-        self, tag: int, vr: str, rule: Rule, start: int, at_length: int, value: int, length: int, end: int, place: Place, encoding: Encoding, depth: int
+        self, tag: int, vr: str, at_length: int, value: int, length: int, end: int, inner: Place, encoding: Encoding, depth: int
     ) -> int:
         """Walk the items of a sequence; the position after it."""
         if depth >= _DEEPEST:
             raise self.broken(Reason.TOO_DEEP, tag, f"sequences are nested more than {_DEEPEST} deep")
         if vr == "UN" and not encoding.implicit:  # PS3.5 6.2.2: within UN everything is implicit little-endian
             encoding = ENCODINGS[True, False]
-        if rule.action in (Action.DESCEND, Action.SCRUB, Action.KEEP):
-            inner: Place = place.child(tag)
-        elif rule.action in (Action.DESCEND_DUMMY, Action.DUMMY):
-            inner = self.scanner.dummies(place.child(tag), rule.code)
-        else:
-            inner = self.scanner.dropped
         data, containers, path = self.data, self.found.containers, self.path
         undefined = length == UNDEFINED
         stop = end if undefined else value + length
@@ -330,7 +338,7 @@ class _Walk:
         raise self.broken(Reason.TRUNCATED, PIXEL_DATA, "the encapsulated data end too early")
 
     def learn(self, head: bytes, place: Place, encoding: Encoding, depth: int) -> tuple[Any, ...]:
-        """What to do with elements that start with `head`: (offset of the length, its reader, offset of the value, flags, rule, tag, VR)."""
+        """What to do with elements that start with `head`: (offset of the length, its reader, offset of the value, flags, rule, tag, VR)"""
         if len(head) < encoding.width:
             raise self.broken(Reason.TRUNCATED, 0, "the data set ends within an element")
         group, element = encoding.tag(head)
@@ -344,9 +352,9 @@ class _Walk:
             vr, layout = known or "UN", (4, encoding.u32, 8)
         else:
             vr = head[4:6].decode("latin-1")
-            if vr in _SHORT:
+            if vr in SHORT_VRS:
                 layout = 6, encoding.u16, 8
-            elif vr in _LONG:
+            elif vr in LONG_VRS:
                 layout = 8, encoding.u32, 12
             else:
                 raise self.broken(Reason.BROKEN_ELEMENT, tag, "its VR is none of PS3.5")
@@ -359,12 +367,13 @@ class _Walk:
             if self.scanner.policy.removes_all_private:
                 return *layout, _REMOVE, Rule(Action.REMOVE, code="private"), tag, vr
             return *layout, _PRIVATE, None, tag, vr
-        if known and known != vr and vr != "SQ" and (vr == "UN" or (known in _TEXT and vr not in _TEXT)):
-            meant = known  # written as UN or as another VR by a careless converter: what it means decides
-        else:
-            meant = vr
+        # Written as UN or as numbers by a careless converter: what it means decides.
+        miswritten = vr == "UN" or (known in _TEXT and vr not in _TEXT and vr != "SQ")
+        meant = known if known and miswritten else vr
         if known == "SQ" and vr not in ("SQ", "UN"):
             raise self.broken(Reason.BROKEN_ELEMENT, tag, f"a sequence is written as {vr}")
+        if vr == "SQ" and known not in ("SQ", None):
+            raise self.broken(Reason.BROKEN_ELEMENT, tag, "it is written as a sequence and is none")
         if depth == 0 and tag in MARKS:
             return *layout, _REMOVE | (_SEQUENCE if meant == "SQ" else 0), Rule(Action.REMOVE, code="written anew"), tag, meant
         rule = place.rule(tag, meant)
@@ -391,15 +400,15 @@ class _Walk:
             flags |= _PENDING
         return flags
 
-    def private(self, tag: int, vr: str, value: int, after: int, place: Place, creators: dict[int, str], depth: int) -> tuple[Rule, str, int]:
+    def private(self, tag: int, vr: str, value: int, after: int, place: Place, creators: dict[int, str]) -> tuple[Rule, str, int]:
         """The decision for a private attribute, by the creator that reserved its block (PS3.5 7.8.1)."""
         element = tag & 0xFFFF
         if 0x10 <= element <= 0xFF:
             creator = self.data[value : after or value].strip(b"\0 ").decode("latin-1")
             creators[tag >> 16 << 8 | element] = creator
-            rule, vr = place.rule(tag, "LO", creator), "LO"
-        else:
-            rule = place.rule(tag, vr, creators.get(tag >> 16 << 8 | element >> 8))
+            rule = place.rule(tag, "LO", creator)
+            return rule, "LO", self.flags(rule, "LO") & ~_SCRUB  # a known name, which its block's attributes need
+        rule = place.rule(tag, vr, creators.get(tag >> 16 << 8 | element >> 8))
         return rule, vr, self.flags(rule, vr)
 
     def where(self, tag: int) -> str:
@@ -422,6 +431,6 @@ def _length(data: bytes | mmap.mmap, position: int, encoding: Encoding) -> tuple
     """(length, offset of the value) of the element at `position`."""
     if encoding.implicit:
         return encoding.u32(data, position + 4)[0], position + 8
-    if data[position + 4 : position + 6].decode("latin-1") in _LONG:
+    if data[position + 4 : position + 6].decode("latin-1") in LONG_VRS:
         return encoding.u32(data, position + 8)[0], position + 12
     return encoding.u16(data, position + 6)[0], position + 8

@@ -10,7 +10,16 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
-from toolkit.hospital.dicom.charsets import Reading, decoded, python_encodings, read, readings, unescaped
+from toolkit.hospital.dicom.charsets import (
+    Reading,
+    decoded,
+    holds_utf_16,
+    overwritten,
+    python_encodings,
+    readings,
+    unescaped,
+    utf_16_readings,
+)
 from toolkit.hospital.dicom.identity import BETWEEN, Identity, identity
 from toolkit.hospital.dicom.spellings import FOLDS, fold
 from toolkit.hospital.dicom.vocabulary import MONTHS
@@ -75,9 +84,11 @@ class _Matter:
         self.day_runs, self.day_digits = frozenset(found.day_runs), tuple(found.day_digits)
         self.short_days = {(year % 100, month, day) for year, month, day in found.days}
         self.verdicts: dict[bytes, bool] = {}
+        self.cleaned: dict[tuple[bytes, str], bytes] = {}
         self.compiled: dict[str, re.Pattern[str]] = {}
 
     def suspects(self, text: bytes) -> bool:
+        """False when nothing can be in `text`, which may be many values joined by line feeds."""
         if len(text) > _REMEMBERED:
             return self._suspects(text)
         verdict = self.verdicts.get(text)
@@ -90,24 +101,28 @@ class _Matter:
     def _suspects(self, text: bytes) -> bool:
         if self._suspects_ascii(text):
             return True
-        if not text.isascii() or b"\x1b" in text:
-            for encoding in {self.encodings[0], "utf_8"}:
-                reading = read(text, encoding)
-                folded = fold(reading.text)
-                if any(sign in folded for sign in self.wide_signs) or self._suspects_ascii(folded.encode("ascii", "replace")):
-                    return True
-                if self._suspects_unescaped(reading):
-                    return True
-        elif (b"&" in text or b"%" in text or b"\\u" in text) and self._suspects_unescaped(readings(text, self.encodings)[0]):
+        if holds_utf_16(text) and any(self._suspects_view(view) for view in utf_16_readings(text)):
             return True
-        return b"\0" in text and self._suspects(text.replace(b"\0", b""))
-
-    def _suspects_unescaped(self, reading: Reading) -> bool:
-        plain = unescaped(reading, True)
-        if plain is None:
+        if _is_plain(text):
             return False
-        folded = fold(plain.text)
+        lines = [line for line in text.split(b"\n") if not _is_plain(line)]
+        if lines == [text]:
+            return any(map(self._suspects_view, self.views(text, "UT")))
+        return any(map(self.suspects, lines))
+
+    def _suspects_view(self, view: Reading) -> bool:
+        folded = fold(view.text)
         return any(sign in folded for sign in self.wide_signs) or self._suspects_ascii(folded.encode("ascii", "replace"))
+
+    def views(self, raw: bytes, vr: str) -> Iterator[Reading]:
+        """Everything that a value may be read as."""
+        for view in readings(raw, self.encodings) + (utf_16_readings(raw) if holds_utf_16(raw) else []):
+            reading: Reading | None = view
+            for _ in range(3):  # as it is, and with up to two layers of escapes taken off
+                if reading is None:
+                    break
+                yield reading
+                reading = unescaped(reading, vr not in _SEVERAL_VALUES)
 
     def _suspects_ascii(self, text: bytes) -> bool:
         if not self.signs.isdisjoint(text.translate(_LETTERS).split()):
@@ -150,7 +165,7 @@ class _Matter:
     def _patterns(self, folded: str) -> Iterator[tuple[int, int]]:
         figures = _NOT_DIGITS.sub("", folded)
         for pattern, sign in self.identity.patterns.items():
-            if sign in (figures if sign[0].isdigit() else folded):
+            if sign in (figures if sign.isdecimal() else folded):
                 if pattern not in self.compiled:
                     self.compiled[pattern] = re.compile(pattern)
                 for match in self.compiled[pattern].finditer(folded):
@@ -197,19 +212,35 @@ class Tokens:
 
     def found_in(self, text: bytes) -> bool:
         """Whether `clean` may find something in `text`: raw values, joined by line feeds; true too often, never false wrongly."""
-        for root in self._roots:
-            if root in text:
-                return True
-        return self._matter.suspects(text)
+        return self._holds_own_uid(text) or self._matter.suspects(text)
+
+    def _holds_own_uid(self, text: bytes) -> bool:
+        if holds_utf_16(text):
+            text += text.replace(b"\0", b"")
+        return any(root in text for root in self._roots)
 
     def clean(self, raw: bytes, vr: str) -> bytes:
         """The raw value with every identifying value in it replaced by ``*``, padded to an even length, never longer than before; `raw`
         itself when there is none.
 
-        Values of unknown form (UN and the VRs of bytes) keep their length: what is cut is overwritten by asterisks.
+        Values of unknown form (UN, the VRs of bytes, UTF-16) keep their length: what is cut is overwritten by asterisks.
         """
-        if not self.found_in(raw):
+        if self._holds_own_uid(raw):
+            return self._cleaned(raw, vr)
+        if not self._matter.suspects(raw):
             return raw
+        cleaned = self._matter.cleaned.get((raw, vr))
+        if cleaned is None:
+            cleaned = self._cleaned(raw, vr)
+            if len(raw) <= _REMEMBERED:
+                if len(self._matter.cleaned) >= _TEXTS:
+                    self._matter.cleaned.clear()
+                self._matter.cleaned[raw, vr] = cleaned
+        return raw if cleaned == raw else cleaned
+
+    def _cleaned(self, raw: bytes, vr: str) -> bytes:
+        if holds_utf_16(raw):
+            vr = "UN"
         text = raw
         for _ in range(_ROUNDS):
             spans = self._spans(text, vr)
@@ -222,39 +253,32 @@ class Tokens:
             return text
         return text[:-1] if text[-1:] == b" " else text + b" "
 
-    def _spans(self, raw: bytes, vr: str) -> list[tuple[int, int, bool]]:
-        """(start, end, whether ASCII may stand there) in bytes, in order, apart from each other."""
-        found: list[tuple[int, int, bool]] = []
-        for reading in self._views(raw, vr):
+    def _spans(self, raw: bytes, vr: str) -> list[tuple[int, int, bytes]]:
+        """(start, end, the asterisk that may stand there) in bytes, in order, apart from each other."""
+        found: list[tuple[int, int, bytes]] = []
+        for reading in self._matter.views(raw, vr):
             for start, end in (*self._matter.spans(reading), *self._own_uids(reading)):
                 place = reading.starts[start]
-                found.append((place, reading.ends[end - 1], place not in reading.wide))
+                found.append((place, reading.ends[end - 1], reading.wide.get(place, b"*")))
         found.sort()
-        apart: list[tuple[int, int, bool]] = []
-        for start, end, narrow in found:
+        apart: list[tuple[int, int, bytes]] = []
+        for start, end, asterisk in found:
             if apart and start < apart[-1][1]:
                 apart[-1] = (apart[-1][0], max(end, apart[-1][1]), apart[-1][2])
             else:
-                apart.append((start, end, narrow))
+                apart.append((start, end, asterisk))
         return apart
-
-    def _views(self, raw: bytes, vr: str) -> Iterator[Reading]:
-        views = readings(raw, self._matter.encodings)
-        if b"\0" in raw.rstrip(b"\0"):  # UTF-16, as Windows software leaves it in private attributes
-            places = [place for place, byte in enumerate(raw) if byte]
-            views.append(Reading(raw.replace(b"\0", b"").decode("latin_1"), places, [place + 1 for place in places]))
-        for view in views:
-            yield view
-            if plain := unescaped(view, vr not in _SEVERAL_VALUES):
-                yield plain
-                if twice := unescaped(plain, vr not in _SEVERAL_VALUES):
-                    yield twice
 
     def _own_uids(self, reading: Reading) -> Iterator[tuple[int, int]]:
         if self._uids:
             for match in _UID.finditer(reading.text):
                 if match[0].encode("ascii", "replace") in self._uids:
                     yield match.span()
+
+
+def _is_plain(text: bytes) -> bool:
+    """Whether the bytes are the text: ASCII without escape sequences, and without the signs with which markup begins an escape."""
+    return text.isascii() and not (b"\x1b" in text or b"&" in text or b"%" in text or b"\\u" in text)
 
 
 def _folded(text: str) -> tuple[str, list[int] | None]:
@@ -265,20 +289,14 @@ def _folded(text: str) -> tuple[str, list[int] | None]:
     return "".join(pieces), [place for place, piece in enumerate(pieces) for _ in piece]
 
 
-def _cut(raw: bytes, spans: list[tuple[int, int, bool]], vr: str) -> bytes:
+def _cut(raw: bytes, spans: list[tuple[int, int, bytes]], vr: str) -> bytes:
     pieces: list[bytes] = []
     position = 0
-    for start, end, narrow in spans:
+    for start, end, asterisk in spans:
         pieces.append(raw[position:start])
         if vr in _BYTES:
-            pieces.append(_overwritten(raw[start:end]))
+            pieces.append(overwritten(raw[start:end], asterisk))
         else:
-            pieces += [b"*" if narrow else b"", *_ESCAPE.findall(raw[start:end])]
+            pieces += [asterisk, *_ESCAPE.findall(raw[start:end])]
         position = end
     return b"".join([*pieces, raw[position:]])
-
-
-def _overwritten(piece: bytes) -> bytes:
-    """Asterisks over everything but NUL bytes and escape sequences, so that UTF-16 stays what it is and nothing behind it moves."""
-    kept = re.split(rb"(\0+|\x1b[\x20-\x2f]+[\x30-\x7e])", piece)
-    return b"".join(part if number % 2 else b"*" * len(part) for number, part in enumerate(kept))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from toolkit import __version__
 from toolkit.core.errors import BadData, UsageError
+from toolkit.core.streams import open_input
 from toolkit.hospital.dicom.profile import Options
 
 if TYPE_CHECKING:
@@ -65,3 +66,21 @@ def read_options(profile: str, edition: str, switches: dict[str, bool], recipe: 
     except BadData as error:
         raise UsageError(error.place, error.problem, error.remedy) from error
     return Options(profile=profile, edition=edition, recipe=read_recipe(recipe) if recipe else None, keep=tags, **switches)
+
+
+def read_certificate(path: str) -> bytes:
+    """The certificate of a recipient, PEM. Raises BadData when it cannot serve, before any object is opened."""
+    from toolkit.hospital.dicom.encrypted_attributes import recipient
+
+    pem = read_file(path)
+    try:
+        recipient(pem)
+    except ValueError as error:
+        raise BadData(path, str(error), "give the certificate of an RSA key, PEM") from error
+    return pem
+
+
+def read_file(path: str) -> bytes:
+    """The content of a small file that an option names."""
+    with open_input(path) as stream:
+        return stream.read()

@@ -13,7 +13,7 @@ import unicodedata
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
-from itertools import permutations
+from itertools import islice, permutations, product
 
 from toolkit.hospital.dicom.vocabulary import SMALL, UNTELLING
 
@@ -28,16 +28,22 @@ class _Folds(dict[int, str]):
     def __missing__(self, code: int) -> str:
         letters = unicodedata.normalize("NFKD", chr(code).casefold())
         kept = [_LETTERS.get(letter, letter) for letter in letters.casefold() if not unicodedata.combining(letter)]
-        # katakana U+30A1 to U+30F6 stand 0x60 behind the hiragana of the same sound
-        self[code] = "".join(chr(ord(letter) - 0x60) if "\u30a1" <= letter <= "\u30f6" else letter for letter in kept)
+        self[code] = "".join(_plain(letter) for letter in kept)
         return self[code]
+
+
+def _plain(letter: str) -> str:
+    if letter.isdecimal():
+        return str(int(letter))  # of whatever script
+    # katakana U+30A1 to U+30F6 stand 0x60 behind the hiragana of the same sound
+    return chr(ord(letter) - 0x60) if "\u30a1" <= letter <= "\u30f6" else letter
 
 
 FOLDS = _Folds()
 
 
 def fold(text: str) -> str:
-    """Text in the one form in which it is compared.
+    """Text in the one form in which it is compared; all its decimal digits are those of ASCII.
 
     >>> fold("MÜLLER-Łukasz")
     'muller-lukasz'
@@ -118,6 +124,7 @@ def name_spellings(components: list[str]) -> Name:
                 continue
             spellings = word_spellings(word)
             ordered.append(spellings)
+            name.beside.add(fold(word[0]))
             for spelling in spellings:
                 name.beside |= {spelling, spelling[:1]}
                 if len(spelling) > 1 and spelling not in UNTELLING:
@@ -129,18 +136,24 @@ def name_spellings(components: list[str]) -> Name:
         for some in permutations(ordered[:5], count):
             if not any(name.alone & spellings for spellings in some):
                 continue
-            for choice in (min, max):
-                words = [choice(spellings) for spellings in some]
-                initials = "".join(word[0] for word in words)
-                name.alone |= {"".join(words), initials[:-1] + words[-1], words[0] + initials[1:]}
+            # every pair of spellings; of three words, those that are spelled in the same manner
+            choices = product(*some) if count == 2 else zip(*(sorted(spellings) * 4 for spellings in some), strict=False)
+            for chosen in islice(choices, 24):
+                initials = "".join(word[0] for word in chosen)
+                name.alone |= {"".join(chosen), initials[:-1] + chosen[-1], chosen[0] + initials[1:]}
     name.alone = {word for word in name.alone if len(word) > 1 and word not in UNTELLING}
     return name
 
 
-def acronym(phrase: str) -> str:
-    """The initials of an institution's words, upper case; empty when they are fewer than three or read as a technical word."""
-    initials = "".join(word[0] for word in letter_runs(fold(phrase)) if word not in SMALL)
-    return initials.upper() if len(initials) >= 3 and initials not in UNTELLING else ""
+def acronyms(phrase: str) -> set[str]:
+    """The initials (folded) of an institution's words, with and without its articles; only those of three letters or more.
+
+    >>> sorted(acronyms("Hospital of the Holy Spirit"))
+    ['hhs', 'hoths']
+    """
+    words = letter_runs(fold(phrase))
+    found = {"".join(word[0] for word in some) for some in (words, [word for word in words if word not in SMALL])}
+    return {initials for initials in found if len(initials) > 2 and initials not in UNTELLING}
 
 
 def parse_dates(value: str) -> list[date]:

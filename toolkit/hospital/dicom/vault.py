@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine, Row
 
 _AT_ONCE = 8 << 20  # bytes of chunks sent to the database in one call
-_PREPARED = 32 << 20  # bytes encrypted before the transaction begins: others wait for it
+_PREPARED = 16 << 20  # bytes encrypted before the transaction begins: others wait for it
 _SERIAL_BYTES = 24
 _REMEDY = "do not trust this row; restore the vault from its backup"
 
@@ -171,15 +171,13 @@ class Vault:
 
     def _check_keys(self) -> None:
         """Refuse a key file whose keys have the ids of the vault's keys and are others; enter the current key."""
-        from sqlalchemy import select
-
         table, current = self._tables.KEYS, self._keyring.current
         known = self._known_keys()
         if current.id not in known:
+            statement = self._insert(table).on_conflict_do_nothing(index_elements=[table.c.id])
             with failures_named(self._place), self._engine.begin() as connection:
-                statement = self._insert(table).on_conflict_do_nothing(index_elements=[table.c.id])
                 connection.execute(statement, {"id": current.id, "fingerprint": current.fingerprint})
-                known = dict(connection.execute(select(table.c.id, table.c.fingerprint)).tuples().all())
+            known = self._known_keys()
         newest = max(known, key=lambda identifier: (len(identifier), identifier))
         if newest not in self._secrets:
             problem = f"was written with {newest}, which {self._keyring.path} lacks"
@@ -195,9 +193,8 @@ class Vault:
     def _known_keys(self) -> dict[str, str]:
         from sqlalchemy import select
 
-        table = self._tables.KEYS
         with failures_named(self._place), self._engine.connect().execution_options(**READING) as connection:
-            return dict(connection.execute(select(table.c.id, table.c.fingerprint)).tuples().all())
+            return {row.id: row.fingerprint for row in connection.execute(select(self._tables.KEYS))}
 
     def _secrets_of(self, key_id: str) -> _Secrets:
         self._keyring.find(key_id)  # says what is wrong when it is missing

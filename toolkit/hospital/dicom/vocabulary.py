@@ -12,23 +12,26 @@ UNTELLING = frozenset(
     tr us xa xr dwi adc cta mra fov
     """.split()  # noqa: SIM905
 )
-# Words of institutions, addresses and ids that name no place and no person.
+# Words of institutions, addresses and ids that name no place and no person; manufacturers too, whose names private creators hold.
 GENERIC = UNTELLING | frozenset(
     """
-    abdomen anon anonymized anonymous arm axial brain breast cardiac cervix chest coronal demo dicom elbow female flair foot hand head
-    heart hip image knee left leg liver localizer lung male mammo medical name neck none not null patient pelvis phantom right sagittal
-    sample scan scout series shoulder skull slice spect spine study subject test tse unknown volume wrist xray academic associates
-    avenue bereich c center centers central centre centrum children childrens chirurgie city clinic clinica clinical clinico clinics
-    clinique co college community company county departement department dept diagnostic diagnostics district division east eastern
-    emergency exam eye facility faculty first foundation fundacja fur gabinet general gesellschaft gmbh group health healthcare hopital
-    hospital hospitalier hospitals house imaging inc institut institute instituto internal international kliniczny klinik klinika
-    kliniken klinikum krankenhaus kreis lab laboratory llc ltd magnetic medicine medizin medizinische medyczne medyczny memorial miasto
-    miejski ministry national neurology neuroradiology new nhs north northern nuclear nzoz oddzial office oncology ortho orthopedics
-    ospedale osrodek outpatient pavilion pediatric pediatrics platz poliklinik poradnia pracownia practice praxis private public
-    radiologia radiologie radiologii radiology region regional research resonance road room saint sanitaire scanner school science
-    sciences section service services site south southern sp specialist spital spitalul spzoz square state station strasse street
-    surgery systems szpital technology tomography town trust ulica unit universitaire universitat universitats universitatsklinikum
-    university uniwersytecki uniwersytet veterinary ward west western wojewodzki women womens workstation zaklad zentrum ziekenhuis zoz
+    abdomen academic agfa anesthesiology anon anonymized anonymous arm associates avenue axial bereich brain breast c canon cardiac
+    cardiology care carestream center centers central centre centrum cervix chest children childrens chirurgie city clinic clinica
+    clinical clinico clinics clinique co college community company coronal county demo departement department dept dermatology
+    diagnostic diagnostics dicom district division east eastern elbow electric elekta emergency esaote exam eye facility faculty female
+    first flair foot foundation fuji fujifilm fundacja fur gabinet general gesellschaft gmbh group gynaecology gynecology hand head
+    health healthcare healthineers heart hip hitachi hologic hopital hospital hospitalier hospitals house icu image imaging inc institut
+    institute instituto intensive internal international kliniczny klinik klinika kliniken klinikum knee kodak konica krankenhaus kreis
+    lab laboratory left leg liver llc localizer ltd lung magnetic male mammo medical medicine medison medizin medizinische medyczne
+    medyczny memorial miasto miejski mindray ministry minolta name national neck neurology neuroradiology new nhs none north northern
+    not nuclear null nzoz oddzial office oncology organisation organization ortho orthopedics ospedale osrodek outpatient paediatrics
+    pathology patient pavilion pediatric pediatrics pelvis phantom philips platz poliklinik poradnia pracownia practice praxis private
+    psychiatry public radiologia radiologie radiologii radiology region regional research resonance right road room sagittal saint
+    sample samsung sanitaire scan scanner school science sciences scout section series service services shimadzu shoulder siemens site
+    skull slice south southern sp specialist spect spine spital spitalul spzoz square state station strasse street study subject surgery
+    systems szpital technology test tomography toshiba town trust tse ulica unit universitaire universitat universitats
+    universitatsklinikum university uniwersytecki uniwersytet unknown urology varian veterinary volume ward west western wojewodzki
+    women womens workstation wrist xray zaklad zentrum ziekenhuis zoz
     """.split()  # noqa: SIM905
 )
 _MONTHS = """

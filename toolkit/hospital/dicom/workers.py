@@ -13,8 +13,9 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from toolkit.core.errors import ToolError
-from toolkit.hospital.dicom.chain import Chain, Outcome
+from toolkit.hospital.dicom.chain import Chain
 from toolkit.hospital.dicom.files import Input
+from toolkit.hospital.dicom.outcome import Outcome
 from toolkit.hospital.dicom.quarantine import Quarantine, Reason
 
 logger = logging.getLogger(__name__)

@@ -22,7 +22,10 @@ def whole(declared: str, body: bytes) -> bytes:
     return meta_information(CT, b"1.2.3", declared) + body
 
 
-@pytest.mark.parametrize(("implicit", "big_endian", "syntax"), [(True, False, IMPLICIT_LITTLE), (False, False, EXPLICIT_LITTLE), (False, True, EXPLICIT_BIG)])
+ENCODINGS = [(True, False, IMPLICIT_LITTLE), (False, False, EXPLICIT_LITTLE), (False, True, EXPLICIT_BIG)]
+
+
+@pytest.mark.parametrize(("implicit", "big_endian", "syntax"), ENCODINGS)
 @pytest.mark.parametrize("declared", ["right", "nothing"])
 def test_the_encoding_is_found_with_and_without_meta_information(implicit: bool, big_endian: bool, syntax: str, declared: str) -> None:
     body = data_set(implicit, big_endian)

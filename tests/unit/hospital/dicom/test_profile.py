@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from toolkit.core.errors import UsageError
 from toolkit.hospital.dicom import attribute_types, profile
 from toolkit.hospital.dicom.actions import Action, Rule
+from toolkit.hospital.dicom.confidentiality_table import EDITIONS, IDENTIFYING, OPTIONS
 from toolkit.hospital.dicom.dictionary import dictionary_vr, keyword_of, tag_of
-from toolkit.hospital.dicom.profile import OPTIONS, Options, Policy, compile_policy
+from toolkit.hospital.dicom.profile import Options, Policy, compile_policy
 from toolkit.hospital.dicom.recipe import Recipe, read_recipe
 
 CT, MR, ENHANCED_MR, SR = (
@@ -57,7 +58,7 @@ def example(pattern: str) -> int:
 
 
 def test_the_table_is_whole() -> None:
-    assert [sum(bool(row[f"basic_{edition}"]) for row in TABLE) for edition in profile.EDITIONS] == [621, 656]
+    assert [sum(bool(row[f"basic_{edition}"]) for row in TABLE) for edition in EDITIONS] == [621, 656]
     assert {code for row in TABLE for code in (row["basic_2024e"], row["basic_2026c"]) if code} == {
         *("X", "Z", "D", "U", "X/D", "X/Z", "X/Z/D", "Z/D", "X/Z/U*")
     }
@@ -66,7 +67,7 @@ def test_the_table_is_whole() -> None:
     }
 
 
-@pytest.mark.parametrize("edition", profile.EDITIONS)
+@pytest.mark.parametrize("edition", EDITIONS)
 def test_every_row_has_an_action_that_its_code_allows_in_every_iod(edition: str) -> None:
     policy = compile_policy(Options(profile="basic", edition=edition))
     for sop_class in [*SOP_CLASSES, ""]:
@@ -82,7 +83,7 @@ def test_every_row_has_an_action_that_its_code_allows_in_every_iod(edition: str)
                     assert found.action in set().union(*(ALLOWED[letter] for letter in code.split("/"))), (sop_class, row["name"])
 
 
-@pytest.mark.parametrize("edition", profile.EDITIONS)
+@pytest.mark.parametrize("edition", EDITIONS)
 def test_the_attribute_type_decides_a_compound_code(edition: str) -> None:
     """At all places that are told apart: what is required keeps a value, what may be empty stays, what is optional goes."""
     policy = compile_policy(Options(profile="basic", edition=edition))
@@ -98,6 +99,8 @@ def test_the_attribute_type_decides_a_compound_code(edition: str) -> None:
             seen.add((code, kind))
             if kind == 1:
                 assert found in (Action.DUMMY, Action.DESCEND_DUMMY, Action.DESCEND), keyword_of(one)
+            elif "U*" in code and kind == 2:
+                assert found is Action.DESCEND
             elif "Z" in code and (kind == 2 or "X" not in code):
                 assert found is Action.EMPTY, keyword_of(one)
             elif kind == 2:
@@ -108,7 +111,7 @@ def test_the_attribute_type_decides_a_compound_code(edition: str) -> None:
 
 
 @pytest.mark.parametrize("option", OPTIONS)
-@pytest.mark.parametrize("edition", profile.EDITIONS)
+@pytest.mark.parametrize("edition", EDITIONS)
 def test_an_option_does_what_its_column_says_and_nothing_else(option: str, edition: str) -> None:
     basic = compile_policy(Options(profile="basic", edition=edition)).context(CT)
     with_option = compile_policy(replace(Options(profile="basic", edition=edition), **{option: True})).context(CT)  # type: ignore[arg-type]
@@ -185,7 +188,7 @@ def test_types_are_those_of_the_object_at_its_depth() -> None:
     assert action(policy, "ContentDate", sop_class=CT) is Action.EMPTY  # 2C
     assert action(policy, "ContentDate", sop_class=ENHANCED_MR) is Action.DUMMY  # 1
     for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
-        assert action(policy, "ReferencedImageSequence", groups, sop_class=ENHANCED_MR) is Action.EMPTY  # 2
+        assert action(policy, "ReferencedImageSequence", groups, sop_class=ENHANCED_MR) is Action.DESCEND  # 2
     assert action(policy, "OperatorsName", sop_class=CT) is Action.REMOVE  # 3
     assert action(policy, "InstitutionName", "ContributingEquipmentSequence") is Action.REMOVE
     # In the structured report's tree a node's items are again nodes, to any depth.
@@ -253,7 +256,7 @@ def test_what_identifies_is_searched_for_unless_it_is_kept_openly() -> None:
     assert not context.rule(tag("StudyDescription"), "LO").identifying
     assert not compile_policy(Options(retain_institution=True)).context(CT).rule(tag("InstitutionName"), "LO").identifying
     assert not compile_policy(Options(retain_dates=True)).context(CT).rule(tag("StudyDate"), "DA").identifying
-    assert all(tag_of(word) for word in profile.IDENTIFYING.split())
+    assert all(tag_of(word) for word in IDENTIFYING.split())
 
 
 def test_private_attributes_known_to_be_safe() -> None:
@@ -362,7 +365,7 @@ VRS = st.sampled_from([*profile.TEXT, *("AE", "AS", "AT", "CS", "DA", "DT", "FD"
 POLICIES = [
     compile_policy(Options(profile=name, edition=edition, safe_private=safe))
     for name in profile.PROFILES
-    for edition in profile.EDITIONS
+    for edition in EDITIONS
     for safe in (False, True)
 ]
 
