@@ -1,7 +1,8 @@
 """A second look at an anonymised object beside its original: what should have gone and is still there.
 
-Nothing of this shares code with the de-identification itself: objects are read with pydicom, Table E.1-1 (PS3.15) is read from its file
-in toolkit/data here, identifying values are collected and searched in an own way. What both get wrong, both must get wrong apart.
+Nothing of this shares code with the de-identification itself, but for the list of words that identify nobody: objects are read with
+pydicom, Table E.1-1 (PS3.15) is read from its file in toolkit/data here, identifying values are collected and searched in an own way.
+What both get wrong, both must get wrong apart.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from io import BytesIO
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from toolkit.hospital.dicom.vocabulary import GENERIC, UNTELLING
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -48,7 +51,8 @@ _INSTITUTION = frozenset((0x00080080, 0x00080081, 0x00081040))
 _BIRTH = 0x00100030
 _TEXTS = frozenset(("AE", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"))
 _BINARY = frozenset(("OB", "OW", "UN"))
-_MAPPED_ELSEWHERE = re.compile(r"1\.2\.840\.10008\.")  # what the standard registers names nobody
+_DUMMY = "anonymous"  # stands in many a dummy, and nobody's name
+_REGISTERED = re.compile(r"1\.2\.840\.10008\.")  # what the standard registers names nobody
 
 
 @dataclass(frozen=True)
@@ -168,11 +172,12 @@ class _Verification:
                 continue
             row = self.row(tag)
             if vr == "UI" and row and "U" in row.basic and self.option(row) != "K":
-                self.known.uids |= {uid for uid in _strings(value) if len(uid) > 12 and not _MAPPED_ELSEWHERE.match(uid)}
+                self.known.uids |= {uid for uid in _strings(value) if len(uid) > 12 and not _REGISTERED.match(uid)}
             elif vr == "PN":
-                self.known.words |= {word for text in _strings(value) for word in re.findall(r"[^\W\d_]{3,}", _folded(text))}
+                words = {word for text in _strings(value) for word in re.findall(r"[^\W\d_]{3,}", _folded(text))}
+                self.known.words |= words - UNTELLING - {_DUMMY}
             elif tag in _PERSON or (tag in _INSTITUTION and "retain_institution" not in self.on):
-                self.known.words |= {_folded(text).strip() for text in _strings(value)}
+                self.known.words |= {_folded(text).strip() for text in _strings(value)} - GENERIC - {_DUMMY}
             elif tag == _BIRTH:
                 self.known.dates |= {spelling for text in _strings(value) for spelling in _spellings(text)}
 
@@ -219,7 +224,7 @@ class _Verification:
         if option == "M":  # a time of day says nothing without its date
             return vr in ("DA", "DT") and any(re.match(r"\d{8}", text.replace(".", "")) for text in new) and new == _strings(old)
         if vr == "UI":
-            return any(text in _strings(old) and not _MAPPED_ELSEWHERE.match(text) for text in new)
+            return any(text in _strings(old) and not _REGISTERED.match(text) for text in new)
         return bool(new) and new == _strings(old)
 
     @staticmethod
