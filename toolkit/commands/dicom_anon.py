@@ -50,11 +50,7 @@ def _profile_options(function: Any) -> Any:
 @click.option("--edition", type=click.Choice(["2024e", "2026c"]), default="2026c", help="Edition of PS3.15 table E.1-1. [2026c]")
 @click.option("--recipe", metavar="FILE", help="Rules of your own, see dicom-recipe(5).")
 @click.option("--keep", metavar="TAG", multiple=True, help="Keep this attribute: keyword or gggg,eeee; repeatable.")
-<<<<<<< HEAD
 @click.option("--pixel-rules", metavar="FILE", help="Where text is burned in, see pixel-rules(5); implies --clean-pixels.")
-=======
-@click.option("--pixel-rules", metavar="FILE", help="Where devices burn text in, see pixel-rules(5); implies --clean-pixels.")
->>>>>>> i3-run
 @click.option("--vault", metavar="URL", help="What restores the originals is stored here. [vault.db]")
 @click.option("--no-vault", is_flag=True, help="One way: no vault.")
 @click.option("--reversible", type=click.Choice(["cms"]), help="Originals travel along, encrypted for the recipients.")
