@@ -165,6 +165,7 @@ def measure_quality(folder: Path, certificate: Path, key: Path | None, table: di
             readable[name] = data
     slice_ = pydicom.dcmread(get_testdata_file("CT_small.dcm"))
     plants = planter.plant(slice_, planter.person(0))
+    slice_.SOPInstanceUID = slice_.file_meta.MediaStorageSOPInstanceUID = "1.2.840.113619.2.176.1.1.1"
     (source / "planted.dcm").write_bytes(corpus.as_file(slice_))
     runs = {program: [] for program in (*programs.LIBRARIES, "gdcmanon")}
     if key:
