@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pydicom
@@ -45,15 +46,18 @@ def test_own_files_are_none_through_any_path(tmp_path: Path) -> None:
 
 
 def test_a_tree_deeper_than_the_stack(tmp_path: Path) -> None:
-    here = os.open(tmp_path, os.O_RDONLY)
-    for _ in range(1200):
-        os.mkdir("d", dir_fd=here)
-        below = os.open("d", os.O_RDONLY, dir_fd=here)
+    try:
+        here = os.open(tmp_path, os.O_RDONLY)
+        for _ in range(1200):
+            os.mkdir("d", dir_fd=here)
+            below = os.open("d", os.O_RDONLY, dir_fd=here)
+            os.close(here)
+            here = below
+        os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=here))
         os.close(here)
-        here = below
-    os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=here))
-    os.close(here)
-    assert found(tmp_path) == ["d/" * 1200 + "file"]
+        assert found(tmp_path) == ["d/" * 1200 + "file"]
+    finally:  # pytest's own clean-up is recursive
+        subprocess.run(["rm", "-rf", str(tmp_path / "d")], check=True)
 
 
 def test_links_in_a_circle_end(tmp_path: Path) -> None:
