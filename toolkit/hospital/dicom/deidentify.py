@@ -33,6 +33,9 @@ _PATIENT_ID, _STUDY, _SERIES = 0x00100020, 0x0020000D, 0x0020000E
 _BURNED_IN, _PIXEL_DATA = 0x00280301, 0x7FE00010
 _IDENTITY = frozenset((_CHARACTER_SET, _SOP_CLASS, _SOP_INSTANCE, _PATIENT_ID, _STUDY, _SERIES, _BURNED_IN))
 
+_LARGE_RUN = 1 << 16  # bytes that are not worth copying
+_TOGETHER = 512  # pieces that one call writes
+
 _place = itemgetter(0, 1)
 _LEGAL_UID = re.compile(r"[0-9.]{1,64}")
 
@@ -70,30 +73,36 @@ class Deidentified:
 
     def write_to(self, descriptor: int) -> None:
         """Write the anonymised file, and set `digest`. Raises OSError, and Quarantine when the source becomes shorter meanwhile."""
-        if self.source.file is None:
-            body = self.body()
-            self.digest = hashlib.sha256(body).digest()
-            if self.source.deflated:
-                body = zlib.compress(body, wbits=-zlib.MAX_WBITS)
-                body += b"\0" * (len(body) % 2)
-            _write(descriptor, self.header + body)
-            return
-        _write(descriptor, self.header)
         digest = hashlib.sha256()
-        for piece in self.pieces():
-            digest.update(piece)
-            _write(descriptor, piece)
+        if self.source.file is None:
+            pieces = self.body()
+            for piece in pieces:
+                digest.update(piece)
+            if self.source.deflated:
+                pieces = [zlib.compress(b"".join(pieces), wbits=-zlib.MAX_WBITS)]
+                pieces.append(b"\0" * (len(pieces[0]) % 2))
+            _write(descriptor, [self.header, *pieces])
+        else:
+            _write(descriptor, [self.header])
+            for piece in self.pieces():
+                digest.update(piece)
+                _write(descriptor, [piece])
         self.digest = digest.digest()
 
-    def body(self) -> bytes:
-        """The anonymised data set of a source in memory, not deflated."""
-        data, position = self.source.data, self.source.start
-        parts: list[bytes] = []
-        for start, end, new in self.edits():
-            parts += (data[position:start], new)
+    def body(self) -> list[bytes | memoryview]:
+        """The anonymised data set of a source in memory, not deflated: what is small is joined, what is large stays where it is."""
+        data, view, position = self.source.data, memoryview(self.source.data), self.source.start
+        pieces: list[bytes | memoryview] = []
+        small: list[bytes] = []
+        for start, end, new in chain(self.edits(), ((self.source.end, self.source.end, b""),)):
+            if start - position < _LARGE_RUN:
+                small += (data[position:start], new)
+            else:
+                pieces += (b"".join(small), view[position:start])
+                small = [new]
             position = end
-        parts.append(data[position : self.source.end])
-        return b"".join(parts)
+        pieces.append(b"".join(small))
+        return pieces
 
     def pieces(self) -> Iterator[bytes | memoryview]:
         """The same of a mapped source, in bounded pieces."""
@@ -109,10 +118,14 @@ class Deidentified:
         return encode_patch(self.source, self.edits())
 
 
-def _write(descriptor: int, piece: bytes | memoryview) -> None:
-    written = os.write(descriptor, piece)
-    while written < len(piece):
-        written += os.write(descriptor, memoryview(piece)[written:])
+def _write(descriptor: int, pieces: Sequence[bytes | memoryview]) -> None:
+    for first in range(0, len(pieces), _TOGETHER):
+        some = pieces[first : first + _TOGETHER]
+        written = os.writev(descriptor, some)
+        if written < sum(map(len, some)):
+            rest = memoryview(b"".join(some))[written:]
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
 
 
 class Deidentifier:
