@@ -202,6 +202,7 @@ class _Walk:
         heads = found.heads if depth == 0 else None
         tags = found.tags
         removed_start = removed_end = -1
+        bound = min(end, UNDEFINED)  # what ends beyond has an undefined length, or is cut short, or the file is huge
         creators: dict[int, str] = {}
         while position < end:
             head = data[position : position + width]
@@ -224,11 +225,20 @@ class _Walk:
             if heads is not None:
                 heads.append(position)
                 tags.append(tag)
-            if after > end or length == UNDEFINED:
-                if length != UNDEFINED:
+            if after > bound:
+                if length == UNDEFINED:
+                    after = 0
+                elif after > end:
                     raise self.broken(Reason.TRUNCATED, tag, "its value is cut short")
-                after = 0
-            if flags or not after:
+            if flags == _REMOVE and after:  # half of a file's elements may be private: the shortest way for those
+                if removed_end != position:
+                    if removed_end > 0:
+                        found.removed.append((removed_start, removed_end))
+                    removed_start = position
+                removed_end = after
+                if self.report:
+                    self.note(tag, rule)
+            elif flags or not after:
                 if flags & _END:
                     if not delimited:
                         raise self.broken(Reason.BROKEN_NESTING, tag, "an item ends that was not open")
