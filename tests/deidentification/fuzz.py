@@ -18,13 +18,13 @@ from pathlib import Path
 
 from tests.deidentification import corpus, mutation, planter, table_checker
 from toolkit.core.keys import create_keys, read_keys
-from toolkit.hospital.dicom import part10
-from toolkit.hospital.dicom.deidentify import Deidentifier
-from toolkit.hospital.dicom.patch import restore
-from toolkit.hospital.dicom.pixel_rules import read_pixel_rules
-from toolkit.hospital.dicom.profile import Options, compile_policy
-from toolkit.hospital.dicom.pseudonyms import Pseudonyms
-from toolkit.hospital.dicom.quarantine import Quarantine
+from toolkit.hospital.dicom.cleaning.deidentify import Deidentifier
+from toolkit.hospital.dicom.cleaning.pseudonyms import Pseudonyms
+from toolkit.hospital.dicom.cleaning.quarantine import Quarantine
+from toolkit.hospital.dicom.encoding import part10
+from toolkit.hospital.dicom.encoding.patch import restore
+from toolkit.hospital.dicom.pixels.pixel_rules import read_pixel_rules
+from toolkit.hospital.dicom.rules.profile import Options, compile_policy
 
 LARGEST = 60_000
 POLICIES = (

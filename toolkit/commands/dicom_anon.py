@@ -68,8 +68,8 @@ def dicom_anon(paths: tuple[str, ...], **given: Any) -> int:
 
     Each file goes to STUDY/SERIES/INSTANCE.dcm by its new UIDs, or into quarantine with a reason.
     """
-    from toolkit.hospital.dicom.outcome import summary
-    from toolkit.hospital.dicom.run import default_quarantine, run, run_stream
+    from toolkit.hospital.dicom.batch.outcome import summary
+    from toolkit.hospital.dicom.batch.run import default_quarantine, run, run_stream
 
     output = given["output"]
     _check(paths, given)
@@ -111,7 +111,7 @@ def _check(paths: tuple[str, ...], given: dict[str, Any]) -> None:
 def _settings(given: dict[str, Any], quarantine: str) -> Any:
     """The options as the library takes them; files among them are read here, so that a fault in one is told before any work."""
     from toolkit.core.keys import read_keys
-    from toolkit.hospital.dicom.settings import Settings, read_certificate, read_file, read_options
+    from toolkit.hospital.dicom.batch.settings import Settings, read_certificate, read_file, read_options
 
     switches = {name.replace("-", "_"): given[name.replace("-", "_")] for name in _FLAGS}
     switches["clean_pixels"] |= given["pixel_rules"] is not None  # who names rules wants them followed

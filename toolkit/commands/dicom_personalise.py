@@ -12,7 +12,7 @@ from toolkit.core.command import command
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-    from toolkit.hospital.dicom.personalise import Access
+    from toolkit.hospital.dicom.restoring.personalise import Access
 
 
 @command(
@@ -56,7 +56,7 @@ def dicom_personalise(
     patient. Who restored what is written to the vault's audit.
     """
     from toolkit.core.errors import UsageError
-    from toolkit.hospital.dicom.personalise import Settings, personalise
+    from toolkit.hospital.dicom.restoring.personalise import Settings, personalise
 
     if "-" in paths and (len(paths) > 1 or keep_names or jobs > 1):
         raise UsageError("PATH -", "is one object without a name", "leave out other inputs, --keep-names and --jobs")
@@ -75,7 +75,7 @@ def dicom_personalise(
 def _access(vault: str | None, key: str | None, private_key: str | None, passphrase_file: str | None, padi: str | None) -> Access:
     """Where the originals come from: one way, and the vault for its audit where it is named with another."""
     from toolkit.core.errors import NoInput, UsageError
-    from toolkit.hospital.dicom.personalise import Access
+    from toolkit.hospital.dicom.restoring.personalise import Access
 
     if private_key is not None and padi is not None:
         raise UsageError("--private-key and --padi", "are two ways", "choose one")
@@ -100,7 +100,7 @@ def _access(vault: str | None, key: str | None, private_key: str | None, passphr
 def _private_key(path: str, passphrase_file: str | None) -> RSAPrivateKey:
     """The RSA key in a PEM file; a passphrase comes from a file or the terminal, never from the command line."""
     from toolkit.core.streams import open_input
-    from toolkit.hospital.dicom.private_key import needs_passphrase, read_private_key
+    from toolkit.hospital.dicom.restoring.private_key import needs_passphrase, read_private_key
 
     with open_input(path) as stream:
         pem = stream.read()

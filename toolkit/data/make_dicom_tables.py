@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from toolkit.hospital.dicom.confidentiality_table import IDENTIFYING
+from toolkit.hospital.dicom.rules.confidentiality_table import IDENTIFYING
 
 HERE = Path(__file__).resolve().parent
 # Columns of dicom_profile.csv, with their names in the JSON of edition 2024e.
@@ -118,7 +118,7 @@ class Types:
 
 
 def types(wanted: set[str]) -> Iterator[str]:
-    """Lines of dicom_types.txt (toolkit/hospital/dicom/attribute_types.py tells their form) for `wanted` and all sequences, from
+    """Lines of dicom_types.txt (toolkit/hospital/dicom/rules/attribute_types.py tells their form) for `wanted` and all sequences, from
     highdicom."""
     iods, modules, sop_classes = highdicom_maps()
     tags = {keyword: tag for tag, _, keyword in dictionary() if "x" not in tag}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.hospital.dicom.studies import ROOT, tree, write_study
+from tests.unit.hospital.dicom.batch.studies import ROOT, tree, write_study
 from toolkit.core.keys import create_keys
 
 

@@ -1,0 +1,1 @@
+"""DICOM as bytes: files, elements, transfer syntaxes, character sets, and the way back from a change."""

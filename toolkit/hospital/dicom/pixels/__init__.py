@@ -1,0 +1,1 @@
+"""Text that is burned into pixels: who may have it, where it stands, how it is blanked."""

@@ -1,0 +1,1 @@
+"""The way back: the vault, encrypted attributes, the predecessor's side files."""
