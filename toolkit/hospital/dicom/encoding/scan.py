@@ -1,8 +1,8 @@
 """One walk over an encoded data set (PS3.5 section 7): which attributes must change, and everything needed to decide how.
 
-Values are not decoded and nothing is copied. The first six bytes of an element (tag and VR; four in implicit VR) look up what is to be done
-with such an element at such a place; that is learnt once from the policy and remembered, so an element that stays costs a slice, a look-up
-and an addition.
+Values are not decoded and nothing is copied. The first eight bytes of an element (tag, VR and, unless it has 32 bits, length) look up what
+is to be done with such an element at such a place, and how long it is; that is learnt once from the policy and remembered, so an element
+that stays costs a slice, a look-up and an addition.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ MARKS = frozenset((0x00120062, 0x00120063, 0x00120064, 0x00280303))  # written a
 
 _ITEM, _ITEM_END, _SEQUENCE_END, _PADDING = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD, 0xFFFCFFFC
 _ICON = 0x00880200
+_MOST_LEARNT = 50_000  # beginnings of elements at one place
 _NOTHING = Rule(Action.KEEP)
 _DEEPEST = 100  # levels of sequences; the standard's deepest objects have about ten
 
@@ -58,11 +59,10 @@ class Element(NamedTuple):
 
 
 class Encoding(NamedTuple):
-    """How elements are written: bytes that identify one, and the readers of its numbers."""
+    """How elements are written, and the readers of their numbers."""
 
     implicit: bool
     big_endian: bool
-    width: int
     u16: Callable[..., Any]
     u32: Callable[..., Any]
     tag: Callable[..., Any]
@@ -71,7 +71,7 @@ class Encoding(NamedTuple):
 def _encoding(implicit: bool, big_endian: bool) -> Encoding:
     order = ">" if big_endian else "<"
     readers = [Struct(order + numbers).unpack_from for numbers in ("H", "I", "HH")]
-    return Encoding(implicit, big_endian, 4 if implicit else 6, *readers)
+    return Encoding(implicit, big_endian, *readers)
 
 
 ENCODINGS = {(implicit, big): _encoding(implicit, big) for implicit in (False, True) for big in (False, True)}
@@ -196,40 +196,41 @@ class _Walk:
 
     def level(self, position: int, end: int, place: Place, encoding: Encoding, depth: int, delimited: bool) -> int:
         """Walk the elements from `position` to `end`, or to an item's delimiter when `delimited`; the position after them."""
-        data, found, width = self.data, self.found, encoding.width
+        data, found = self.data, self.found
         table = self.scanner.table(place, encoding, depth == 0)
         get = table.get
         heads = found.heads if depth == 0 else None
         tags = found.tags
         removed_start = removed_end = -1
-        bound = min(end, UNDEFINED)  # what ends beyond has an undefined length, or is cut short, or the file is huge
         creators: dict[int, str] = {}
         while position < end:
-            head = data[position : position + width]
+            head = data[position : position + 8]
             entry = get(head)
             if entry is None:
                 try:
-                    entry = table[head] = self.learn(head, place, encoding, depth)
+                    entry = self.learn(head, place, encoding, depth)
                 except Quarantine:
                     if depth == 0 and self._only_zeros(position, end):
                         found.removed.append((position, end))
                         break
                     raise
-            at_length, unpack, at_value, flags, rule, tag, vr = entry
-            try:
-                length = unpack(data, position + at_length)[0]
-            except StructError:
-                raise self.broken(Reason.TRUNCATED, tag, "the data set ends within an element") from None
-            value = position + at_value
-            after = value + length
+                if len(table) > _MOST_LEARNT:
+                    table.clear()
+                table[head] = entry
+            size, flags, tag, rest = entry
             if heads is not None:
                 heads.append(position)
                 tags.append(tag)
-            if after > bound:
-                if length == UNDEFINED:
-                    after = 0
-                elif after > end:
-                    raise self.broken(Reason.TRUNCATED, tag, "its value is cut short")
+            if size:
+                after = position + size
+            else:
+                try:
+                    length = encoding.u32(data, position + rest[0])[0]
+                except StructError:
+                    raise self.broken(Reason.TRUNCATED, tag, "the data set ends within an element") from None
+                after = position + rest[1] + length if length != UNDEFINED else 0
+            if after > end:
+                raise self.broken(Reason.TRUNCATED, tag, "its value is cut short")
             if flags == _REMOVE and after:  # half of a file's elements may be private: the shortest way for those
                 if removed_end != position:
                     if removed_end > 0:
@@ -237,8 +238,10 @@ class _Walk:
                     removed_start = position
                 removed_end = after
                 if self.report:
-                    self.note(tag, rule)
+                    self.note(tag, rest[2])
             elif flags or not after:
+                at_length, at_value, rule, vr = rest
+                value = position + at_value
                 if flags & _END:
                     if not delimited:
                         raise self.broken(Reason.BROKEN_NESTING, tag, "an item ends that was not open")
@@ -252,7 +255,7 @@ class _Walk:
                 if flags & _SEQUENCE or (not after and vr in ("UN", "SQ")):
                     creator = creators.get(tag >> 16 << 8 | tag >> 8 & 0xFF)
                     inner = self.inner(rule, place, tag, creator)
-                    after = self.sequence(tag, vr, position + at_length, value, length, end, inner, encoding, depth)
+                    after = self.sequence(tag, vr, position + at_length, value, after or end, not after, inner, encoding, depth)
                     if tag == _ICON and not flags & _REMOVE:
                         found.icons.append((position, after))
                 elif not after:
@@ -288,16 +291,14 @@ class _Walk:
         return self.scanner.dropped
 
     def sequence(
-        self, tag: int, vr: str, at_length: int, value: int, length: int, end: int, inner: Place, encoding: Encoding, depth: int
+        self, tag: int, vr: str, at_length: int, value: int, stop: int, undefined: bool, inner: Place, encoding: Encoding, depth: int
     ) -> int:
-        """Walk the items of a sequence; the position after it."""
+        """Walk the items of a sequence, which lie before `stop`; the position after it."""
         if depth >= _DEEPEST:
             raise self.broken(Reason.TOO_DEEP, tag, f"sequences are nested more than {_DEEPEST} deep")
         if vr == "UN" and not encoding.implicit:  # PS3.5 6.2.2: within UN everything is implicit little-endian
             encoding = ENCODINGS[True, False]
         data, containers, path = self.data, self.found.containers, self.path
-        undefined = length == UNDEFINED
-        stop = end if undefined else value + length
         if not undefined:
             containers.append((at_length, value, stop))
         position, index = value, 0
@@ -348,35 +349,47 @@ class _Walk:
         raise self.broken(Reason.TRUNCATED, PIXEL_DATA, "the encapsulated data end too early")
 
     def learn(self, head: bytes, place: Place, encoding: Encoding, depth: int) -> tuple[Any, ...]:
-        """What to do with elements that start with `head`: (offset of the length, its reader, offset of the value, flags, rule, tag, VR)"""
-        if len(head) < encoding.width:
+        """What to do with elements that start with `head`.
+
+        (Bytes of the element, 0 where the length stands behind `head` or is undefined; flags; tag; (offset of the length, offset of the
+        value, rule, VR)).
+        """
+        if len(head) < 8:
             raise self.broken(Reason.TRUNCATED, 0, "the data set ends within an element")
         group, element = encoding.tag(head)
         tag = group << 16 | element
         if tag == _ITEM_END:
-            return 4, encoding.u32, 8, _END, None, tag, ""
+            return 8, _END, tag, (4, 8, _NOTHING, "")
         if group == 0xFFFE:
             raise self.broken(Reason.BROKEN_NESTING, tag, "a delimiter stands where an attribute should")
         known = dictionary_vr(tag)
         if encoding.implicit:
-            vr, layout = known or "UN", (4, encoding.u32, 8)
+            vr, at_length, at_value = known or "UN", 4, 8
+            length = encoding.u32(head, 4)[0]
+            size = 0 if length == UNDEFINED else 8 + length
         else:
             vr = head[4:6].decode("latin-1")
             if vr in SHORT_VRS:
-                layout = 6, encoding.u16, 8
+                at_length, at_value, size = 6, 8, 8 + encoding.u16(head, 6)[0]
             elif vr in LONG_VRS:
-                layout = 8, encoding.u32, 12
+                at_length, at_value, size = 8, 12, 0
             else:
                 raise self.broken(Reason.BROKEN_ELEMENT, tag, "its VR is none of PS3.5")
+        flags, rule, meant = self.decision(tag, vr, known, place, depth)
+        return size, flags, tag, (at_length, at_value, rule, meant)
+
+    def decision(self, tag: int, vr: str, known: str | None, place: Place, depth: int) -> tuple[int, Rule, str]:
+        """(Flags, rule, what the value is taken for) of an attribute written with `vr`, which is `known` to be of another perhaps."""
+        group, element = tag >> 16, tag & 0xFFFF
         if place is self.scanner.dropped and (group & 1 or element == 0):
-            return *layout, 0, _NOTHING, tag, vr  # all of the sequence goes
+            return 0, _NOTHING, vr  # all of the sequence goes
         if tag == 0 or (group <= 2 and depth == 0) or tag == _PADDING or element == 0:
-            return *layout, _REMOVE, Rule(Action.REMOVE, code="group length"), tag, vr
+            return _REMOVE, Rule(Action.REMOVE, code="group length"), vr
         if group & 1:
             # A private creator or a private attribute: the same tag means another thing in another block.
             if self.scanner.policy.removes_all_private:
-                return *layout, _REMOVE, Rule(Action.REMOVE, code="private"), tag, vr
-            return *layout, _PRIVATE, None, tag, vr
+                return _REMOVE, Rule(Action.REMOVE, code="private"), vr
+            return _PRIVATE, _NOTHING, vr
         # Written as UN or as numbers by a careless converter: what it means decides.
         miswritten = vr == "UN" or (known in _TEXT and vr not in _TEXT and vr != "SQ")
         meant = known if known and miswritten else vr
@@ -385,13 +398,13 @@ class _Walk:
         if vr == "SQ" and known not in ("SQ", None):
             raise self.broken(Reason.BROKEN_ELEMENT, tag, "it is written as a sequence and is none")
         if depth == 0 and tag in MARKS:
-            return *layout, _REMOVE | (_SEQUENCE if meant == "SQ" else 0), Rule(Action.REMOVE, code="written anew"), tag, meant
+            return _REMOVE | (_SEQUENCE if meant == "SQ" else 0), Rule(Action.REMOVE, code="written anew"), meant
         rule = place.rule(tag, meant)
         flags = self.flags(rule, meant)
         if depth == 0 and tag in self.scanner.wanted:
             flags |= _WANTED
         # The VR that the file states is needed where it decides how nested items are encoded.
-        return *layout, flags, rule, tag, "UN" if meant == "SQ" and vr == "UN" else meant
+        return flags, rule, "UN" if meant == "SQ" and vr == "UN" else meant
 
     @staticmethod
     def flags(rule: Rule, vr: str) -> int:
