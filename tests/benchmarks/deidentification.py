@@ -36,7 +36,7 @@ PYTHON = ("dicognito", "dicom-anonymizer", "deid", "dcmanon")
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 SMALL, LARGE = "39 KB", "525 KB"
 # Files a run: enough for some seconds each, and for start-up to weigh on a command as in a short batch.
-FILES = {(OURS, SMALL): 2000, (OURS, LARGE): 400, ("peer", SMALL): 100, ("peer", LARGE): 40}
+FILES = {(OURS, SMALL): 4000, (OURS, LARGE): 400, ("peer", SMALL): 100, ("peer", LARGE): 40}
 BARS = {SMALL: 1000.0, LARGE: 250.0, "vault": 400.0}
 JOBS_GAIN = 1.7
 PEAK_MB = 200.0

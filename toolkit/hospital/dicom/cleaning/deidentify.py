@@ -20,10 +20,10 @@ from operator import itemgetter
 from toolkit.hospital.dicom.cleaning import dates, dummies, scrub
 from toolkit.hospital.dicom.cleaning.pseudonyms import Pseudonyms
 from toolkit.hospital.dicom.cleaning.quarantine import Quarantine, Reason
+from toolkit.hospital.dicom.cleaning.scan import Element, Scan, Scanner
 from toolkit.hospital.dicom.encoding.elements import element, item, meta_information, padded
 from toolkit.hospital.dicom.encoding.part10 import Part10
 from toolkit.hospital.dicom.encoding.patch import Edit, encode_patch
-from toolkit.hospital.dicom.encoding.scan import Element, Scan, Scanner
 from toolkit.hospital.dicom.pixels import blanking
 from toolkit.hospital.dicom.pixels.risk import WANTED, PixelAttributes, PixelRules, Rectangle, assess, attributes, judged_by
 from toolkit.hospital.dicom.rules.actions import Action

@@ -13,8 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from struct import Struct
 from struct import error as StructError
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
+from toolkit.hospital.dicom.cleaning.places import Dropped, Dummies, Place
 from toolkit.hospital.dicom.cleaning.quarantine import Quarantine, Reason
 from toolkit.hospital.dicom.encoding.elements import LONG_VRS, SHORT_VRS
 from toolkit.hospital.dicom.encoding.part10 import Part10
@@ -35,14 +36,6 @@ _TEXT = frozenset(["AE", "AS", "CS", "DA", "DT", "LO", "LT", "PN", "SH", "ST", "
 
 # What the walk does with an element beyond stepping over it.
 _PENDING, _SCRUB, _SEQUENCE, _IDENTIFYING, _WANTED, _REMOVE, _END, _PRIVATE = (1 << bit for bit in range(8))
-
-
-class Place(Protocol):
-    """What decides about the attributes of one level: a Context of the policy, or one of the two below."""
-
-    def rule(self, tag: int, vr: str, creator: str | None = None) -> Rule: ...
-
-    def child(self, tag: int, creator: str | None = None) -> Place: ...
 
 
 class Element(NamedTuple):
@@ -103,8 +96,8 @@ class Scanner:
     def __init__(self, policy: Policy, wanted: frozenset[int]) -> None:
         self.policy, self.wanted = policy, wanted
         self._tables: dict[tuple[Place, Encoding, bool], dict[bytes, tuple[Any, ...]]] = {}
-        self._dummies: dict[tuple[Place, str], _Dummies] = {}
-        self.dropped = _Dropped(policy)
+        self._dummies: dict[tuple[Place, str], Dummies] = {}
+        self.dropped = Dropped(policy)
 
     def scan(self, source: Part10, report: bool = False) -> Scan:
         """Walk the data set of `source`. With `report`, every action is noted with its path.
@@ -128,42 +121,9 @@ class Scanner:
             table = self._tables[key] = {}
         return table
 
-    def dummies(self, within: Place, code: str) -> _Dummies:
+    def dummies(self, within: Place, code: str) -> Dummies:
         """The place within a sequence whose content becomes dummies; the same object for the same place."""
-        return self._dummies.setdefault((within, code), _Dummies(within, code))
-
-
-class _Dropped:
-    """Within a sequence that goes: nothing is decided, but what identifies is still collected: it may stand in a text that stays."""
-
-    def __init__(self, policy: Policy) -> None:
-        self._any = policy.context("")
-
-    def rule(self, tag: int, vr: str, creator: str | None = None) -> Rule:
-        if vr == "SQ":
-            return Rule(Action.DESCEND)
-        return Rule(Action.KEEP, identifying=self._any.rule(tag, vr, creator).identifying)
-
-    def child(self, tag: int, creator: str | None = None) -> _Dropped:
-        return self
-
-
-class _Dummies:
-    """Within a sequence whose content becomes dummies."""
-
-    def __init__(self, within: Place, code: str) -> None:
-        self._within, self._code = within, code
-
-    def rule(self, tag: int, vr: str, creator: str | None = None) -> Rule:
-        stated = self._within.rule(tag, vr, creator)
-        if stated.action is Action.REMOVE or stated.action is Action.UID:
-            return stated
-        if vr == "SQ":
-            return Rule(Action.DESCEND_DUMMY, code=self._code)
-        return Rule(Action.DUMMY, stated.identifying, self._code)
-
-    def child(self, tag: int, creator: str | None = None) -> _Dummies:
-        return _Dummies(self._within.child(tag, creator), self._code)
+        return self._dummies.setdefault((within, code), Dummies(within, code))
 
 
 class _Walk:
