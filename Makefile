@@ -32,7 +32,7 @@ bench: .venv/.made ## measure speed against bars and peers; figures go to build/
 
 bench-dicom: .venv/.made .venv/.peers ## compare dicom-anon with five other de-identifiers; the README's table is printed
 	@mkdir -p build
-	$(BIN)/python -m pip install --quiet '.[bench]'
+	$(BIN)/python -m pip install --quiet --config-settings editable_mode=compat -e '.[bench]'
 	$(BIN)/python tests/benchmarks/deidentification.py > build/deidentification.jsonl; status=$$?; cat build/deidentification.md; exit $$status
 
 lint: .venv/.made ## check style, types and the direction of imports
