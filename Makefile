@@ -27,12 +27,11 @@ demo: .venv/.made ## render a photograph of real terrain from a hidden pose, and
 test: .venv/.made .venv/.peers ## run the whole test suite
 	$(BIN)/python -m pytest $(PYTEST)
 
-bench: .venv/.made ## measure speed against bars and peers; figures go to build/bench.jsonl
+bench: .venv/.bench ## measure speed against bars and peers; figures go to build/bench.jsonl
 	$(BIN)/python tests/benchmarks
 
-bench-dicom: .venv/.made .venv/.peers ## compare dicom-anon with five other de-identifiers; the README's table is printed
+bench-dicom: .venv/.bench .venv/.peers ## compare dicom-anon with five other de-identifiers; the README's table is printed
 	@mkdir -p build
-	$(BIN)/python -m pip install --quiet --config-settings editable_mode=compat -e '.[bench]'
 	$(BIN)/python tests/benchmarks/deidentification.py > build/deidentification.jsonl; status=$$?; cat build/deidentification.md; exit $$status
 
 lint: .venv/.made ## check style, types and the direction of imports
@@ -80,6 +79,11 @@ clean: ## remove everything that make made
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --config-settings editable_mode=compat -e '.[test,demo]'
+	@touch $@
+
+# What the benchmarks compare with.
+.venv/.bench: .venv/.made
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --config-settings editable_mode=compat -e '.[bench]'
 	@touch $@
 
 # The other programs that some tests need. Where they cannot be installed, those tests are skipped and say why.
