@@ -22,7 +22,7 @@ _FLAGS = {  # the ten options of PS3.15 E.3, in the order of its table's columns
     "safe-private": "Keep private attributes that are known to be safe.",
     "clean-descriptors": "Keep descriptions, cleaned.",
     "clean-structured": "Keep structured content, cleaned.",
-    "clean-graphics": "Keep graphics, cleaned.",
+    "clean-graphics": "Keep graphic annotations, cleaned; overlays go.",
     "clean-pixels": "Blank text that is burned into pixels, where a rule knows its place.",
 }
 

@@ -7,11 +7,12 @@ that an object of such a kind is clean.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from toolkit.hospital.dicom.cleaning.quarantine import Quarantine, Reason
 from toolkit.hospital.dicom.encoding.part10 import Part10
+from toolkit.hospital.dicom.encoding.transcoding import Encoding, elements, items, read_head
 from toolkit.hospital.dicom.pixels.pixel_rules import Facts, PixelRule, PixelRules, Rectangle, read_pixel_rules
 
 __all__ = [
@@ -129,58 +130,19 @@ def attributes(source: Part10, places: Places) -> PixelAttributes:
 
 def _regions(source: Part10, start: int, end: int) -> list[tuple[int, int, int, int]]:
     """The corners in each item of (0018,6011); [] when one item lacks them or cannot be read, because then nothing tells what to keep."""
+    data, encoding, order = source.data, Encoding(source.implicit, source.big_endian), "big" if source.big_endian else "little"
     found = []
     try:
-        for first, last in _items(source, start, end):
-            corners = dict(_unsigned_longs(source, first, last))
+        for first, last in items(data, start, end, encoding):
+            corners = {}
+            for tag, at, behind in elements(data, encoding, first, last):
+                value = data[read_head(data, at, encoding).value : behind]
+                if len(value) == 4:
+                    corners[tag] = int.from_bytes(value, order)  # type: ignore[arg-type]
             found.append(tuple(corners[0x00180000 | element] for element in (0x6018, 0x601A, 0x601C, 0x601E)))
-    except (KeyError, IndexError, ValueError):
+    except (KeyError, ValueError):
         return []
     return found  # type: ignore[return-value]
-
-
-def _header(source: Part10, position: int) -> tuple[int, int, int]:
-    """(tag, length, offset of the value) of the element or item at `position`."""
-    data, order = source.data, "big" if source.big_endian else "little"
-
-    def read(offset: int, size: int) -> int:
-        return int.from_bytes(data[position + offset : position + offset + size], order)  # type: ignore[arg-type]
-
-    tag = read(0, 2) << 16 | read(2, 2)
-    if source.implicit or tag >> 16 == 0xFFFE:
-        return tag, read(4, 4), position + 8
-    if data[position + 4 : position + 6] in (b"SQ", b"UN", b"OB", b"OW", b"UT", b"UC", b"UR", b"OF", b"OD", b"OL", b"OV", b"SV", b"UV"):
-        return tag, read(8, 4), position + 12
-    return tag, read(6, 2), position + 8
-
-
-def _items(source: Part10, position: int, end: int) -> Iterator[tuple[int, int]]:
-    """Start and end of the content of each item; the content of one of undefined length ends where its elements do."""
-    while position < end:
-        tag, length, content = _header(source, position)
-        if tag == 0xFFFEE0DD:
-            return
-        if tag != 0xFFFEE000:
-            raise ValueError("not an item")
-        if length == 0xFFFFFFFF:
-            last = content
-            while (element := _header(source, last))[0] != 0xFFFEE00D:
-                last = element[2] + element[1]
-                if last >= end:
-                    raise ValueError("an item does not end, or holds a sequence that does not tell its length")
-            yield content, last
-            position = last + 8
-        else:
-            yield content, content + length
-            position = content + length
-
-
-def _unsigned_longs(source: Part10, position: int, end: int) -> Iterator[tuple[int, int]]:
-    while position < end:
-        tag, length, value = _header(source, position)
-        if length == 4:
-            yield tag, int.from_bytes(source.data[value : value + 4], "big" if source.big_endian else "little")
-        position = value + length
 
 
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
