@@ -85,6 +85,15 @@ def opened(dataset: pydicom.Dataset) -> Part10:
     return from_bytes(stream.getvalue())
 
 
+def decodable(path: str) -> bool:
+    """Whether pydicom, the judge here, decodes it; it lacks a decoder for some."""
+    try:
+        frames(pydicom.dcmread(path))
+    except Exception:
+        return False
+    return True
+
+
 def candidates() -> list[str]:
     """A file of each kind of pixels."""
     chosen: dict[tuple[object, ...], str] = {}
@@ -100,8 +109,8 @@ def candidates() -> list[str]:
             pixels = d.Rows * d.Columns * int(d.get("NumberOfFrames") or 1)
         except Exception:
             continue
-        if pixels < 2_000_000:
-            chosen.setdefault(kind, path)
+        if pixels < 2_000_000 and kind not in chosen and decodable(path):
+            chosen[kind] = path
     return list(chosen.values())
 
 
@@ -110,10 +119,6 @@ def test_the_rectangles_are_black_and_everything_else_is_as_it_was(path: str) ->
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         original = pydicom.dcmread(path)
-        try:
-            frames(original)
-        except Exception as error:
-            pytest.skip(f"pydicom does not decode it: {type(error).__name__}")
     with open_part10(path) as source:
         a = described(source)
         rows, columns = a.rows, a.columns

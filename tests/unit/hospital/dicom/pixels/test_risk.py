@@ -300,16 +300,33 @@ def test_every_shipped_rule_can_hold() -> None:
         assert rule.action != "blank" or rule.place(1024, 1024), rule.name
 
 
-@pytest.mark.parametrize("path", dicom_files(2_000_000), ids=os.path.basename)
-def test_attributes_are_those_that_pydicom_reads(path: str) -> None:
+def readable(path: str) -> bool:
+    """Whether pydicom opens the file, and its elements can be followed; some are broken on purpose."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            d = pydicom.dcmread(path)
+            pydicom.dcmread(path)
             with open_part10(path) as source:
-                a = described(source)
-        except Exception as error:  # broken on purpose
-            pytest.skip(f"not readable: {type(error).__name__}")
+                described(source)
+        except Exception:
+            return False
+    return True
+
+
+READABLE = list(filter(readable, dicom_files(2_000_000)))
+
+
+def test_nearly_all_files_are_readable() -> None:
+    assert len(READABLE) > 0.9 * len(dicom_files(2_000_000))
+
+
+@pytest.mark.parametrize("path", READABLE, ids=os.path.basename)
+def test_attributes_are_those_that_pydicom_reads(path: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        d = pydicom.dcmread(path)
+    with open_part10(path) as source:
+        a = described(source)
         text = str(d.get("NumberOfFrames") or "1")
         frames = int(text) if text.isdigit() else -1
         expected = (
