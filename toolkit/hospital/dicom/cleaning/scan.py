@@ -344,7 +344,7 @@ class _Walk:
         if place is self.scanner.dropped and (group & 1 or element == 0):
             return 0, _NOTHING, vr  # all of the sequence goes
         if tag == 0 or (group <= 2 and depth == 0) or tag == _PADDING or element == 0:
-            return _REMOVE, Rule(Action.REMOVE, code="group length"), vr
+            return _REMOVE, Rule(Action.REMOVE, code="group length" if element == 0 else "padding" if tag == _PADDING else "misplaced"), vr
         if group & 1:
             # A private creator or a private attribute: the same tag means another thing in another block.
             if self.scanner.policy.removes_all_private:
