@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -82,11 +83,7 @@ def test_what_cannot_be_created_is_said_before_any_work(tmp_path: Path, path: st
     assert sorted(os.listdir(tmp_path)) == ["directory", "file"]
 
 
-def test_a_write_protected_file_is_respected(tmp_path: Path) -> None:
-    target = tmp_path / "out"
-    target.write_bytes(b"older")
-    target.chmod(0o444)
-    tmp_path.chmod(0o777)
+def test_a_write_protected_file_is_respected() -> None:
     code = (
         "import os, sys\n"
         "from toolkit.core.streams import atomic_output\n"
@@ -96,11 +93,14 @@ def test_a_write_protected_file_is_respected(tmp_path: Path) -> None:
         "    with atomic_output(sys.argv[1]) as stream: stream.write(b'newer')\n"
         "except CannotCreate as error: print(error)\n"
     )
-    for directory in tmp_path.parents[:2]:
-        directory.chmod(0o755)  # pytest keeps its directories from other users
-    result = subprocess.run([sys.executable, "-c", code, str(target)], capture_output=True, text=True, check=True)
-    assert "is write-protected" in result.stdout
-    assert target.read_bytes() == b"older"
+    with tempfile.TemporaryDirectory() as directory:  # pytest's own directories are closed to other users
+        os.chmod(directory, 0o777)
+        target = Path(directory, "out")
+        target.write_bytes(b"older")
+        target.chmod(0o444)
+        result = subprocess.run([sys.executable, "-c", code, str(target)], capture_output=True, text=True, check=True)
+        assert "is write-protected" in result.stdout
+        assert target.read_bytes() == b"older"
 
 
 def test_a_full_device_names_the_path() -> None:
