@@ -42,9 +42,9 @@ class DataTypes:
     def __init__(self, profile: Profile, persons: Persons, dropped: Counter[str], place: str) -> None:
         self.profile, self.persons, self.dropped, self.place = profile, persons, dropped, place
 
-    def code(self, source: etree._Element, parent: etree._Element, name: str, as_type: str = "") -> etree._Element | None:
-        """A CD and its kin: code, coding system, version, qualifiers, translations. None when nothing of it may stay."""
-        out = etree.Element(V3 + name)
+    def code(self, source: etree._Element, parent: etree._Element, name: str, as_type: str = "") -> etree._Element:
+        """A CD and its kin: code, coding system, version, qualifiers, translations; MSK where its code may not stay."""
+        out = etree.SubElement(parent, V3 + name)
         if as_type:
             out.set(XSI_TYPE, as_type)
         code, system = source.get("code"), (source.get("codeSystem") or "").strip()
@@ -71,22 +71,21 @@ class DataTypes:
         for child in source:
             if child.tag == f"{V3}translation":
                 translation = self.code(child, out, "translation")
-                if translation is not None and translation.get("nullFlavor"):
+                if translation.get("nullFlavor"):
                     out.remove(translation)
             elif isinstance(child.tag, str) and child.tag != f"{V3}qualifier":
                 self.dropped[f"{name}/{etree.QName(child).localname}"] += 1
-        parent.append(out)
         return out
 
     def _qualifier(self, source: etree._Element, parent: etree._Element) -> None:
-        out = etree.Element(f"{V3}qualifier")
+        out = etree.SubElement(parent, f"{V3}qualifier")
         for name in ("name", "value"):
             child = source.find(V3 + name)
             copied = self.code(child, out, name) if child is not None else None
             if copied is None or copied.get("nullFlavor"):
                 self.dropped["qualifier"] += 1
+                parent.remove(out)
                 return
-        parent.append(out)
 
     def _is_code(self, code: str, system: str, name: str) -> bool:
         if not system:

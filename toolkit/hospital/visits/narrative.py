@@ -20,16 +20,21 @@ class Tables:
     def __init__(self, section: etree._Element, profile: Profile) -> None:
         self._by_id: dict[str, Row] = {}
         self._by_code: dict[str, Row | None] = {}
-        text = section.find(f"{V3}text")
-        for table in text.iter(f"{V3}table") if text is not None else ():
-            self._read(table, profile)
+        self._text, self._profile = section.find(f"{V3}text"), profile
+        self._pending = self._text is not None
+
+    def _read_all(self) -> None:
+        """When the first result asks: most sections have no results."""
+        self._pending = False
+        for table in self._text.iter(f"{V3}table") if self._text is not None else ():
+            self._read(table, self._profile)
 
     def _read(self, table: etree._Element, profile: Profile) -> None:
         range_column = value_column = -1
         for row in table.iter(f"{V3}tr"):
             cells = list(_cells(row))
-            headings = [_text(cell).casefold() for cell in cells]
             if all(cell.tag == f"{V3}th" for cell in cells):
+                headings = [_text(cell).casefold() for cell in cells]
                 range_column = _column(headings, profile.range_headings, -1)
                 value_column = _column(headings, profile.value_headings, range_column)
                 continue
@@ -47,6 +52,8 @@ class Tables:
 
     def row(self, observation: etree._Element) -> Row:
         """The printed range and value of this result, ("", "") when its row is not found or not certain."""
+        if self._pending:
+            self._read_all()
         if not self._by_id and not self._by_code:
             return "", ""
         for path in (f"{V3}text/{V3}reference", f"{V3}code/{V3}originalText/{V3}reference", f"{V3}value/{V3}reference"):
@@ -72,4 +79,6 @@ def _at(cells: list[etree._Element], column: int) -> str:
 
 
 def _text(cell: etree._Element) -> str:
+    if len(cell) == 0:
+        return " ".join((cell.text or "").split())
     return " ".join("\n".join(cell.itertext("*")).split())
