@@ -67,7 +67,9 @@ def _check_encoding(content: bytes, place: str) -> None:
     except UnicodeDecodeError as error:
         if encoding in ("utf-8", "ascii", "us-ascii"):
             line = content.count(b"\n", 0, error.start) + 1
-            raise BadData(place, f"line {line}: bytes are not {encoding}, which the document is said to be in", "correct its XML declaration") from None
+            raise BadData(
+                place, f"line {line}: bytes are not {encoding}, which the document is said to be in", "correct its XML declaration"
+            ) from None
         return
     # Text in one byte a letter is valid UTF-8 only by a chance that shrinks with each letter outside ASCII.
     if encoding != "utf-8":
@@ -81,7 +83,9 @@ def _check_prolog(content: bytes, place: str) -> None:
         at = match.end()
     if content.startswith(b"<!", at):
         line = content.count(b"\n", 0, at) + 1
-        raise BadData(place, f"line {line}: has a document type (DOCTYPE), which is refused", "export it without; entities are never resolved")
+        raise BadData(
+            place, f"line {line}: has a document type (DOCTYPE), which is refused", "export it without; entities are never resolved"
+        )
 
 
 def _parse(content: bytes, place: str) -> etree._ElementTree:

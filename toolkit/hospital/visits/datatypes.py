@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from lxml import etree
 
-from toolkit.hospital.visits.document import NAMESPACE, V3, point
+from toolkit.hospital.visits.document import NAMESPACE, V3, first, point
 from toolkit.hospital.visits.profile import Profile
 from toolkit.hospital.visits.results import NUMBER, Quantity, Range, known_unit, read_quantity, read_range
 
@@ -41,6 +42,7 @@ class DataTypes:
 
     def __init__(self, profile: Profile, persons: Persons, dropped: Counter[str], place: str) -> None:
         self.profile, self.persons, self.dropped, self.place = profile, persons, dropped, place
+        self._systems: dict[str, bool] = {}
 
     def code(self, source: etree._Element, parent: etree._Element, name: str, as_type: str = "") -> etree._Element:
         """A CD and its kin: code, coding system, version, qualifiers, translations; MSK where its code may not stay."""
@@ -65,22 +67,25 @@ class DataTypes:
                 self.dropped[f"{name}/@code"] += 1
             flavor = source.get("nullFlavor")
             out.set("nullFlavor", flavor if flavor in NULL_FLAVORS and code is None else "MSK")
-        for child in source:
-            if child.tag == f"{V3}qualifier":
-                self._qualifier(child, out)
+        if len(source):
+            self._code_children(source, out, name)
+        return out
+
+    def _code_children(self, source: etree._Element, out: etree._Element, name: str) -> None:
+        for child in source.iterchildren(f"{V3}qualifier"):
+            self._qualifier(child, out)
         for child in source:
             if child.tag == f"{V3}translation":
                 translation = self.code(child, out, "translation")
                 if translation.get("nullFlavor"):
                     out.remove(translation)
             elif isinstance(child.tag, str) and child.tag != f"{V3}qualifier":
-                self.dropped[f"{name}/{etree.QName(child).localname}"] += 1
-        return out
+                self.dropped[f"{name}/{label(child)}"] += 1
 
     def _qualifier(self, source: etree._Element, parent: etree._Element) -> None:
         out = etree.SubElement(parent, f"{V3}qualifier")
         for name in ("name", "value"):
-            child = source.find(V3 + name)
+            child = first(source, name)
             copied = self.code(child, out, name) if child is not None else None
             if copied is None or copied.get("nullFlavor"):
                 self.dropped["qualifier"] += 1
@@ -90,7 +95,9 @@ class DataTypes:
     def _is_code(self, code: str, system: str, name: str) -> bool:
         if not system:
             return name == "interpretationCode" and bool(_INTERPRETATION.fullmatch(code))
-        if not self.profile.keeps_system(system) or not re.fullmatch(r"[0-9.]{3,64}", system):
+        if (kept := self._systems.get(system)) is None:
+            kept = self._systems[system] = self.profile.keeps_system(system) and bool(re.fullmatch(r"[0-9.]{3,64}", system))
+        if not kept:
             return False
         if not _FORMS.get(system, _CODE).fullmatch(code) or self.persons.is_value(code):
             return False
@@ -108,12 +115,11 @@ class DataTypes:
         if source.get("operator") in ("I", "E", "A", "H", "P"):
             out.set("operator", str(source.get("operator")))
         kept = self._moment(source, out)
-        for part in ("low", "center", "high"):
-            child = source.find(V3 + part)
+        for part in () if len(source) == 0 else ("low", "center", "high"):
+            child = first(source, part)
             if child is not None:
                 kept = self._moment(child, etree.SubElement(out, V3 + part), end=True) or kept
-        period = source.find(f"{V3}period")
-        if period is not None and declared == "PIVL_TS":
+        if declared == "PIVL_TS" and (period := first(source, "period")) is not None:
             kept = self.quantity(period, out, "period") or kept
         if not kept and len(out) == 0 and not out.get("nullFlavor"):
             out.set("nullFlavor", "NI")
@@ -127,7 +133,7 @@ class DataTypes:
                 out.set("inclusive", str(source.get("inclusive")))
             return True
         if source.get("value"):
-            self.dropped[f"{etree.QName(source).localname}/@value"] += 1
+            self.dropped[f"{label(source)}/@value"] += 1
             out.set("nullFlavor", "MSK")
         elif source.get("nullFlavor") in NULL_FLAVORS:
             out.set("nullFlavor", str(source.get("nullFlavor")))
@@ -151,7 +157,7 @@ class DataTypes:
                 out.set("inclusive", str(source.get("inclusive")))
             return True
         if value:
-            self.dropped[f"{etree.QName(source).localname}/@value"] += 1
+            self.dropped[f"{label(source)}/@value"] += 1
         flavor = source.get("nullFlavor")
         out.set("nullFlavor", flavor if flavor in NULL_FLAVORS and not value else "MSK" if value else "NI")
         return False
@@ -186,7 +192,7 @@ class DataTypes:
         elif declared in ("RTO", "RTO_PQ_PQ"):
             out = etree.SubElement(parent, f"{V3}value", {XSI_TYPE: "RTO_PQ_PQ"})
             for part in ("numerator", "denominator"):
-                child = source.find(V3 + part)
+                child = first(source, part)
                 self.quantity(child if child is not None else etree.Element("none"), out, part)
         elif declared in ("ST", "ED", "SC"):
             self.printed(" ".join("".join(source.itertext("*")).split()), parent, age, sex)
@@ -214,7 +220,7 @@ class DataTypes:
         out = etree.SubElement(parent, f"{V3}value", {XSI_TYPE: declared})
         kept = False
         for part in ("low", "high"):
-            child = source.find(V3 + part)
+            child = first(source, part)
             if child is not None:
                 kept = self._number(child, etree.SubElement(out, V3 + part)) or kept
         if not kept and len(out) == 0:
@@ -232,7 +238,9 @@ def write_quantity(parent: etree._Element, found: Quantity) -> None:
     if found.sign:
         low = found.sign in (">", ">=")
         inclusive = found.sign.endswith("=")
-        write_range(parent, Range(found.value, "", inclusive, True, found.unit) if low else Range("", found.value, True, inclusive, found.unit))
+        write_range(
+            parent, Range(found.value, "", inclusive, True, found.unit) if low else Range("", found.value, True, inclusive, found.unit)
+        )
         return
     out = etree.SubElement(parent, f"{V3}value", {XSI_TYPE: "PQ", "value": found.value})
     if found.unit:
@@ -249,6 +257,22 @@ def write_range(parent: etree._Element, found: Range) -> None:
                 end.set("unit", found.unit)
             if not inclusive:
                 end.set("inclusive", "false")
+
+
+def label(node: etree._Element) -> str:
+    """What a left-out node is, for counting; names that are not CDA's are not repeated, for they could say something."""
+    tag = node.tag
+    if not isinstance(tag, str):
+        return "comment()" if tag is etree.Comment else "processing-instruction()"
+    return _named(tag)
+
+
+@lru_cache(maxsize=1024)
+def _named(tag: str) -> str:
+    if not tag.startswith(V3):
+        return "(another namespace)"
+    local = tag[len(V3) :]
+    return local if re.fullmatch(r"[a-z][A-Za-z]{1,30}", local) else "(unknown)"
 
 
 def is_pesel(text: str) -> bool:

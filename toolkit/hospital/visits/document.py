@@ -58,9 +58,18 @@ def read_visit(tree: etree._ElementTree, place: str, profile: Profile | None = N
     return Visit(visit_id, visit_root, patient_id, patient_root, accession_numbers(root, profile), start, end)
 
 
+def first(parent: etree._Element, name: str) -> etree._Element | None:
+    """The first child of this name; several times faster than `find`, which is written in Python."""
+    for child in parent.iterchildren(V3 + name):
+        return child
+    return None
+
+
 def identifiers(parent: etree._Element) -> list[tuple[str, str]]:
     """The distinct ids (II) right below `parent` as (root, extension), without those that stand for nothing."""
-    found = (((e.get("root") or "").strip(), (e.get("extension") or "").strip()) for e in parent.findall(f"{V3}id") if not e.get("nullFlavor"))
+    found = (
+        ((e.get("root") or "").strip(), (e.get("extension") or "").strip()) for e in parent.findall(f"{V3}id") if not e.get("nullFlavor")
+    )
     return list(dict.fromkeys(pair for pair in found if any(pair)))
 
 
@@ -81,7 +90,7 @@ def interval(time: etree._Element | None) -> tuple[str, str]:
     if time.get("value"):
         moment = point(time)
         return moment, moment
-    return point(time.find(f"{V3}low")), point(time.find(f"{V3}high"))
+    return point(first(time, "low")), point(first(time, "high"))
 
 
 def point(time: etree._Element | None) -> str:

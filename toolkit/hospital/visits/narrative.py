@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from toolkit.hospital.visits.document import V3
+from toolkit.hospital.visits.document import V3, first
 from toolkit.hospital.visits.profile import Profile
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ class Tables:
             if range_column < 0 and value_column < 0:
                 continue
             found = (_at(cells, range_column), _at(cells, value_column))
-            for element in row.iter():
-                if isinstance(element.tag, str) and (name := element.get("ID")):
+            for element in row.iter("*"):
+                if name := element.get("ID"):
                     self._by_id[name] = found
             for cell in cells:
                 printed = _text(cell)
@@ -56,11 +56,13 @@ class Tables:
             self._read_all()
         if not self._by_id and not self._by_code:
             return "", ""
-        for path in (f"{V3}text/{V3}reference", f"{V3}code/{V3}originalText/{V3}reference", f"{V3}value/{V3}reference"):
-            reference = observation.find(path)
+        for path in (("text", "reference"), ("code", "originalText", "reference"), ("value", "reference")):
+            reference: etree._Element | None = observation
+            for step in path:
+                reference = first(reference, step) if reference is not None else None
             if reference is not None and (found := self._by_id.get((reference.get("value") or "").removeprefix("#"))):
                 return found
-        code = observation.find(f"{V3}code")
+        code = first(observation, "code")
         return (self._by_code.get(code.get("code") or "") if code is not None else None) or ("", "")
 
 

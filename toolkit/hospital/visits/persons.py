@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from toolkit.hospital.visits.document import V3, point
+from toolkit.hospital.visits.document import V3, first, point
 
 if TYPE_CHECKING:
     from lxml import etree
@@ -32,7 +32,7 @@ class Persons:
         for element in root.iter(f"{V3}telecom"):
             self._values.add((element.get("value") or "").strip().rpartition(":")[2].casefold())
         self._values = {value for value in self._values if len(value) >= 4 or value in self._names}
-        self.birth = point(patient.find(f"{V3}birthTime"))
+        self.birth = point(first(patient, "birthTime"))
         self.newborn = False
 
     def is_value(self, text: str) -> bool:

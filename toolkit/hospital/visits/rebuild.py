@@ -15,8 +15,8 @@ from lxml import etree
 
 from toolkit.core.keys import Key
 from toolkit.hospital.dicom.cleaning.pseudonyms import Pseudonyms
-from toolkit.hospital.visits.datatypes import NULL_FLAVORS, DataTypes, write_quantity, write_range
-from toolkit.hospital.visits.document import V3, Visit, identifiers, interval, point, read_visit
+from toolkit.hospital.visits.datatypes import NULL_FLAVORS, DataTypes, label, write_quantity, write_range
+from toolkit.hospital.visits.document import V3, Visit, first, identifiers, interval, point, read_visit
 from toolkit.hospital.visits.narrative import Tables
 from toolkit.hospital.visits.persons import Persons, age_in_years
 from toolkit.hospital.visits.profile import CODES, QUANTITIES, Profile
@@ -82,7 +82,7 @@ class _Rebuilding:
         self.patient = patient if patient is not None else etree.Element("none")
         self.persons = Persons(self.source, self.patient)
         self.types = DataTypes(profile, self.persons, self.dropped, place)
-        moment = self.visit.start or self.visit.end or point(self.source.find(f"{V3}effectiveTime"))
+        moment = self.visit.start or self.visit.end or point(first(self.source, "effectiveTime"))
         self.moment, self.age = moment, age_in_years(self.persons.birth, moment)
         self.persons.newborn = bool(moment) and moment[:8] == self.persons.birth[:8]
         sex = self.patient.find(f"{V3}administrativeGenderCode")
@@ -102,7 +102,7 @@ class _Rebuilding:
         return Rebuilt(document, self.visit, self.mdc_visit, self.mdc_patient, self.dropped)
 
     def _header(self, root: etree._Element) -> None:
-        realm = self.source.find(f"{V3}realmCode")
+        realm = first(self.source, "realmCode")
         if realm is not None and re.fullmatch(r"[A-Z]{2}", realm.get("code") or ""):
             etree.SubElement(root, f"{V3}realmCode", {"code": str(realm.get("code"))})
         etree.SubElement(root, f"{V3}typeId", {"root": "2.16.840.1.113883.1.3", "extension": "POCD_HD000040"})
@@ -111,9 +111,9 @@ class _Rebuilding:
         own = "|".join(next(iter(identifiers(self.source)), (self.visit.visit_root, self.visit.visit_id)))
         etree.SubElement(root, f"{V3}id", {"root": self.pseudonyms.uid(f"document {own}")})
         self._code(self.source, root, "code", required=True)
-        self.types.time(self.source.find(f"{V3}effectiveTime"), root, "effectiveTime")
+        self.types.time(first(self.source, "effectiveTime"), root, "effectiveTime")
         self._code(self.source, root, "confidentialityCode", required=True)
-        language = self.source.find(f"{V3}languageCode")
+        language = first(self.source, "languageCode")
         if language is not None and re.fullmatch(r"[a-z]{2}(-[A-Z]{2})?", language.get("code") or ""):
             etree.SubElement(root, f"{V3}languageCode", {"code": str(language.get("code"))})
         self._patient(root)
@@ -162,7 +162,7 @@ class _Rebuilding:
             return
         self._code(source, out, "code")
         time = etree.SubElement(out, f"{V3}effectiveTime")
-        written = source.find(f"{V3}effectiveTime")
+        written = first(source, "effectiveTime")
         for name, value in zip(("low", "high"), interval(written), strict=True):
             etree.SubElement(time, V3 + name, {"value": value} if value else {"nullFlavor": "NI"})
         self._code(source, out, "dischargeDispositionCode")
@@ -180,7 +180,7 @@ class _Rebuilding:
         write_text(section)
 
     def _code(self, source: etree._Element, parent: etree._Element, name: str, required: bool = False) -> None:
-        found = source.find(V3 + name)
+        found = first(source, name)
         if found is not None:
             self.types.code(found, parent, name)
         elif required:
@@ -193,21 +193,20 @@ class _Rebuilding:
             self.dropped["participant"] += 1
             return
         out = etree.SubElement(parent, V3 + name)
-        for attribute, pattern in _ATTRIBUTES.items():
-            value = source.get(attribute)
-            if value is not None and pattern.fullmatch(value):
+        for attribute, value in sorted(source.items()):
+            pattern = _ATTRIBUTES.get(attribute)
+            if pattern is not None and pattern.fullmatch(value):
                 out.set(attribute, value)
         outer = self.tables
         if name == "section":
             self.tables = Tables(source, self.profile)
         children: dict[str, list[etree._Element]] = {}
         for child in source:
-            tag = child.tag
-            local = tag[len(V3) :] if isinstance(tag, str) and tag.startswith(V3) else ""
+            local = label(child)
             if local in allowed:
                 children.setdefault(local, []).append(child)
             else:
-                self.dropped[f"{name}/{_label(child)}"] += 1
+                self.dropped[f"{name}/{local}"] += 1
         for wanted in allowed:
             for child in children.get(wanted, ()):
                 self._child(source, child, out, wanted)
@@ -247,7 +246,7 @@ class _Rebuilding:
     def _id(self, parent: etree._Element, source: etree._Element, out: etree._Element) -> None:
         """Accession numbers as tokens, UIDs of images as the de-identified images carry them; other ids are left out."""
         root, extension = (source.get("root") or "").strip(), (source.get("extension") or "").strip()
-        code = parent.find(f"{V3}code")
+        code = first(parent, "code")
         image = parent.get("classCode") == "DGIMG" or code is not None and code.get("code") in _CATALOGUE
         if root in self.profile.accession_roots and extension:
             etree.SubElement(out, f"{V3}id", {"root": ACCESSION_ROOT, "extension": self.pseudonyms.token("accession", extension)})
@@ -263,33 +262,33 @@ class _Rebuilding:
                 out.set("classCode", _CLASSES[name])
             if out.get("moodCode") is None:
                 out.set("moodCode", "EVN")
-            if name in ("act", "observation") and out.find(f"{V3}code") is None:
+            if name in ("act", "observation") and first(out, "code") is None:
                 out.insert(_after(out, ("templateId", "id")), etree.Element(f"{V3}code", nullFlavor="MSK"))
-            if name == "organizer" and out.find(f"{V3}statusCode") is None:
+            if name == "organizer" and first(out, "statusCode") is None:
                 out.insert(_after(out, ("templateId", "id", "code")), etree.Element(f"{V3}statusCode", nullFlavor="NI"))
             if name == "observation":
                 self._printed(source, out)
         elif name == "entryRelationship" and out.get("typeCode") is None:
             out.set("typeCode", "COMP")
-        elif name == "observationRange" and out.find(f"{V3}value") is None and (text := source.find(f"{V3}text")) is not None:
+        elif name == "observationRange" and first(out, "value") is None and (text := first(source, "text")) is not None:
             found = read_range(" ".join("".join(text.itertext("*")).split()), self.age, self.sex, self.profile.units)
             if found is not None:
                 write_range(out, found)
         flavor = source.get("nullFlavor")
-        if flavor in NULL_FLAVORS and len(out):
+        if flavor is not None and flavor in NULL_FLAVORS and len(out):
             out.set("nullFlavor", flavor)
 
     def _printed(self, source: etree._Element, out: etree._Element) -> None:
         """The value and range that stand only in the narrative table."""
-        if self.tables is None or (out.find(f"{V3}value") is not None and out.find(f"{V3}referenceRange") is not None):
+        if self.tables is None or (first(out, "value") is not None and first(out, "referenceRange") is not None):
             return
         printed_range, printed_value = self.tables.row(source)
-        if printed_value and out.find(f"{V3}value") is None and (value := read_quantity(printed_value, self.profile.units)) is not None:
+        if printed_value and first(out, "value") is None and (value := read_quantity(printed_value, self.profile.units)) is not None:
             holder = etree.Element("holder")
             write_quantity(holder, value)
             out.insert(_after(out, ("templateId", "id", "code", "statusCode", "effectiveTime", "priorityCode")), holder[0])
-        has_number = any(value.get("value") or len(value) for value in out.findall(f"{V3}value"))
-        if printed_range and has_number and out.find(f"{V3}referenceRange") is None:
+        has_number = any(value.get("value") or len(value) for value in out.iterchildren(f"{V3}value"))
+        if printed_range and has_number and first(out, "referenceRange") is None:
             found = read_range(printed_range, self.age, self.sex, self.profile.units)
             if found is not None:
                 write_range(etree.SubElement(etree.SubElement(out, f"{V3}referenceRange"), f"{V3}observationRange"), found)
@@ -298,21 +297,11 @@ class _Rebuilding:
 
     def _count(self, source: etree._Element, kept: set[str], name: str) -> None:
         for child in source:
-            if (label := _label(child)) not in kept:
-                self.dropped[f"{name}/{label}"] += 1
+            if (local := label(child)) not in kept:
+                self.dropped[f"{name}/{local}"] += 1
 
 
 def _after(out: etree._Element, names: tuple[str, ...]) -> int:
     """The place behind the last of these children."""
     places = [place for place, child in enumerate(out) if child.tag[len(V3) :] in names]
     return places[-1] + 1 if places else 0
-
-
-def _label(node: etree._Element) -> str:
-    """What a left-out node is, for counting; names that are not CDA's are not repeated, for they could say something."""
-    if not isinstance(node.tag, str):
-        return "comment()" if node.tag is etree.Comment else "processing-instruction()"
-    if not node.tag.startswith(V3):
-        return "(another namespace)"
-    local = node.tag[len(V3) :]
-    return local if re.fullmatch(r"[a-z][A-Za-z]{1,30}", local) else "(unknown)"

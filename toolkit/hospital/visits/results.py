@@ -70,6 +70,7 @@ def known_unit(unit: str, more: frozenset[str] = frozenset()) -> str | None:
     return bare if all(_KNOWN_ATOM.fullmatch(atom) or atom in more for atom in atoms if atom) and any(atoms) else None
 
 
+@lru_cache(maxsize=4096)
 def read_quantity(text: str, units: frozenset[str] = frozenset()) -> Quantity | None:
     """The result that `text` is as a whole (decimal comma or point), or None."""
     match = _VALUE.fullmatch(_spaced(text))
@@ -79,6 +80,7 @@ def read_quantity(text: str, units: frozenset[str] = frozenset()) -> Quantity | 
     return None if unit is None else Quantity(_number(match["n"]), unit, {"≤": "<=", "≥": ">="}.get(match["sign"], match["sign"] or ""))
 
 
+@lru_cache(maxsize=4096)
 def read_range(text: str, age: int | None = None, sex: str = "", units: frozenset[str] = frozenset()) -> Range | None:
     """The reference range that `text` is as a whole, or None.
 
@@ -154,4 +156,8 @@ def _number(text: str) -> str:
 
 def _spaced(text: str) -> str:
     """One ordinary space between words: printed tables are full of other ones."""
-    return " ".join(text.split(" ")) if text.isascii() and "  " not in text and "\n" not in text and "\t" not in text else " ".join(text.split())
+    return (
+        " ".join(text.split(" "))
+        if text.isascii() and "  " not in text and "\n" not in text and "\t" not in text
+        else " ".join(text.split())
+    )

@@ -60,7 +60,7 @@ _REQUIRED = {
     "referenceRange": ("observationRange",),
 }  # fmt: skip
 _ONCE = {"ClinicalDocument": ("typeId", "id", "code", "effectiveTime", "confidentialityCode", "custodian", "componentOf", "component")}
-_ATTRIBUTES = {name: ("classCode", "moodCode") for name in ("act", "encounter", "observation", "organizer", "procedure", "substanceAdministration", "supply")}
+_ATTRIBUTES = dict.fromkeys(("act", "encounter", "observation", "organizer", "procedure", "substanceAdministration", "supply"), ("classCode", "moodCode"))
 _ATTRIBUTES["entryRelationship"] = ("typeCode",)
 
 
@@ -112,9 +112,10 @@ def _problems(root: etree._Element) -> Iterator[str]:
             yield f"{where} has no valid root"
         if name in ("effectiveTime", "birthTime", "time") and element.get("value") and not _TIME.fullmatch(str(element.get("value"))):
             yield f"{where} is no time"
-        if name == "value" and element.getparent() is not None and element.getparent().tag == f"{V3}observation":  # type: ignore[union-attr]
-            if element.get("{http://www.w3.org/2001/XMLSchema-instance}type") is None:
-                yield f"{where} of an observation has no xsi:type"
+        if name == "observation":
+            for value in element.iterchildren(f"{V3}value"):
+                if value.get("{http://www.w3.org/2001/XMLSchema-instance}type") is None:
+                    yield f"{where} has a value without xsi:type"
 
 
 @cache
