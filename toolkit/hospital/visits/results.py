@@ -11,7 +11,8 @@ from functools import lru_cache
 
 NUMBER = re.compile(r"[-+]?\d{1,10}(\.\d{1,10})?([eE][-+]?\d{1,2})?")
 _N = r"[-+]?\d{1,3}(?: \d{3})+(?:[.,]\d{1,10})?|[-+]?\d{1,10}(?:[.,]\d{1,10})?"  # 250 000 as well
-_UNIT = r"(?P<unit>\S.{0,30}?)?"
+_MOST_DIGITS = 8  # telephone numbers have 9, a PESEL 11
+_UNIT = r"(?P<unit>(?:(?<=\s)\d|[^\s\d]).{0,30}?)?"
 _VALUE = re.compile(rf"(?P<sign><=|>=|<|>|≤|≥)?\s*(?P<n>{_N})\s*{_UNIT}")
 _BETWEEN = re.compile(rf"[\[(]?\s*(?P<low>{_N})\s*(?:-|–|—|÷|\.\.|;|do|to)\s*(?P<high>{_N})\s*[\])]?\s*{_UNIT}")
 _ONE_SIDED = re.compile(rf"(?P<sign><=|>=|<|>|≤|≥|do|poniżej|powyżej|od|up to|below|above)\s*(?P<n>{_N})\s*{_UNIT}", re.IGNORECASE)
@@ -32,7 +33,7 @@ _BASE = (
     r"\[IU\]|\[iU\]|\[arb'U\]|\[arb\]|m\[Hg\]|mHg|\[pH\]|\[lb_av\]|\[oz_av\]|\[in_i\]|\[ft_i\]|\[degF\]|\[CFU\]|\[APL'U\]|\[GPL'U\]|\[MPL'U\]|jm|jm\."
 )
 _OTHER = r"%|‰|°C|°F|10\*-?\d{1,2}|10\^-?\d{1,2}|10e\d{1,2}|1|min|h|d|wk|mo|a|hr|day|tys|mln|fl|pg|ratio|cells|komórek|HPF|LPF|hpf|lpf|wpw|wpm|dl|ul|mm|lb|lbs|oz|in|kg|beats|bpm|tab|mmHg|\[HPF\]|\[LPF\]|1\.73 ?m2?|x10\^-?\d{1,2}"
-_KNOWN_ATOM = re.compile(rf"(?:{_PREFIXES}(?:{_BASE})|{_OTHER})(?:-?\d)?|\d{{1,3}}")
+_KNOWN_ATOM = re.compile(rf"(?:{_PREFIXES}(?:{_BASE})|{_OTHER})(?:-?\d)?|100|24 ?h")
 _ANNOTATION = re.compile(r"\{[^{}]*\}")
 
 
@@ -74,7 +75,7 @@ def known_unit(unit: str, more: frozenset[str] = frozenset()) -> str | None:
 def read_quantity(text: str, units: frozenset[str] = frozenset()) -> Quantity | None:
     """The result that `text` is as a whole (decimal comma or point), or None."""
     match = _VALUE.fullmatch(_spaced(text))
-    if match is None:
+    if match is None or sum(map(str.isdigit, match["n"])) > _MOST_DIGITS:
         return None
     unit = known_unit(match["unit"] or "", units)
     return None if unit is None else Quantity(_number(match["n"]), unit, {"≤": "<=", "≥": ">="}.get(match["sign"], match["sign"] or ""))
@@ -147,6 +148,8 @@ def _simple_range(text: str, units: frozenset[str]) -> Range | None:
         else:
             found = Range(high=number, high_inclusive=_HIGH_SIGNS[sign])
     unit = known_unit(match["unit"] or "", units)
+    if any(sum(map(str.isdigit, end)) > _MOST_DIGITS for end in (found.low, found.high)):
+        return None
     return None if unit is None else replace(found, unit=unit)
 
 
