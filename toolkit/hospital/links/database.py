@@ -112,9 +112,11 @@ class Links:
         with failures_named(self.place), self.engine.begin() as connection:
             return self._queue.take(connection, sender, limit, now, lease_seconds)
 
-    def sent(self, message_id: str) -> None:
-        """It is on its way. A sender says so before the first byte leaves."""
-        self._change(message_id, lambda connection: self._queue.sent(connection, message_id))
+    def sent(self, *message_ids: str) -> None:
+        """They are on their way. A sender says so before the first byte leaves, of many in one transaction."""
+        with failures_named(self.place), self.engine.begin() as connection:
+            self._queue.known(connection, self.place, message_ids)
+            self._queue.sent(connection, message_ids)
 
     def acknowledged(self, message_id: str, digest: bytes, answer: str) -> None:
         """The data centre has the document with this SHA-256. Raises BadData, and changes nothing, when another one was sent."""
@@ -205,7 +207,7 @@ class Links:
 
     def _change(self, message_id: str, work: Callable[[Connection], None]) -> None:
         with failures_named(self.place), self.engine.begin() as connection:
-            self._queue.known(connection, self.place, message_id)
+            self._queue.known(connection, self.place, [message_id])
             work(connection)
 
     def _own_sender(self) -> Any:

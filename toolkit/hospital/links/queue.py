@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import hmac
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, insert, or_, select, update
 
 from toolkit.core.errors import BadData, NoInput
 from toolkit.hospital.links.senders import FileSender, ServerSender, steady_clock
@@ -73,18 +74,16 @@ def add(connection: Connection, place: str, visit: int, patient: int, message_id
 def take(connection: Connection, sender: FileSender | ServerSender, limit: int, now: float, lease_seconds: float) -> list[Message]:
     """Lease at most `limit` due messages, the oldest first; of each visit only its oldest that waits, so that versions keep their order."""
     boot, seconds = steady_clock()
-    leased = connection.scalars(select(_OF.sender).where(_OF.state.in_(WAITING), _OF.sender.is_not(None)).distinct())
+    leased = connection.scalars(select(_OF.sender).where(_OF.sender.is_not(None)).distinct()).all()
     gone = [number for number in leased if not sender.lives(number)]
     free = or_(_OF.sender.is_(None), _OF.sender.in_(gone), and_(_OF.lease_boot == boot, _OF.lease_ends <= seconds))
     due = or_(_OF.due <= now, _OF.taken > now)
     earlier = MESSAGES.alias()
-    first = (
-        ~select(earlier.c.number).where(earlier.c.visit == _OF.visit, earlier.c.state.in_(WAITING), earlier.c.number < _OF.number).exists()
-    )
+    first = ~select(earlier.c.number).where(earlier.c.visit == _OF.visit, _waits(earlier.c.state), earlier.c.number < _OF.number).exists()
     chosen = (
         select(_OF.number, _OF.message_id, LINKS.c.mdc, _OF.document, _OF.digest, _OF.attempts)
         .join_from(MESSAGES, LINKS, LINKS.c.number == _OF.visit)
-        .where(_OF.state.in_(WAITING), free, due, first)
+        .where(_waits(_OF.state), free, due, first)
         .order_by(_OF.number)
         .limit(limit)
         .with_for_update(skip_locked=True, of=MESSAGES)  # SQLite has one writer at a time, and leaves this out
@@ -96,9 +95,9 @@ def take(connection: Connection, sender: FileSender | ServerSender, limit: int, 
     return [Message(row.message_id, row.mdc, row.document, row.digest, row.attempts) for row in rows]
 
 
-def sent(connection: Connection, message_id: str) -> None:
-    """It is on its way: from now on the data centre may have it."""
-    connection.execute(update(MESSAGES).where(_OF.message_id == message_id, _OF.state == QUEUED).values(state=SENT))
+def sent(connection: Connection, message_ids: Sequence[str]) -> None:
+    """They are on their way: from now on the data centre may have them."""
+    connection.execute(update(MESSAGES).where(_OF.message_id.in_(message_ids), _OF.state == QUEUED).values(state=SENT))
 
 
 def acknowledged(connection: Connection, place: str, message_id: str, digest: bytes, answer: str) -> None:
@@ -125,10 +124,11 @@ def dead(connection: Connection, message_id: str, reason: str) -> None:
     connection.execute(update(MESSAGES).where(_OF.message_id == message_id, _OF.state.in_(WAITING)).values(values))
 
 
-def known(connection: Connection, place: str, message_id: str) -> None:
+def known(connection: Connection, place: str, message_ids: Sequence[str]) -> None:
     """Raise NoInput for a message id that never was queued: only a fault of the caller names one."""
-    if connection.execute(select(_OF.number).where(_OF.message_id == message_id)).one_or_none() is None:
-        raise NoInput(f"{place}: message {message_id}", "is not in the queue", "queue it first")
+    missing = set(message_ids) - set(connection.scalars(select(_OF.message_id).where(_OF.message_id.in_(message_ids))))
+    if missing:
+        raise NoInput(f"{place}: message {min(missing)}", "is not in the queue", "queue it first")
 
 
 def status(connection: Connection) -> Status:
@@ -136,12 +136,16 @@ def status(connection: Connection) -> Status:
     counts = dict.fromkeys(STATES, 0)
     for state, number in connection.execute(select(_OF.state, func.count()).group_by(_OF.state)):
         counts[state] = number
-    oldest = connection.scalar(select(func.min(_OF.queued)).where(_OF.state.in_(WAITING)))
+    oldest = connection.scalar(select(func.min(_OF.queued)).where(_waits(_OF.state)))
     rows = connection.execute(select(_OF.message_id, _OF.reason, _OF.source).where(_OF.state == DEAD).order_by(_OF.number))
     return Status(counts, oldest, [DeadMessage(*row) for row in rows])
 
 
 def waiting(connection: Connection) -> int:
     """How many messages are queued or sent."""
-    condition: ColumnElement[bool] = _OF.state.in_(WAITING)
-    return connection.scalar(select(func.count()).where(condition)) or 0
+    return connection.scalar(select(func.count()).where(_waits(_OF.state))) or 0
+
+
+def _waits(state: ColumnElement[str]) -> ColumnElement[bool]:
+    """Written out, not bound: see the indexes of the table."""
+    return state.in_(bindparam(None, WAITING, expanding=True, literal_execute=True))

@@ -1,6 +1,6 @@
 """The tables of links and queue, for SQLite and PostgreSQL alike. Imported when they are opened: SQLAlchemy takes long to import."""
 
-from sqlalchemy import BigInteger, Column, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, UniqueConstraint
+from sqlalchemy import BigInteger, Column, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, UniqueConstraint, text
 
 VERSION = 1
 METADATA = MetaData()
@@ -37,6 +37,10 @@ RENAMED = Table(
     sqlite_autoincrement=True,
 )
 
+# As `queue.take` says them, literally: only then SQLite uses the index of the few that wait among the many that are done.
+_WAITING = text("state IN ('queued', 'sent')")
+_LEASED = text("sender IS NOT NULL")
+
 # `document` is there until the data centre has it. `due` and `taken` are seconds since 1970 by the sender's clock, which may jump;
 # `lease_ends` is seconds by the clock `lease_boot`, which does not.
 MESSAGES = Table(
@@ -48,7 +52,6 @@ MESSAGES = Table(
     Column("patient", _NUMBER, ForeignKey("link.number"), nullable=False),
     Column("state", String, nullable=False),
     Column("digest", LargeBinary, nullable=False),
-    Column("document", LargeBinary),
     Column("source", String, nullable=False),
     Column("queued", Float, nullable=False),
     Column("attempts", Integer, nullable=False, default=0),
@@ -60,7 +63,10 @@ MESSAGES = Table(
     Column("reason", String, nullable=False, default=""),
     Column("answer", String, nullable=False, default=""),
     Column("acknowledged", LargeBinary),
-    Index("link_message_state", "state", "number"),
-    Index("link_message_visit", "visit", "state"),
+    Column("document", LargeBinary),  # last: SQLite would read through it to whatever stood behind
+    Index("link_message_state", "state"),
+    Index("link_message_waiting", "number", sqlite_where=_WAITING, postgresql_where=_WAITING),
+    Index("link_message_visit", "visit", "number", sqlite_where=_WAITING, postgresql_where=_WAITING),
+    Index("link_message_sender", "sender", sqlite_where=_LEASED, postgresql_where=_LEASED),
     sqlite_autoincrement=True,
 )
