@@ -64,7 +64,6 @@ MESSAGES = Table(
     Column("answer", String, nullable=False, default=""),
     Column("acknowledged", LargeBinary),
     Column("document", LargeBinary),  # last: SQLite would read through it to whatever stood behind
-    Index("link_message_state", "state"),
     Index("link_message_waiting", "number", sqlite_where=_WAITING, postgresql_where=_WAITING),
     Index("link_message_visit", "visit", "number", sqlite_where=_WAITING, postgresql_where=_WAITING),
     Index("link_message_sender", "sender", sqlite_where=_LEASED, postgresql_where=_LEASED),
