@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from toolkit.hospital.links.database import Links
-    from toolkit.hospital.sending.run import Tally
     from toolkit.hospital.sending.sources import Source
 
 _SQL = ("from_sql", "query", "template")
@@ -61,14 +60,14 @@ def hl7_send(paths: tuple[str, ...], **given: Any) -> int:
         with open_links(given["links"], keyring) as links:
             return _show(links, given["form"])
     from toolkit.hospital.sending.client import Gateway, tls_context
-    from toolkit.hospital.sending.run import Tally, drain, queue_documents
+    from toolkit.hospital.sending.run import Tally, drain, finish, queue_documents
     from toolkit.hospital.visits.profile import read_profile
 
     gateway = None
     if not given["queue_only"]:  # a wrong address or certificate is told before any work
         context = tls_context(given["cert"], given["client_key"], given["ca"])
         gateway = Gateway(given["to"], context, given["timeout"], has_certificate=given["cert"] is not None)
-    tally = Tally()
+    tally = Tally(queued_only=given["queue_only"])
     with open_links(given["links"], keyring) as links:
         if not given["drain"]:
             profile = read_profile(given["profile"])
@@ -77,7 +76,7 @@ def hl7_send(paths: tuple[str, ...], **given: Any) -> int:
         if gateway is not None:
             with stage("send"), gateway:
                 drain(links, gateway, tally, timeout=given["timeout"])
-        return _ended(links, tally, given["queue_only"])
+        return finish(links, tally)
 
 
 def _check(paths: tuple[str, ...], given: dict[str, Any]) -> None:
@@ -116,20 +115,3 @@ def _show(links: Links, form: str) -> int:
     status = links.status()
     sys.stdout.write(as_json(status) if form == "json" else as_text(status))
     return exit_status(status)
-
-
-def _ended(links: Links, tally: Tally, queue_only: bool) -> int:
-    """The exit status: what died or was refused counts most, then what waits; with --queue-only all waits, as it was asked for."""
-    import logging
-
-    logger = logging.getLogger(__name__)
-    logger.info("%d queued, %d known already, %d acknowledged", tally.queued, tally.known, tally.acknowledged)
-    if tally.died or tally.refused:
-        alone = not (tally.queued or tally.known or tally.died) and {error.exit_status for error in tally.refused}
-        return alone.pop() if alone and len(alone) == 1 else 1
-    if queue_only:
-        return 0
-    waiting = sum(links.status().counts.get(state, 0) for state in ("queued", "sent"))
-    if waiting:
-        logger.warning("%d documents wait; hl7-send --drain sends them later", waiting)
-    return 75 if waiting else 0

@@ -104,6 +104,14 @@ class Gateway:
             self._connection.close()
             self._connection = None
 
+    def connect(self) -> None:
+        """Connect, unless that is done. Raises Unavailable when the data centre cannot be reached or is not what it should be."""
+        if self._connection is None:
+            try:
+                self._connection = self._connected()
+            except (OSError, http.client.HTTPException) as error:
+                self._give_up(error)
+
     def post(self, message_id: str, document: bytes) -> Answer:
         """Send one document; sending it twice is harmless, because the gateway knows its message id.
 

@@ -6,23 +6,21 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from toolkit.core.errors import ToolError, TryLater
+
 if TYPE_CHECKING:
     from toolkit.hospital.links.queue import Status
 
-STATES = ("queued", "sent", "acknowledged", "dead")
-WAITING = ("queued", "sent")
-
-
 def exit_status(status: Status) -> int:
     """1 when something died, 75 when something waits, otherwise 0."""
-    if status.counts.get("dead", 0):
-        return 1
-    return 75 if any(status.counts.get(state, 0) for state in WAITING) else 0
+    if status.counts["dead"]:
+        return ToolError.exit_status
+    return TryLater.exit_status if status.counts["queued"] or status.counts["sent"] else 0
 
 
 def as_text(status: Status) -> str:
     """One line for each state, tab-separated, one for the oldest that waits, one for each dead letter with its reason."""
-    lines = [f"{state}\t{status.counts.get(state, 0)}" for state in STATES]
+    lines = [f"{state}\t{count}" for state, count in status.counts.items()]
     if status.oldest_waiting is not None:
         lines.append(f"oldest waiting\t{_time(status.oldest_waiting)}")
     lines += [f"dead letter\t{letter.message_id}\t{_line(letter.source)}\t{_line(letter.reason)}" for letter in status.dead]
@@ -33,8 +31,7 @@ def as_json(status: Status) -> str:
     """One object: a number for each state, ``oldest_waiting`` (ISO 8601, or null), ``dead_letters`` with id, source and reason."""
     oldest = None if status.oldest_waiting is None else _time(status.oldest_waiting)
     letters = [{"message_id": letter.message_id, "source": letter.source, "reason": letter.reason} for letter in status.dead]
-    counts = {state: status.counts.get(state, 0) for state in STATES}
-    return json.dumps({**counts, "oldest_waiting": oldest, "dead_letters": letters}, ensure_ascii=False) + "\n"
+    return json.dumps({**status.counts, "oldest_waiting": oldest, "dead_letters": letters}, ensure_ascii=False) + "\n"
 
 
 def _time(seconds: float) -> str:
