@@ -1,0 +1,254 @@
+"""Links and queue in one database that stays in the hospital: a visit is linked and its document queued in one transaction.
+
+The hospital's ids are sealed with AES-SIV (RFC 5297), which makes them unique, findable and unreadable without the key file. The
+documents that wait hold no personal data.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from toolkit.core.database import READING, ensure_tables, failures_named, open_database, place_of
+from toolkit.core.errors import BadData, NotPermitted, TryLater
+from toolkit.core.keys import Key, Keyring
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+    from toolkit.hospital.links.queue import Message, Status
+
+KINDS = ("visit", "patient")
+
+
+class Identified(Protocol):
+    """What a link is made of: the ids of a visit and its patient as in the document, and the OIDs that give them their meaning."""
+
+    @property
+    def visit_id(self) -> str: ...
+    @property
+    def visit_root(self) -> str: ...
+    @property
+    def patient_id(self) -> str: ...
+    @property
+    def patient_root(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Link:
+    """A visit or patient of the hospital (root and id) and its id in the data centre."""
+
+    kind: str
+    root: str
+    id: str
+    mdc: str
+
+
+def open_links(url: str, keyring: Keyring, *, create: bool = True, patience: float = 60.0) -> Links:
+    """The links in the database `url` (a path, ``sqlite:///PATH`` or ``postgresql://...``), made unless `create` is off.
+
+    `patience` is how many seconds to wait while another process writes. Raises what `open_database` raises, and NotPermitted when they
+    were written with other keys of the same ids, or with a newer one than the key file holds.
+    """
+    engine = open_database(url, create=create, patience=patience)
+    try:
+        return Links(engine, keyring, create)
+    except BaseException:
+        engine.dispose()
+        raise
+
+
+class Links:
+    """Open links; a context manager. Several processes and threads may use them at a time; a process opens them after it was forked."""
+
+    def __init__(self, engine: Engine, keyring: Keyring, create: bool = True) -> None:
+        from toolkit.hospital.links import queue, tables
+        from toolkit.hospital.links.senders import FileSender, ServerSender, sender_on
+
+        self.engine, self.keyring, self.place = engine, keyring, place_of(engine)
+        self._queue, self._tables, self._sender_on = queue, tables, sender_on
+        self._sender: FileSender | ServerSender | None = None
+        ensure_tables(engine, "links", tables.VERSION, tables.METADATA, create=create)
+        self._check_keys()
+
+    def __enter__(self) -> Links:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give back what was taken and not answered, and close the connections."""
+        if self._sender is not None:
+            self._sender.close()
+            self._sender = None
+        self.engine.dispose()
+
+    def queue(self, visit: Identified, mdc_visit: str, mdc_patient: str, message_id: str, document: bytes, source: str) -> bool:
+        """Link the visit and its patient and queue `document`, in one transaction, on disk when this returns.
+
+        False when that very document waits or was acknowledged; a dead one is queued again. `source` is its place, for messages.
+        Raises BadData when an id is linked to another one, TryLater when it was linked under an older key (rotate), NotPermitted when
+        another process opened the links with a newer key.
+        """
+        key = self.keyring.current
+        with failures_named(self.place), self.engine.begin() as connection:
+            self.check_newest(connection)
+            first = self.link(connection, Link("visit", visit.visit_root, visit.visit_id, mdc_visit))
+            second = self.link(connection, Link("patient", visit.patient_root, visit.patient_id, mdc_patient))
+            sealed = key.seal("link source", source) if source else ""
+            return self._queue.add(connection, self.place, first, second, message_id, document, sealed)
+
+    def take(self, limit: int, now: float, lease_seconds: float) -> list[Message]:
+        """At most `limit` messages that are due at `now` (seconds since 1970), leased to this object.
+
+        No other sender gets them until this one answers, closes, dies, or `lease_seconds` have gone by on a clock that cannot be set. Of
+        each visit only the oldest message that waits is given: its next version follows when that one is answered.
+        """
+        sender = self._own_sender()
+        sender.lives(sender.number)  # a server that was restarted forgot its lock: it gets another one
+        with failures_named(self.place), self.engine.begin() as connection:
+            return self._queue.take(connection, sender, limit, now, lease_seconds)
+
+    def sent(self, message_id: str) -> None:
+        """It is on its way. A sender says so before the first byte leaves."""
+        self._change(message_id, lambda connection: self._queue.sent(connection, message_id))
+
+    def acknowledged(self, message_id: str, digest: bytes, answer: str) -> None:
+        """The data centre has the document with this SHA-256. Raises BadData, and changes nothing, when another one was sent."""
+        self._change(message_id, lambda connection: self._queue.acknowledged(connection, self.place, message_id, digest, answer))
+
+    def retry(self, message_id: str, reason: str, due: float) -> None:
+        """It failed for now; try again at `due` (seconds since 1970, on the clock of `take`). Nothing happens to one that has ended."""
+        self._change(message_id, lambda connection: self._queue.retry(connection, self._own_sender(), message_id, reason, due))
+
+    def dead(self, message_id: str, reason: str) -> None:
+        """The data centre refused it for good. Nothing happens to one that was acknowledged."""
+        self._change(message_id, lambda connection: self._queue.dead(connection, message_id, reason))
+
+    def status(self) -> Status:
+        """How many messages are in each state, since when the oldest waits, and the dead ones with their reasons."""
+        with failures_named(self.place), self.engine.connect().execution_options(**READING) as connection:
+            found = self._queue.status(connection)
+        sealed = [(one, one.source) for one in found.dead]
+        opened = [dataclasses.replace(one, source=source and self.keyring.unseal("link source", source)) for one, source in sealed]
+        return dataclasses.replace(found, dead=opened)
+
+    def lookup(self, his: str | None = None, mdc: str | None = None) -> list[Link]:
+        """The links of a hospital's id (``ROOT|ID``, or the id alone under any root) or of a data centre's id, a former one too."""
+        from sqlalchemy import or_, select
+
+        links, renamed = self._tables.LINKS.c, self._tables.RENAMED.c
+        if his:
+            keys = self.keyring.keys
+            whole = [links.his.in_([key.seal(f"link {kind}", his) for key in keys]) for kind in KINDS]
+            condition = or_(*whole, links.extension.in_([key.seal("link extension", his) for key in keys]))
+            names = {his}
+        elif mdc:
+            names = {mdc}
+            with failures_named(self.place), self.engine.connect().execution_options(**READING) as connection:
+                while more := set(connection.scalars(select(renamed.new).where(renamed.old.in_(names)))) - names:
+                    names |= more
+            condition = links.mdc.in_(names)
+        else:
+            return []
+        with failures_named(self.place), self.engine.connect().execution_options(**READING) as connection:
+            rows = connection.execute(select(self._tables.LINKS).where(condition).order_by(links.number)).all()
+        return [self.opened(row) for row in rows]
+
+    def __iter__(self) -> Iterator[Link]:
+        """All links, in the order in which they were made."""
+        from sqlalchemy import select
+
+        with failures_named(self.place), self.engine.connect().execution_options(**READING) as connection:
+            for row in connection.execute(select(self._tables.LINKS).order_by(self._tables.LINKS.c.number)):
+                yield self.opened(row)
+
+    def opened(self, row: Any) -> Link:
+        """The link in a row of its table. Raises BadData when it was changed, or the key file lacks its key."""
+        root, _, extension = self.keyring.unseal(f"link {row.kind}", row.his).partition("|")
+        return Link(row.kind, root, extension, row.mdc)
+
+    def link(self, connection: Connection, link: Link) -> int:
+        """The number of `link`, which is made unless it is there. Raises BadData or TryLater when either of its ids has another one."""
+        from sqlalchemy import or_, select
+        from sqlalchemy.dialects import postgresql, sqlite
+
+        table = self._tables.LINKS
+        dialect = postgresql if self.engine.dialect.name == "postgresql" else sqlite
+        same = [sealed_link(link, key) for key in self.keyring.keys]
+        here = table.c.his.in_([values["his"] for values in same])
+        found = select(table).where(table.c.kind == link.kind, or_(here, table.c.mdc == link.mdc))
+        rows = connection.execute(found).all()
+        if not rows:
+            connection.execute(dialect.insert(table).values(**same[-1], mdc=link.mdc).on_conflict_do_nothing())
+            rows = connection.execute(found).all()  # another process may have been quicker
+        if len(rows) == 1 and rows[0].mdc == link.mdc and rows[0].his in {values["his"] for values in same}:
+            return int(rows[0].number)
+        for row in rows:
+            if row.mdc != link.mdc and is_older(row.mdc, self.keyring):
+                problem = f"this {link.kind} is linked under an older key"
+                raise TryLater(self.place, problem, "run his-mdc rotate, then the same command again")
+        problem = f"the {link.kind} of {link.mdc} is linked to another id"
+        raise BadData(self.place, problem, "look at both with his-mdc lookup; his-mdc rotate replaces ids that were imported")
+
+    def check_newest(self, connection: Connection) -> None:
+        """Raise NotPermitted when the links have been opened with a newer key than this process holds."""
+        from sqlalchemy import select
+
+        newest = _newest(connection.scalars(select(self._tables.KEYS.c.id)))
+        if newest != self.keyring.current.id:
+            problem = f"was written with {newest}, and {self.keyring.path} ends with {self.keyring.current.id}"
+            raise NotPermitted(self.place, problem, "copy the rotated key file to this machine and run it again")
+
+    def _change(self, message_id: str, work: Callable[[Connection], None]) -> None:
+        with failures_named(self.place), self.engine.begin() as connection:
+            self._queue.known(connection, self.place, message_id)
+            work(connection)
+
+    def _own_sender(self) -> Any:
+        if self._sender is None:
+            self._sender = self._sender_on(self.engine)
+        return self._sender
+
+    def _check_keys(self) -> None:
+        """Refuse a key file whose keys have the ids of the links' keys and are others; enter the current key."""
+        from sqlalchemy import insert, select
+
+        table, current = self._tables.KEYS, self.keyring.current
+        with failures_named(self.place), self.engine.begin() as connection:
+            if self.engine.dialect.name == "postgresql":  # two that open it at once would both enter the key
+                connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('link_key'))")
+            known = {row.id: row.fingerprint for row in connection.execute(select(table))}
+            for key in self.keyring.keys:
+                if known.get(key.id, key.fingerprint) != key.fingerprint:
+                    words = f"fingerprint {known[key.id]}; that of {self.keyring.path} is {key.fingerprint}"
+                    problem = f"was written with another {key.id}, {words}"
+                    raise NotPermitted(self.place, problem, "name the key file that belongs to these links")
+            if known and _newest(known) not in {key.id for key in self.keyring.keys}:
+                problem = f"was written with {_newest(known)}, which {self.keyring.path} lacks"
+                raise NotPermitted(self.place, problem, "copy the rotated key file to this machine")
+            if current.id not in known:
+                connection.execute(insert(table).values(id=current.id, fingerprint=current.fingerprint))
+
+
+def sealed_link(link: Link, key: Key) -> dict[str, str]:
+    """The columns of a link that depend on the key."""
+    whole = key.seal(f"link {link.kind}", f"{link.root}|{link.id}")
+    return {"kind": link.kind, "his": whole, "extension": key.seal("link extension", link.id)}
+
+
+def pseudonym(link: Link, key: Key) -> str:
+    """The id in the data centre that `key` gives the visit or patient of `link`."""
+    return key.seal(link.kind, f"{link.root}|{link.id}")
+
+
+def is_older(mdc: str, keyring: Keyring) -> bool:
+    """Whether `mdc` looks like a pseudonym of one of the older keys."""
+    return mdc.partition(".")[0] in {key.id for key in keyring.keys[:-1]}
+
+
+def _newest(identifiers: Any) -> str:
+    return max(identifiers, key=lambda identifier: (len(identifier), identifier))
