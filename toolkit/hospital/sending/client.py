@@ -134,15 +134,7 @@ class Gateway:
         if self._connection is None:
             self._connection = self._connected()
         headers = {"Content-Type": "application/xml", "X-Message-Id": message_id, "Accept": "application/json"}
-        try:
-            self._connection.request("POST", self._path + "/visits", document, headers)
-        except (BrokenPipeError, ConnectionResetError) as error:  # refused before it was read to its end: the answer may be there
-            try:
-                response = self._connection.getresponse()
-            except (OSError, http.client.HTTPException):
-                raise error from None
-        else:
-            response = self._connection.getresponse()
+        response = _exchanged(self._connection, "POST", self._path + "/visits", document, headers)
         body = response.read(_LARGEST_ANSWER)
         if not response.isclosed():  # more than an answer can be: the rest is not waited for
             self.close()
@@ -154,8 +146,7 @@ class Gateway:
             connection.connect()
             # In TLS 1.3 the server judges our certificate after we have finished. Its alert is sure to be read only when little was
             # written before: the first document would end in a connection reset that says nothing.
-            connection.request("HEAD", self._path + "/health")
-            connection.getresponse().read()
+            _exchanged(connection, "HEAD", self._path + "/health", b"", {}).read()
         except BaseException:
             connection.close()
             raise
@@ -270,6 +261,28 @@ def _parts(url: str) -> tuple[str, int, str]:
     if parsed.username is not None or parsed.password is not None or parsed.query or parsed.fragment:
         raise UsageError("--to", "takes a host, a port and a path, no more", remedy)
     return parsed.hostname, 443 if port is None else port, parsed.path.rstrip("/")
+
+
+def _exchanged(
+    connection: http.client.HTTPSConnection, method: str, path: str, body: bytes, headers: dict[str, str]
+) -> http.client.HTTPResponse:
+    """Send a request and read the head of its answer.
+
+    Where the server hung up while we still wrote, what it said before is waited for: an alert of TLS, or an early refusal. Only where it
+    said nothing is the failure that of writing.
+    """
+    try:
+        connection.request(method, path, body or None, headers)
+    except (ConnectionError, ssl.SSLEOFError) as error:
+        try:
+            return connection.getresponse()
+        except ssl.SSLEOFError:
+            raise error from None
+        except ssl.SSLError:  # the alert
+            raise
+        except (OSError, http.client.HTTPException):
+            raise error from None
+    return connection.getresponse()
 
 
 def _acknowledgement(body: bytes, message_id: str, document: bytes) -> Answer:

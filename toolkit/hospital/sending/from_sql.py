@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 NAMESPACE = "urn:scape-toolkit:template"
 _EACH, _WHEN = f"{{{NAMESPACE}}}each", f"{{{NAMESPACE}}}when"
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+_NOT_XML = re.compile("[^\\t\\n\\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0, 2.2
 _Row = dict[str, Any]
 
 
@@ -119,11 +120,11 @@ def _check_template(template: _Element, columns: list[str], path: str) -> None:
     if template.get(_EACH) is not None or template.get(_WHEN) is not None:
         raise BadData(path, "its root is repeated or left out", "put each and when on elements inside")
     for element in template.iter():
-        names = [name for attribute in (_EACH, _WHEN) for name in (element.get(attribute) or "").split()]
-        for attribute in (_EACH, _WHEN):
-            if element.get(attribute) is not None and not element.get(attribute).split():
-                raise BadData(path, f"line {element.sourceline}: an attribute of the template names no column", "name one or several")
-        texts = [element.text, element.tail, *(element.attrib.values() if isinstance(element.tag, str) else ())]
+        rules = [element.get(name) for name in (_EACH, _WHEN)] if isinstance(element.tag, str) else []
+        names = [name for rule in rules for name in (rule or "").split()]
+        if any(rule is not None and not rule.split() for rule in rules):
+            raise BadData(path, f"line {element.sourceline}: an attribute of the template names no column", "name one or several")
+        texts = [element.tail, *((element.text, *map(str, element.attrib.values())) if isinstance(element.tag, str) else ())]
         for text in filter(None, texts):
             for match in _PLACEHOLDER.finditer(text):
                 if match[0] in "{}":
@@ -148,16 +149,18 @@ def _fill(element: _Element, rows: list[_Row], place: str) -> None:
     """Fill `element` and all below it from `rows`."""
     _set(element, rows, place)
     for child in list(element):
-        child.tail = _replaced(child.tail, rows, place)
-        if not isinstance(child.tag, str):  # a comment or a processing instruction
-            child.text = _replaced(child.text, rows, place)
-            continue
-        each, when = child.attrib.pop(_EACH, None), child.attrib.pop(_WHEN, None)
-        groups = [rows] if each is None else _groups(rows, each.split())
-        pattern, tail = copy.deepcopy(child), child.tail
+        tail = _replaced(child.tail, rows, place)
+        pattern = copy.deepcopy(child)
         pattern.tail = None
         place_in_parent = element.index(child)
         _remove(element, child)
+        if not isinstance(child.tag, str):  # comments are for who reads the template, and a value could end one
+            _append_text(element, place_in_parent, tail)
+            continue
+        each, when = (pattern.get(name) for name in (_EACH, _WHEN))
+        for name in (_EACH, _WHEN):
+            pattern.attrib.pop(name, "")
+        groups = [rows] if each is None else _groups(rows, each.split())
         made = []
         for group in groups:
             if when is not None and _value(group, when, place) is None:
@@ -170,19 +173,14 @@ def _fill(element: _Element, rows: list[_Row], place: str) -> None:
 
 
 def _set(element: _Element, rows: list[_Row], place: str) -> None:
-    for name, text in element.attrib.items():
+    for name in [str(name) for name in element.attrib]:
+        text = element.get(name, "")
         match = _PLACEHOLDER.fullmatch(text)
         if match and match[1] is not None and _value(rows, match[1], place) is None:
             del element.attrib[name]
         else:
-            try:
-                element.set(name, _replaced(text, rows, place) or "")
-            except ValueError as error:
-                raise BadData(place, "a value holds characters that XML cannot", "remove them in the query") from error
-    try:
-        element.text = _replaced(element.text, rows, place)
-    except ValueError as error:
-        raise BadData(place, "a value holds characters that XML cannot", "remove them in the query") from error
+            element.set(name, _replaced(text, rows, place) or "")
+    element.text = _replaced(element.text, rows, place)
 
 
 def _remove(parent: _Element, child: _Element) -> None:
@@ -227,7 +225,10 @@ def _value(rows: list[_Row], column: str, place: str) -> str | None:
         raise BadData(
             place, f"column {column} has several values there", 'repeat the element with each="' + column + '", or mend the query'
         )
-    return None if first is None else _hl7(first, column, place)
+    text = None if first is None else _hl7(first, column, place)
+    if text is not None and _NOT_XML.search(text):
+        raise BadData(place, f"column {column} holds characters that XML cannot", "remove them in the query")
+    return text
 
 
 def _hl7(value: Any, column: str, place: str) -> str:

@@ -96,7 +96,9 @@ def _prepared(source: Source, key: Key, profile: Profile, xsd: str | None) -> tu
     problems = validate(rebuilt.document, xsd)
     if problems:
         more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
-        raise BadData(source.place, f"is not valid once rebuilt: {problems[0]}{more}", "correct the document or the profile; nothing was sent")
+        raise BadData(
+            source.place, f"is not valid once rebuilt: {problems[0]}{more}", "correct the document or the profile; nothing was sent"
+        )
     return rebuilt, message_id(rebuilt.mdc_visit, rebuilt.document)
 
 

@@ -11,6 +11,7 @@ from toolkit.core.errors import ToolError, TryLater
 if TYPE_CHECKING:
     from toolkit.hospital.links.queue import Status
 
+
 def exit_status(status: Status) -> int:
     """1 when something died, 75 when something waits, otherwise 0."""
     if status.counts["dead"]:

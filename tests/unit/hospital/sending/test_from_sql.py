@@ -28,7 +28,7 @@ FROM visit v LEFT JOIN diagnosis d ON d.visit = v.number LEFT JOIN result r ON r
 TEMPLATE = """<?xml version="1.0" encoding="UTF-8"?>
 <d xmlns="urn:hl7-org:v3" xmlns:t="urn:scape-toolkit:template" id="{visit}" braces="{{}}">
   <patient extension="{patient}"/>
-  <city t:when="city">{city}</city>
+  <!-- where {patient} lives --><city t:when="city">{city}</city>
   <note title="{remark}">{remark}</note>
   <diagnoses><value t:each="code name" code="{code}" displayName="{name}"><name>{name}</name></value> after</diagnoses>
   <results><row t:each="test"><cell>{test}</cell><cell t:each="amount">{amount} g/dl</cell></row></results>
@@ -72,7 +72,7 @@ def test_every_visit_becomes_one_document_wherever_its_rows_stand(url: str, tmp_
     assert root.find(V3 + "diagnoses")[-1].tail == " after"
     cells = [[cell.text for cell in row] for row in root.iter(V3 + "row")]
     assert [[name, *(text.rstrip(" g/dl").rstrip("0") for text in rest)] for name, *rest in cells] == [["HGB", "7.8"], ["WBC", "4.5"]]
-    assert b"scape-toolkit" not in first.data
+    assert b"scape-toolkit" not in first.data and b"<!--" not in first.data
     other = etree.fromstring(second.data)
     assert (other.find(V3 + "city"), other.find(V3 + "note").get("title")) == (None, None)
     assert [v.get("code") for v in other.iter(V3 + "value")] == ["J45"] and len(other.find(V3 + "results")) == 0
@@ -151,7 +151,7 @@ def test_whatever_a_value_holds_it_stays_a_value(rows: list[tuple[str, str | Non
             connection.close()
             return
     connection.close()
-    template = "<d xmlns:t='urn:scape-toolkit:template'>{visit}<e t:each='word' a='{word}'>{word}</e></d>"
+    template = "<d xmlns:t='urn:scape-toolkit:template'>{visit}<!-- no column can end this --><e t:each='word' a='{word}'>{word}</e></d>"
     for source in documents(str(directory / "his.db"), directory, "SELECT visit, word FROM t", template):
         visit = source.place[-1]
         words = list(dict.fromkeys(word for name, word in rows if name == visit and word is not None))
