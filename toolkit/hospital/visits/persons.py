@@ -1,0 +1,63 @@
+"""What a document says about people, to see to it that none of it stays where codes, cities and numbers are kept."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from toolkit.hospital.visits.document import V3, point
+
+if TYPE_CHECKING:
+    from lxml import etree
+
+_NAMES = tuple(V3 + name for name in ("name", "given", "family"))
+_PLACES = tuple(V3 + name for name in ("streetAddressLine", "streetName", "houseNumber", "postalCode"))
+_WORD = re.compile(r"[^\W\d_]{3,}")
+
+
+class Persons:
+    """Names, ids, addresses and the birth date in one document."""
+
+    def __init__(self, root: etree._Element, patient: etree._Element) -> None:
+        self._names: set[str] = set()
+        self._values: set[str] = set()
+        for element in root.iter(*_NAMES):
+            if element.get("code") is None:
+                self._names.update(word.casefold() for word in _WORD.findall(" ".join(element.itertext("*"))))
+        self._values.update(self._names)
+        for element in root.iter(*_PLACES):
+            self._values.add(" ".join((element.text or "").split()).casefold())
+        for element in root.iter(f"{V3}id"):
+            self._values.add((element.get("extension") or "").strip().casefold())
+        for element in root.iter(f"{V3}telecom"):
+            self._values.add((element.get("value") or "").strip().rpartition(":")[2].casefold())
+        self._values = {value for value in self._values if len(value) >= 4 or value in self._names}
+        self.birth = point(patient.find(f"{V3}birthTime"))
+        self.newborn = False
+
+    def is_value(self, text: str) -> bool:
+        """Whether `text` as a whole is a name, an id, a telephone number or a part of an address."""
+        return text.casefold() in self._values
+
+    def mentioned(self, text: str) -> bool:
+        """Whether a word of `text` is a part of a name, or it is one of the values as a whole."""
+        return self.is_value(text) or any(word.casefold() in self._names for word in _WORD.findall(text))
+
+    def born_on(self, moment: str) -> bool:
+        """Whether this TS tells the day of birth. Of somebody who was born during the visit the visit's dates tell it anyhow."""
+        return not self.newborn and len(self.birth) >= 8 and moment[:8] == self.birth[:8]
+
+
+def age_in_years(birth: str, moment: str) -> int | None:
+    """Completed years at `moment` (both HL7 v3 TS); None when one is unknown or the birth comes later.
+
+    Where days or months are missing from either, the rest decides, so that the age can be a year too high.
+    """
+    if len(birth) < 4 or len(moment) < 4:
+        return None
+    born, then = re.match(r"\d+", birth), re.match(r"\d+", moment)
+    assert born is not None and then is not None
+    length = min(len(born[0]), len(then[0]), 8)
+    if then[0][:length] < born[0][:length]:
+        return None
+    return int(then[0][:4]) - int(born[0][:4]) - (then[0][4:length] < born[0][4:length])

@@ -1,0 +1,132 @@
+"""Whether a document is a CDA document: built-in structural rules, and XML Schemas where the hospital has them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from typing import TYPE_CHECKING
+
+from toolkit.core.errors import BadData, NoInput
+from toolkit.core.xml import parse_safely
+from toolkit.hospital.visits.document import V3
+
+if TYPE_CHECKING:
+    from lxml import etree
+
+_MOST = 20  # problems that are told
+_TIME = re.compile(r"\d{4}(\d{2}){0,5}(\.\d{1,4})?([+-]\d{4})?")
+_ROOT = re.compile(r"[0-2](\.(0|[1-9]\d*))+|[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|[A-Za-z][A-Za-z0-9-]*")
+# Children in the order of the schema (POCD_MT000040), and which of them there must be.
+_HEADER = (
+    "realmCode", "typeId", "templateId", "id", "code", "title", "effectiveTime", "confidentialityCode", "languageCode", "setId",
+    "versionNumber", "copyTime", "recordTarget", "author", "dataEnterer", "informant", "custodian", "informationRecipient",
+    "legalAuthenticator", "authenticator", "participant", "inFulfillmentOf", "documentationOf", "relatedDocument", "authorization",
+    "componentOf", "component",
+)  # fmt: skip
+_START = ("realmCode", "typeId", "templateId")
+_ORDER = {
+    "ClinicalDocument": _HEADER,
+    "patientRole": (*_START, "id", "addr", "telecom", "patient", "providerOrganization"),
+    "encompassingEncounter": (
+        *_START, "id", "code", "effectiveTime", "dischargeDispositionCode", "responsibleParty", "encounterParticipant", "location",
+    ),
+    "section": (
+        *_START, "id", "code", "title", "text", "confidentialityCode", "languageCode", "subject", "author", "informant", "entry", "component",
+    ),
+    "observation": (
+        *_START, "id", "code", "derivationExpr", "text", "statusCode", "effectiveTime", "priorityCode", "repeatNumber", "languageCode",
+        "value", "interpretationCode", "methodCode", "targetSiteCode", "subject", "specimen", "performer", "author", "informant",
+        "participant", "entryRelationship", "reference", "precondition", "referenceRange",
+    ),
+    "organizer": (
+        *_START, "id", "code", "statusCode", "effectiveTime", "subject", "specimen", "performer", "author", "informant", "participant",
+        "reference", "precondition", "component",
+    ),
+}  # fmt: skip
+_REQUIRED = {
+    "ClinicalDocument": (
+        "typeId", "id", "code", "effectiveTime", "confidentialityCode", "recordTarget", "author", "custodian", "component",
+    ),
+    "recordTarget": ("patientRole",),
+    "patientRole": ("id",),
+    "author": ("time", "assignedAuthor"),
+    "encompassingEncounter": ("effectiveTime",),
+    "structuredBody": ("component",),
+    "act": ("code",),
+    "observation": ("code",),
+    "organizer": ("statusCode",),
+    "substanceAdministration": ("consumable",),
+    "referenceRange": ("observationRange",),
+}  # fmt: skip
+_ONCE = {"ClinicalDocument": ("typeId", "id", "code", "effectiveTime", "confidentialityCode", "custodian", "componentOf", "component")}
+_ATTRIBUTES = {name: ("classCode", "moodCode") for name in ("act", "encounter", "observation", "organizer", "procedure", "substanceAdministration", "supply")}
+_ATTRIBUTES["entryRelationship"] = ("typeCode",)
+
+
+def validate(document: bytes, xsd: str | None = None) -> list[str]:
+    """What is wrong with `document` as a CDA R2 document, a sentence each with its line; [] when nothing is.
+
+    `xsd` is the path of a schema that takes the place of no built-in rule: CDA base, SDTC or a national one.
+
+    Raises BadData when the document is not safe XML or the schema is none, NoInput when the schema cannot be read.
+    """
+    tree = parse_safely(document, "the rebuilt document")
+    root = tree.getroot()
+    if root.tag != f"{V3}ClinicalDocument":
+        return ["the root is not ClinicalDocument of urn:hl7-org:v3"]
+    problems = []
+    for problem in _problems(root):
+        problems.append(problem)
+        if len(problems) == _MOST:
+            break
+    if xsd is not None:
+        schema = _schema(xsd)
+        if not schema.validate(tree):
+            # The parser's own words can repeat values; where and which rule is enough.
+            problems += [f"line {error.line}: breaks the schema's rule {error.type_name}" for error in schema.error_log][:_MOST]
+    return problems
+
+
+def _problems(root: etree._Element) -> Iterator[str]:
+    for element in root.iter(f"{V3}*"):
+        name = element.tag[len(V3) :]
+        children = [child.tag[len(V3) :] for child in element if isinstance(child.tag, str) and child.tag.startswith(V3)]
+        where = f"line {element.sourceline}: {name}"
+        for wanted in _REQUIRED.get(name, ()):
+            if wanted not in children:
+                yield f"{where} has no {wanted}"
+        for single in _ONCE.get(name, ()):
+            if children.count(single) > 1:
+                yield f"{where} has more than one {single}"
+        if (order := _ORDER.get(name)) is not None:
+            places = [order.index(child) for child in children if child in order]
+            if len(places) < len(children):
+                yield f"{where} has a child that does not belong there"
+            elif places != sorted(places):
+                yield f"{where} has its children out of order"
+        for attribute in _ATTRIBUTES.get(name, ()):
+            if element.get(attribute) is None:
+                yield f"{where} has no {attribute}"
+        if name in ("id", "templateId", "typeId") and not element.get("nullFlavor") and not _ROOT.fullmatch(element.get("root") or ""):
+            yield f"{where} has no valid root"
+        if name in ("effectiveTime", "birthTime", "time") and element.get("value") and not _TIME.fullmatch(str(element.get("value"))):
+            yield f"{where} is no time"
+        if name == "value" and element.getparent() is not None and element.getparent().tag == f"{V3}observation":  # type: ignore[union-attr]
+            if element.get("{http://www.w3.org/2001/XMLSchema-instance}type") is None:
+                yield f"{where} of an observation has no xsi:type"
+
+
+@cache
+def _schema(path: str) -> etree.XMLSchema:
+    """A schema with what it includes beside it; never the network."""
+    from lxml import etree
+
+    try:
+        with open(path, "rb"):
+            pass
+        return etree.XMLSchema(etree.parse(path, etree.XMLParser(no_network=True, resolve_entities=False)))
+    except OSError as error:
+        raise NoInput(path, error.strerror or "cannot be read", "name an XML Schema that exists") from error
+    except (etree.XMLSyntaxError, etree.XMLSchemaParseError) as error:
+        raise BadData(path, "is no XML Schema, or one that it includes is missing", "put all files of the schema beside it") from error
