@@ -77,12 +77,26 @@ class ServerSender:
         return bool(self._connection.scalar(text(statement), {"high": number >> 32, "low": number & 0xFFFFFFFF}))
 
     def _take_number(self) -> None:
-        from sqlalchemy import text
+        from sqlalchemy.exc import DBAPIError
 
         self.number = secrets.randbits(62)
         with failures_named(self._place):
-            self._connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            try:
+                self._lock()
+            except DBAPIError as error:
+                if not error.connection_invalidated:
+                    raise
+                self._lock()  # that connection was from before the server's restart; the next one is new
+
+    def _lock(self) -> None:
+        from sqlalchemy import text
+
+        self._connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        try:
             self._connection.execute(text("SELECT pg_advisory_lock(:number)"), {"number": self.number})
+        except BaseException:
+            self._connection.close()
+            raise
 
     def close(self) -> None:
         """Give the lock back."""
