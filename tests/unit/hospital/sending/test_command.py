@@ -1,0 +1,88 @@
+"""hl7-send as its users run it: real processes, a real key file and queue, real TLS."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from .authority import Authority
+from .conftest import DataCentre, acknowledge
+
+VISIT = Path(__file__).resolve().parents[3] / "cli" / "hl7-send" / "visit.xml"
+TEXT = VISIT.read_text()
+PERSONAL = ("44051401359", "Kowalska", "Żaneta")
+
+
+@pytest.fixture
+def run(tmp_path: Path, environment: dict[str, str], centre: DataCentre, authority: Authority):  # type: ignore[no-untyped-def]
+    """A function that runs hl7-send with `words`; its process, started."""
+    subprocess.run(["hospital-key", "new", "hospital.key"], cwd=tmp_path, env=environment, check=True, stdout=subprocess.DEVNULL)
+    own = authority.directory / "hospital.pem"
+    network = ["--to", centre.url, "--cert", str(own), "--ca", str(authority.path)]
+
+    def start(*words: str, sends: bool = True) -> subprocess.Popen[str]:
+        given = ["hl7-send", *words, "--links", "links.db", "--key", "hospital.key", *(network if sends else [])]
+        return subprocess.Popen(given, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    return start
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=60)
+    return process.returncode, out, err
+
+
+def status(run) -> dict[str, object]:  # type: ignore[no-untyped-def]
+    return json.loads(ended(run("--status", "--format", "json", sends=False))[1])
+
+
+def visits(directory: Path, number: int) -> None:
+    directory.mkdir()
+    for n in range(number):
+        (directory / f"{n:03}.xml").write_text(TEXT.replace('extension="V1"', f'extension="V{n}"'))
+
+
+def test_a_night_is_silent_and_what_arrives_names_nobody(run, tmp_path: Path, centre: DataCentre) -> None:  # type: ignore[no-untyped-def]
+    visits(tmp_path / "export", 5)
+    assert ended(run("export")) == (0, "", "")
+    assert len({name for name, _ in centre.received}) == len(centre.received) == 5
+    for _, document in centre.received:
+        assert b"I50.9" in document and not any(word.encode() in document for word in PERSONAL)
+    assert ended(run("export")) == (0, "", "") and len(centre.received) == 5, "a second run sends nothing again"
+
+
+def test_killed_at_any_moment_every_visit_arrives(run, tmp_path: Path, centre: DataCentre) -> None:  # type: ignore[no-untyped-def]
+    visits(tmp_path / "export", 40)
+    for delay in (0.35, 0.45, 0.55, 0.7):
+        process = run("export")
+        time.sleep(delay)
+        process.kill()
+        ended(process)
+    assert ended(run("export")) == (0, "", "")
+    assert status(run)["acknowledged"] == len(dict(centre.received)) == 40
+    assert len({(name, document) for name, document in centre.received}) == 40, "what is sent again is the same"
+
+
+def test_queued_today_and_drained_tonight(run, tmp_path: Path, centre: DataCentre) -> None:  # type: ignore[no-untyped-def]
+    assert ended(run(str(VISIT), "--queue-only", sends=False)) == (0, "", "")
+    centre.answer = lambda *_: (503, {}, b"")
+    code, _, err = ended(run("--drain"))
+    assert (code, len(err.splitlines())) == (75, 1) and "1 document waits" in err
+    assert status(run)["sent"] == 1
+    centre.answer = acknowledge
+
+
+def test_a_hospital_without_export(run, tmp_path: Path, centre: DataCentre) -> None:  # type: ignore[no-untyped-def]
+    with sqlite3.connect(tmp_path / "his.db") as connection:
+        connection.execute("CREATE TABLE visit (number text, pesel text)")
+        connection.executemany("INSERT INTO visit VALUES (?, ?)", [("V7", "44051401359"), ("V8", "92032100157")])
+    connection.close()
+    (tmp_path / "visits.sql").write_text("SELECT number, pesel FROM visit")
+    (tmp_path / "visit.xml").write_text(TEXT.replace('"V1"', '"{number}"').replace('"44051401359"', '"{pesel}"'))
+    assert ended(run("--from-sql", "his.db", "--query", "visits.sql", "--template", "visit.xml")) == (0, "", "")
+    assert len(centre.received) == 2 and not any(b"92032100157" in document for _, document in centre.received)
