@@ -6,7 +6,7 @@ document's place is ``spool:SEGMENT:OFFSET`` until a pack holds it in store and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -165,14 +165,17 @@ class Index:
 
     # -- what the packer needs
 
-    def waiting(self, limit_bytes: int) -> list[Document]:
-        """The first documents, the oldest first, that are in the spool and in no planned pack: about `limit_bytes` of them."""
+    def waiting(self, limit_bytes: int, without: Container[str] = ()) -> list[Document]:
+        """The first documents, the oldest first, that are in the spool and in no planned pack: about `limit_bytes` of them, and none whose
+        message id is in `without`."""
         from sqlalchemy import select
 
         table, chosen, size = self._tables.DOCUMENTS, [], 0
         statement = select(table).where(table.c.pack.is_(None)).order_by(table.c.received, table.c.message_id)
         with failures_named(self.place), self._reading() as connection:
             for row in connection.execute(statement):
+                if row.message_id in without:
+                    continue
                 chosen.append(_document(row))
                 size += row.size
                 if size >= limit_bytes:
@@ -186,6 +189,17 @@ class Index:
             connection.execute(self._insert(self._tables.PACKS), {"name": pack, "stored": False, "created": created})
             for some in _portions(message_ids):
                 connection.execute(table.update().where(table.c.message_id.in_(some)).values(pack=pack))
+
+    def release(self, pack: str, message_ids: Sequence[str]) -> None:
+        """Take documents out of a planned pack, and forget the pack when none is left."""
+        from sqlalchemy import delete, select
+
+        documents, packs = self._tables.DOCUMENTS, self._tables.PACKS
+        with failures_named(self.place), self._engine.begin() as connection:
+            for some in _portions(message_ids):
+                connection.execute(documents.update().where(documents.c.message_id.in_(some), documents.c.pack == pack).values(pack=None))
+            if connection.execute(select(documents.c.message_id).where(documents.c.pack == pack).limit(1)).first() is None:
+                connection.execute(delete(packs).where(packs.c.name == pack, packs.c.stored.is_(False)))
 
     def packs(self, stored: bool) -> list[str]:
         """The names of the packs that are stored, or are planned only, the oldest first."""
@@ -231,6 +245,15 @@ class Index:
         with failures_named(self.place), self._reading() as connection:
             rows = connection.execute(select(table.c.name, table.c.digest, table.c.size).order_by(table.c.name))
             return [StoredObject(*row) for row in rows]
+
+    def documents_by_pack(self) -> dict[str, int]:
+        """How many documents each stored pack holds."""
+        from sqlalchemy import func, select
+
+        documents = self._tables.DOCUMENTS.c
+        statement = select(documents.pack, func.count()).where(documents.place.like("pack:%")).group_by(documents.pack)
+        with failures_named(self.place), self._reading() as connection:
+            return {row[0]: row[1] for row in connection.execute(statement)}
 
     def counts(self) -> Counts:
         """How much there is."""
