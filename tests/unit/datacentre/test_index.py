@@ -1,0 +1,93 @@
+"""The index: what was received stands once, where it is, and what can be searched for."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from lxml import etree
+
+from tests.unit.datacentre.visits import document
+from toolkit.datacentre.cda import rows
+from toolkit.datacentre.index import Document, Index, StoredObject, moved, open_index
+
+
+@pytest.fixture
+def index(tmp_path: Path):  # type: ignore[no-untyped-def]
+    with open_index(str(tmp_path / "index.db")) as opened:
+        yield opened
+
+
+def received(number: int, **changes: object) -> Document:
+    values = {
+        "message_id": f"m{number}",
+        "mdc_visit": f"k1.V{number}",
+        "digest": f"sha256:{number:064x}",
+        "size": 100,
+        "client": "CN=hospital",
+        "received": f"2026-11-22T10:00:{number % 60:02}Z",
+        "place": f"spool:000001:{number}",
+    }
+    return Document(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def test_a_message_that_is_known_keeps_its_first_row(index: Index) -> None:
+    first, again = received(1), received(1, place="spool:000002:0", client="CN=other")
+    assert index.add([first]) == [first]
+    assert index.add([again]) == [first]
+    assert index.message("m1") == first
+
+
+def test_the_same_content_of_a_visit_under_another_id_is_the_first_document(index: Index) -> None:
+    first = received(1)
+    assert index.add([first, received(1, message_id="m2")]) == [first, first]
+    assert index.find("k1.V1") == [first]
+
+
+def test_another_content_under_a_known_id_is_told_by_its_digest(index: Index) -> None:
+    index.add([received(1)])
+    assert index.add([received(2, message_id="m1")])[0].digest == received(1).digest
+    assert index.find("k1.V2") == []
+
+
+def test_waiting_documents_come_oldest_first_and_leave_when_they_are_planned(index: Index) -> None:
+    index.add([received(number) for number in (3, 1, 2)])
+    assert [one.message_id for one in index.waiting(150)] == ["m1", "m2"]
+    index.plan("p", "now", ["m1", "m2"])
+    assert [one.message_id for one in index.waiting(1000)] == ["m3"]
+    assert index.packs(stored=False) == ["p"]
+    assert [one.message_id for one in index.documents_of("p")] == ["m1", "m2"]
+
+
+def test_a_packed_document_is_found_at_its_new_place_and_searched_by_its_rows(index: Index) -> None:
+    one = received(1)
+    index.add([one])
+    index.plan("p", "now", ["m1"])
+    assert index.in_segment("000001")
+    found = dataclasses.replace(rows(etree.fromstring(document(1))), message_id="m1", received=one.received)
+    visit = dataclasses.replace(found.visit, mdc_visit=one.mdc_visit)
+    found = dataclasses.replace(found, visit=visit)
+    for _ in range(2):  # again changes nothing
+        index.packed("p", "now", [moved(one, "p", 0)], [StoredObject("packs/p.parquet", "sha256:00", 5)], [found])
+    assert not index.in_segment("000001")
+    assert index.find(one.mdc_visit)[0].place == "pack:p:0"
+    assert index.objects() == [StoredObject("packs/p.parquet", "sha256:00", 5)]
+    code = found.diagnoses[0].code
+    assert index.search(diagnosis=code) == index.search(patient=visit.patient) == [one.mdc_visit]
+    assert index.search(diagnosis=code[:2]) == [one.mdc_visit]
+    assert index.search(diagnosis="Z99") == index.search(since="2099") == index.search(until="1999") == []
+    assert index.search(accession=visit.accessions[0], since="1999", until="2099") == [one.mdc_visit]
+    counts = index.counts()
+    assert (counts.spooled, counts.packed, counts.packs, counts.planned_packs, counts.visits, counts.patients) == (0, 1, 1, 0, 1, 1)
+
+
+def test_the_newest_document_of_a_visit_gives_its_rows(index: Index) -> None:
+    base = rows(etree.fromstring(document(1)))
+    newer = dataclasses.replace(base, message_id="m2", received="2026-11-23", diagnoses=())
+    older = dataclasses.replace(base, message_id="m1", received="2026-11-22")
+    index.packed("p", "now", [], [], [newer])
+    index.packed("q", "now", [], [], [older])
+    assert index.search(diagnosis=base.diagnoses[0].code) == []
+    index.packed("r", "now", [], [], [dataclasses.replace(older, message_id="m3", received="2026-11-24")])
+    assert index.search(diagnosis=base.diagnoses[0].code) == [base.visit.mdc_visit]

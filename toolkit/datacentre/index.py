@@ -1,0 +1,349 @@
+"""The data centre's index: which documents were received, where each one is, and what can be searched for in them.
+
+It is a database of SQLite or PostgreSQL. The store is the truth: `mdc-store reindex` fills an empty index from it. A
+document's place is ``spool:SEGMENT:OFFSET`` until a pack holds it in store and archive, then ``pack:NAME:ROW``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+from toolkit.core.database import READING, ensure_tables, failures_named, open_database, place_of
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+    from toolkit.datacentre.cda import VisitRows
+
+_AT_ONCE = 500  # values in one IN (...)
+
+
+@dataclass(frozen=True)
+class Document:
+    """One received document: its idempotent message id, the pseudonym of its visit, ``sha256:<hex>`` and the size in bytes of its body,
+    who sent it (the subject of the client's certificate), when (ISO 8601, UTC) and where it is."""
+
+    message_id: str
+    mdc_visit: str
+    digest: str
+    size: int
+    client: str
+    received: str
+    place: str
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """An object that both store and archive hold: its name, ``sha256:<hex>``, its size in bytes."""
+
+    name: str
+    digest: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What the index knows of: documents in the spool and in packs, bytes of their bodies, packs, visits, patients; `oldest` is when the
+    first document that still waits in the spool was received, empty without one."""
+
+    spooled: int
+    spooled_bytes: int
+    packed: int
+    packed_bytes: int
+    planned_packs: int
+    packs: int
+    visits: int
+    patients: int
+    oldest: str
+
+
+def open_index(url: str, *, create: bool = True, patience: float = 60.0) -> Index:
+    """The index in the database `url` (a path, ``sqlite:///PATH`` or ``postgresql://...``), made unless `create` is off.
+
+    `patience` is how many seconds to wait while another process writes. Raises what `open_database` raises.
+    """
+    engine = open_database(url, create=create, patience=patience)
+    try:
+        return Index(engine, create)
+    except BaseException:
+        engine.dispose()
+        raise
+
+
+class Index:
+    """An open index; a context manager. Safe for several threads, and for several processes that opened it after they were forked."""
+
+    def __init__(self, engine: Engine, create: bool = True) -> None:
+        from toolkit.datacentre import index_tables
+
+        self._tables, self._engine, self.place = index_tables, engine, place_of(engine)
+        ensure_tables(engine, "index", index_tables.VERSION, index_tables.METADATA, create=create)
+
+    def __enter__(self) -> Index:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+    # -- what the gateway needs
+
+    def add(self, documents: Sequence[Document]) -> list[Document]:
+        """Enter the documents in one transaction, durable when this returns; for each, the one that the index then holds.
+
+        That is an earlier one where its message id is known, or its content for the same visit: the caller compares digests
+        and tells a repeated message (the same) from a false one (another digest under a known message id).
+        """
+        from sqlalchemy import or_, select
+
+        table = self._tables.DOCUMENTS
+        standing = []
+        with failures_named(self.place), self._engine.begin() as connection:
+            for document in documents:
+                done = connection.execute(self._insert(table).on_conflict_do_nothing(), asdict(document))
+                if done.rowcount == 1:
+                    standing.append(document)
+                    continue
+                same = (table.c.mdc_visit == document.mdc_visit) & (table.c.digest == document.digest)
+                known = connection.execute(select(table).where(or_(table.c.message_id == document.message_id, same))).all()
+                standing.append(_document(min(known, key=lambda row: bool(row.message_id != document.message_id))))
+        return standing
+
+    def message(self, message_id: str) -> Document | None:
+        """The document that came with this message id."""
+        return next(iter(self.messages([message_id])), None)
+
+    def messages(self, message_ids: Iterable[str]) -> list[Document]:
+        """The documents of those message ids that are known, in no order."""
+        return list(self._documents("message_id", message_ids))
+
+    def find(self, mdc_visit: str) -> list[Document]:
+        """The documents of a visit, the oldest first; empty when it is not known."""
+        return sorted(self._documents("mdc_visit", [mdc_visit]), key=lambda document: (document.received, document.message_id))
+
+    def search(
+        self,
+        *,
+        patient: str = "",
+        diagnosis: str = "",
+        accession: str = "",
+        since: str = "",
+        until: str = "",
+        limit: int = 100,
+        after: str = "",
+    ) -> list[str]:
+        """At most `limit` pseudonyms of visits, in their own order and behind `after`, of which all that is given holds: the
+        patient's pseudonym, the beginning of a diagnosis's code (``I50``), an accession token, the visit's start at or after `since` and
+        before `until` (HL7 times: ``20260131``)."""
+        from sqlalchemy import select
+
+        tables = self._tables
+        visits = tables.VISITS.c
+        statement = select(visits.mdc_visit).where(visits.mdc_visit > after).order_by(visits.mdc_visit).limit(limit)
+        if patient:
+            statement = statement.where(visits.patient == patient)
+        if since:
+            statement = statement.where(visits.start >= since)
+        if until:
+            statement = statement.where(visits.start < until, visits.start != "")
+        if diagnosis:
+            from toolkit.datacentre.cda import plain_code
+
+            rows, prefix = tables.DIAGNOSES.c, plain_code(diagnosis)
+            found = select(rows.mdc_visit).where(rows.plain >= prefix, rows.plain < prefix + "\U0010ffff")
+            statement = statement.where(visits.mdc_visit.in_(found))
+        if accession:
+            tokens = tables.ACCESSIONS.c
+            statement = statement.where(visits.mdc_visit.in_(select(tokens.mdc_visit).where(tokens.accession == accession)))
+        with failures_named(self.place), self._reading() as connection:
+            return list(connection.scalars(statement))
+
+    # -- what the packer needs
+
+    def waiting(self, limit_bytes: int, without: Container[str] = ()) -> list[Document]:
+        """The first documents, the oldest first, that are in the spool and in no planned pack: about `limit_bytes` of them, and none whose
+        message id is in `without`."""
+        from sqlalchemy import select
+
+        table, chosen, size = self._tables.DOCUMENTS, [], 0
+        statement = select(table).where(table.c.pack.is_(None)).order_by(table.c.received, table.c.message_id)
+        with failures_named(self.place), self._reading() as connection:
+            for row in connection.execute(statement):
+                if row.message_id in without:
+                    continue
+                chosen.append(_document(row))
+                size += row.size
+                if size >= limit_bytes:
+                    break
+        return chosen
+
+    def plan(self, pack: str, created: str, message_ids: Sequence[str]) -> None:
+        """Write down that `pack` will hold these documents."""
+        table = self._tables.DOCUMENTS
+        with failures_named(self.place), self._engine.begin() as connection:
+            connection.execute(self._insert(self._tables.PACKS), {"name": pack, "stored": False, "created": created})
+            for some in _portions(message_ids):
+                connection.execute(table.update().where(table.c.message_id.in_(some)).values(pack=pack))
+
+    def release(self, pack: str, message_ids: Sequence[str]) -> None:
+        """Take documents out of a planned pack, and forget the pack when none is left."""
+        from sqlalchemy import delete, select
+
+        documents, packs = self._tables.DOCUMENTS, self._tables.PACKS
+        with failures_named(self.place), self._engine.begin() as connection:
+            for some in _portions(message_ids):
+                connection.execute(documents.update().where(documents.c.message_id.in_(some), documents.c.pack == pack).values(pack=None))
+            if connection.execute(select(documents.c.message_id).where(documents.c.pack == pack).limit(1)).first() is None:
+                connection.execute(delete(packs).where(packs.c.name == pack, packs.c.stored.is_(False)))
+
+    def packs(self, stored: bool) -> list[str]:
+        """The names of the packs that are stored, or are planned only, the oldest first."""
+        from sqlalchemy import select
+
+        packs = self._tables.PACKS.c
+        with failures_named(self.place), self._reading() as connection:
+            return list(connection.scalars(select(packs.name).where(packs.stored == stored).order_by(packs.created, packs.name)))
+
+    def documents_of(self, pack: str) -> list[Document]:
+        """The documents of a planned or stored pack, in the order in which they were received."""
+        return sorted(self._documents("pack", [pack]), key=lambda document: (document.received, document.message_id))
+
+    def in_segment(self, segment: str) -> bool:
+        """Whether a document still has its place in this segment of the spool."""
+        from sqlalchemy import select
+
+        documents = self._tables.DOCUMENTS.c
+        first, last = f"spool:{segment}:", f"spool:{segment};"  # ; follows : in ASCII
+        statement = select(documents.message_id).where(documents.place >= first, documents.place < last).limit(1)
+        with failures_named(self.place), self._reading() as connection:
+            return connection.execute(statement).first() is not None
+
+    def packed(
+        self, pack: str, created: str, documents: Sequence[Document], objects: Sequence[StoredObject], rows: Iterable[VisitRows]
+    ) -> None:
+        """Enter a pack that store and archive hold, in one transaction: the documents' new places, the objects, and the rows of
+        visits of which no newer document is known. Doing it again changes nothing."""
+        tables = self._tables
+        with failures_named(self.place), self._engine.begin() as connection:
+            connection.execute(self._upsert(tables.PACKS), {"name": pack, "stored": True, "created": created})
+            if documents:
+                connection.execute(self._upsert(tables.DOCUMENTS), [{**asdict(document), "pack": pack} for document in documents])
+            if objects:
+                connection.execute(self._upsert(tables.OBJECTS), [{**asdict(stored), "pack": pack} for stored in objects])
+            self._enter_rows(connection, list(rows))
+
+    def objects(self) -> list[StoredObject]:
+        """All objects that store and archive must hold, by name."""
+        from sqlalchemy import select
+
+        table = self._tables.OBJECTS
+        with failures_named(self.place), self._reading() as connection:
+            rows = connection.execute(select(table.c.name, table.c.digest, table.c.size).order_by(table.c.name))
+            return [StoredObject(*row) for row in rows]
+
+    def documents_by_pack(self) -> dict[str, int]:
+        """How many documents each stored pack holds."""
+        from sqlalchemy import func, select
+
+        documents = self._tables.DOCUMENTS.c
+        statement = select(documents.pack, func.count()).where(documents.place.like("pack:%")).group_by(documents.pack)
+        with failures_named(self.place), self._reading() as connection:
+            return {row[0]: row[1] for row in connection.execute(statement)}
+
+    def counts(self) -> Counts:
+        """How much there is."""
+        from sqlalchemy import func, select
+
+        tables = self._tables
+        documents = tables.DOCUMENTS.c
+        totals = select(func.count(), func.coalesce(func.sum(documents.size), 0), func.min(documents.received))
+        with failures_named(self.place), self._reading() as connection:
+            spooled, spooled_bytes, oldest = connection.execute(totals.where(documents.place.like("spool:%"))).one()
+            packed, packed_bytes, _ = connection.execute(totals.where(documents.place.like("pack:%"))).one()
+            by_state = select(tables.PACKS.c.stored, func.count()).group_by(tables.PACKS.c.stored)
+            packs = {row[0]: row[1] for row in connection.execute(by_state)}
+            visits, patients = (connection.scalar(select(func.count()).select_from(table)) for table in (tables.VISITS, tables.PATIENTS))
+        sizes = int(spooled_bytes), packed, int(packed_bytes)
+        return Counts(spooled, *sizes, packs.get(False, 0), packs.get(True, 0), visits or 0, patients or 0, oldest or "")
+
+    def _enter_rows(self, connection: Connection, rows: list[VisitRows]) -> None:
+        from sqlalchemy import delete, select
+
+        tables = self._tables
+        newest: dict[str, VisitRows] = {}
+        for one in rows:
+            earlier = newest.get(one.visit.mdc_visit)
+            if earlier is None or (earlier.received, earlier.message_id) <= (one.received, one.message_id):
+                newest[one.visit.mdc_visit] = one
+        visits, children = tables.VISITS, (tables.DIAGNOSES, tables.PROCEDURES, tables.RESULTS, tables.ACCESSIONS)
+        for some in _portions(list(newest)):
+            columns = visits.c.mdc_visit, visits.c.received, visits.c.message_id
+            for known in connection.execute(select(*columns).where(visits.c.mdc_visit.in_(some))):
+                one = newest[known.mdc_visit]
+                if (known.received, known.message_id) > (one.received, one.message_id):
+                    del newest[known.mdc_visit]
+                else:
+                    for table in children:
+                        connection.execute(delete(table).where(table.c.mdc_visit == known.mdc_visit))
+        for table, values in zip((tables.PATIENTS, visits, *children), _values(newest.values()), strict=True):
+            if values:
+                connection.execute(self._upsert(table), values)
+
+    def _documents(self, column: str, values: Iterable[str]) -> Iterator[Document]:
+        from sqlalchemy import select
+
+        table = self._tables.DOCUMENTS
+        with failures_named(self.place), self._reading() as connection:
+            for some in _portions(list(values)):
+                for row in connection.execute(select(table).where(table.c[column].in_(some))):
+                    yield _document(row)
+
+    def _reading(self) -> Connection:
+        return self._engine.connect().execution_options(**READING)
+
+    def _insert(self, table: Any) -> Any:
+        from sqlalchemy.dialects import postgresql, sqlite
+
+        return postgresql.insert(table) if self._engine.dialect.name == "postgresql" else sqlite.insert(table)
+
+    def _upsert(self, table: Any) -> Any:
+        statement = self._insert(table)
+        changed = {column.name: statement.excluded[column.name] for column in table.columns if not column.primary_key}
+        return statement.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=changed)
+
+
+def moved(document: Document, pack: str, row: int) -> Document:
+    """The same document at its place in a pack."""
+    return replace(document, place=f"pack:{pack}:{row}")
+
+
+def _values(rows: Iterable[VisitRows]) -> tuple[list[dict[str, Any]], ...]:
+    """What is to be entered for patients, visits, diagnoses, procedures, results, accessions."""
+    patients: dict[str, dict[str, Any]] = {}
+    tables: tuple[list[dict[str, Any]], ...] = [], [], [], [], []
+    for one in rows:
+        visit = vars(one.visit).copy()
+        accessions = visit.pop("accessions")
+        patients[one.visit.patient] = {"patient": one.visit.patient, "sex": one.visit.sex}
+        tables[0].append({**visit, "message_id": one.message_id, "received": one.received})
+        for values, items in zip(tables[1:4], (one.diagnoses, one.procedures, one.results), strict=True):
+            values.extend({"mdc_visit": one.visit.mdc_visit, "number": number, **vars(item)} for number, item in enumerate(items))
+        tables[4].extend({"mdc_visit": one.visit.mdc_visit, "number": number, "accession": text} for number, text in enumerate(accessions))
+    return list(patients.values()), *tables
+
+
+_FIELDS = tuple(field.name for field in fields(Document))
+
+
+def _document(row: Any) -> Document:
+    return Document(*(getattr(row, name) for name in _FIELDS))
+
+
+def _portions(values: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(values), _AT_ONCE):
+        yield values[start : start + _AT_ONCE]

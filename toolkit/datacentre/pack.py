@@ -1,0 +1,237 @@
+"""Packing: what waits in the gateway's spool moves into the store, with a copy in the archive, and then leaves the spool.
+
+Each step can be killed and repeated. Which documents a pack holds is written down before its first byte; the spool keeps them until
+store and archive have given back the digests of all objects and the index knows the new places.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import hashlib
+import itertools
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from toolkit.core.errors import BadData, InputOutput, NoInput, NotPermitted, ToolError, TryLater, Unavailable
+from toolkit.datacentre.cda import VisitRows, rows
+from toolkit.datacentre.index import Document, Index, StoredObject
+from toolkit.datacentre.packs import manifest_object, pack_object, write_manifest, write_pack, write_rows
+
+if TYPE_CHECKING:
+    from toolkit.core.storage import Store
+    from toolkit.datacentre.spool import Entry, Spool
+
+PACK_BYTES = 256 << 20  # of documents, as they were received
+TRIES = 4  # of each object, with a growing pause between
+_AT_ONCE = 8  # objects on their way to a store
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What a run did: packs and documents that it moved; documents that could not be read from the spool."""
+
+    packs: int
+    documents: int
+    damaged: int
+
+
+def pack(index: Index, spool: Spool, directory: str, stores: Sequence[Store], pack_bytes: int = PACK_BYTES) -> Packed:
+    """Move all that waits in the spool, whose directory is given too, to every one of `stores`, about `pack_bytes` a pack.
+
+    A document that the spool cannot give back is left there with a warning, and counted. Raises TryLater when another
+    process packs this spool, and what the stores raise when they fail several times; the spool then keeps what it has.
+    """
+    packs = documents = 0
+    damaged: set[str] = set()
+    with alone(directory):
+        recover(index, spool)
+        while True:
+            name = next(iter(index.packs(stored=False)), None) or _plan(index, pack_bytes, damaged)
+            if name is None:
+                break
+            moved = _store(index, spool, directory, stores, name, damaged)
+            packs, documents = packs + (moved > 0), documents + moved
+        _empty(index, spool)
+    return Packed(packs, documents, len(damaged))
+
+
+@contextlib.contextmanager
+def alone(directory: str) -> Iterator[None]:
+    """Hold the packer's lock of a spool. Raises TryLater when another process holds it."""
+    path = os.path.join(directory, "pack.lock")
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise NotPermitted(path, error.strerror or str(error), "run as the gateway's user") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise TryLater(path, "another mdc-store is packing", "run it again when that has ended") from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def copy_checked(store: Store, name: str, source: Path, digest: str, pause: Callable[[float], None] = time.sleep) -> None:
+    """Put a file into a store and read back its digest, several times when it fails. Raises what the store raised last."""
+    for attempt in range(TRIES):
+        try:
+            with source.open("rb") as stream:
+                store.put(name, stream, digest)
+            if store.digest(name) == digest:
+                return
+            problem: ToolError = InputOutput(name, "the store gives back something else", "check the store's disks")
+        except (Unavailable, InputOutput) as error:
+            problem = error
+        if attempt < TRIES - 1:
+            pause(2.0**attempt)
+    raise problem
+
+
+def read_rows(body: bytes, document: Document) -> VisitRows | None:
+    """The rows of a stored document; None, with a warning, when it has none that can be read: it is kept all the same."""
+    from toolkit.core.xml import parse_safely
+
+    try:
+        found = rows(parse_safely(body, document.message_id), document.message_id)
+    except BadData as error:
+        _log.warning("%s; it is kept, and no search finds it", error)
+        return None
+    return dataclasses.replace(found, message_id=document.message_id, received=document.received)
+
+
+def _plan(index: Index, pack_bytes: int, damaged: set[str]) -> str | None:
+    """Write down the next pack; its name, or None when nothing waits."""
+    documents = index.waiting(pack_bytes, damaged)
+    if not documents:
+        return None
+    now = datetime.now(UTC)
+    identity = hashlib.sha256("".join(f"{one.message_id} {one.digest}\n" for one in documents).encode()).hexdigest()[:16]
+    name = f"{now:%Y%m%dT%H%M%SZ}-{identity}"
+    index.plan(name, now.isoformat(timespec="seconds"), [one.message_id for one in documents])
+    return name
+
+
+def _store(index: Index, spool: Spool, directory: str, stores: Sequence[Store], name: str, damaged: set[str]) -> int:
+    """Make one planned pack, put it into all stores and enter it; how many documents it holds."""
+    found: list[VisitRows] = []
+    lost: list[str] = []
+
+    def documents() -> Iterator[tuple[Document, bytes]]:
+        for document in index.documents_of(name):
+            body = _body(spool, document)
+            if body is None:
+                lost.append(document.message_id)
+                continue
+            one = read_rows(body, document)
+            if one is not None:
+                found.append(one)
+            yield document, body
+
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    with tempfile.TemporaryDirectory(prefix=".packing-", dir=directory) as place:
+        files = {pack_object(name): Path(place, "pack")}
+        with files[pack_object(name)].open("wb") as stream:
+            placed = write_pack(stream, name, documents())
+        index.release(name, lost)
+        damaged.update(lost)
+        if not placed:
+            return 0
+        files.update(_row_files(place, name, found))
+        objects = [_described(key, file) for key, file in files.items()]
+        _put_all(stores, files, objects)
+        manifest = Path(place, "manifest")
+        manifest.write_bytes(write_manifest(name, created, len(placed), objects))
+        listed = _described(manifest_object(name), manifest)
+        _put_all(stores, {listed.name: manifest}, [listed])
+    index.packed(name, created, placed, [*objects, listed], found)
+    return len(placed)
+
+
+def _body(spool: Spool, document: Document) -> bytes | None:
+    """A document's bytes from the spool; None, with a warning, when they are not those that were received."""
+    try:
+        body = spool.read(document.place).body
+        if "sha256:" + hashlib.sha256(body).hexdigest() == document.digest:
+            return body
+        problem = "is not what was received"
+    except (BadData, NoInput, InputOutput, OSError) as error:
+        problem = str(error)
+    _log.error("%s at %s: %s; it stays in the spool, ask the sender to send it again", document.message_id, document.place, problem)
+    return None
+
+
+def _row_files(place: str, name: str, found: Sequence[VisitRows]) -> dict[str, Path]:
+    from pyarrow import parquet
+
+    files = {}
+    for number, (key, table) in enumerate(write_rows(found).items()):
+        path = Path(place, f"rows{number}")
+        parquet.write_table(table, path, compression="zstd")
+        files[f"rows/{key}/{name}.parquet"] = path
+    return files
+
+
+def _described(name: str, path: Path) -> StoredObject:
+    with path.open("rb") as stream:
+        return StoredObject(name, "sha256:" + hashlib.file_digest(stream, "sha256").hexdigest(), path.stat().st_size)
+
+
+def _put_all(stores: Sequence[Store], files: dict[str, Path], objects: Sequence[StoredObject]) -> None:
+    with ThreadPoolExecutor(_AT_ONCE) as workers:
+        done = [workers.submit(copy_checked, store, one.name, files[one.name], one.digest) for store in stores for one in objects]
+        for one in done:
+            one.result()
+
+
+def recover(index: Index, spool: Spool) -> None:
+    """Enter what is durable in the spool and missing in the index: a receiver was killed between the two, or the index was lost."""
+    for segment in spool.segments():
+        _enter_missing(index, spool, segment)
+
+
+def _enter_missing(index: Index, spool: Spool, segment: str) -> None:
+    entries = spool.entries(segment)
+    while some := list(itertools.islice(entries, 100)):
+        known = {document.message_id for document in index.messages(entry.message_id for _, entry in some)}
+        missing = [_as_document(place, entry) for place, entry in some if entry.message_id not in known]
+        if missing:
+            index.add(missing)
+
+
+def _as_document(place: str, entry: Entry) -> Document:
+    return Document(entry.message_id, entry.mdc_visit, entry.digest, len(entry.body), entry.client, entry.received, place)
+
+
+def _empty(index: Index, spool: Spool) -> None:
+    """Drop the segments that nothing stands in any more. The receiver writes a document first and enters it then, so a segment is
+    compared with the index once more after it has ended."""
+    for segment in spool.segments():
+        if _ended(spool, segment):
+            _enter_missing(index, spool, segment)
+            if not index.in_segment(segment):
+                spool.drop(segment)
+
+
+def _ended(spool: Spool, segment: str) -> bool:
+    """Whether the receiver writes no more to it: an ended segment is not locked and never empty."""
+    with open(os.path.join(spool.directory, f"{segment}.spool"), "rb") as stream:
+        if os.fstat(stream.fileno()).st_size == 0:
+            return False
+        try:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True

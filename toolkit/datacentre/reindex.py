@@ -1,0 +1,60 @@
+"""The index, made anew from the store: every pack that a list names, then what waits in the spool."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from toolkit.core.errors import BadData, NoInput
+from toolkit.core.progress import progress
+from toolkit.datacentre.index import Document, Index, StoredObject
+from toolkit.datacentre.pack import read_rows
+from toolkit.datacentre.packs import manifest_object, pack_object, read_manifest, read_pack
+from toolkit.datacentre.verify_store import manifests
+
+if TYPE_CHECKING:
+    from toolkit.core.storage import Store
+
+
+@dataclass(frozen=True)
+class Reindexed:
+    """How many packs and documents were entered."""
+
+    packs: int
+    documents: int
+
+
+def reindex(index: Index, store: Store) -> Reindexed:
+    """Enter all packs of a store, one transaction each; what the index knows already is written again, nothing is removed.
+
+    Raises BadData at a pack that is damaged; those before it stay entered.
+    """
+    names = list(manifests(store))
+    documents = 0
+    with progress("indexing", len(names), "packs") as bar:
+        for name in bar.each(names):
+            documents += _enter(index, store, name)
+    return Reindexed(len(names), documents)
+
+
+def _enter(index: Index, store: Store, pack: str) -> int:
+    listed = manifest_object(pack)
+    data = store.get(listed)
+    _, created, number, objects = read_manifest(data, listed)
+    documents: list[Document] = []
+    found = []
+    name = pack_object(pack)
+    try:
+        with store.open(name) as stream:
+            for document, body in read_pack(stream, pack, name):
+                documents.append(document)
+                one = read_rows(body, document)
+                if one is not None:
+                    found.append(one)
+    except NoInput as error:
+        raise BadData(name, "is missing", "run mdc-store verify, which restores it from the archive") from error
+    if len(documents) != number:
+        raise BadData(name, f"holds {len(documents)} documents instead of {number}", "run mdc-store verify")
+    index.packed(pack, created, documents, [*objects, StoredObject(listed, "sha256:" + sha256(data).hexdigest(), len(data))], found)
+    return len(documents)

@@ -1,0 +1,141 @@
+"""Verifying: store, archive and index hold the same, and what one copy lost comes back from the other."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from toolkit.core.errors import BadData, InputOutput, NoInput, ToolError
+from toolkit.core.progress import progress
+from toolkit.datacentre.index import Index, StoredObject
+from toolkit.datacentre.pack import copy_checked
+from toolkit.datacentre.packs import manifest_object, read_manifest
+
+if TYPE_CHECKING:
+    from toolkit.core.storage import Store
+
+_PIECE = 1 << 20
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Verified:
+    """How many objects were looked at, how many copies were damaged or missing, how many of these were restored, and how many things
+    disagree that no copy can mend."""
+
+    objects: int
+    damaged: int
+    restored: int
+    unsolved: int
+
+
+def verify(index: Index | None, stores: Sequence[Store], restore: bool = True) -> Verified:
+    """Read every object of every store and compare its digest with its pack's list; then compare the lists with the index.
+
+    A damaged or missing copy is replaced from a good one unless `restore` is off. Each finding is a warning. Raises what the stores
+    raise when they cannot be reached.
+    """
+    counts: Counter[str] = Counter()
+    objects, documents = _listed(stores, counts, restore)
+    with progress("verifying", len(objects), "objects") as bar:
+        for one in bar.each(objects):
+            counts["objects"] += 1
+            good = [store for store in stores if _holds(store, one)]
+            _mend(one, stores, good, counts, restore)
+    if index is not None:
+        _compare(index, {one.name: one for one in objects}, documents, counts)
+    return Verified(counts["objects"], counts["damaged"], counts["restored"], counts["unsolved"])
+
+
+def manifests(store: Store) -> Iterator[str]:
+    """The names of the packs that a store lists, in order of time."""
+    for name in sorted(store.list("packs/")):
+        if name.endswith(".json"):
+            yield name.removeprefix("packs/").removesuffix(".json")
+
+
+def _listed(stores: Sequence[Store], counts: Counter[str], restore: bool) -> tuple[list[StoredObject], dict[str, int]]:
+    """All objects that any store's lists name, and the number of documents in each pack; damaged lists are mended first."""
+    objects: dict[str, StoredObject] = {}
+    documents: dict[str, int] = {}
+    for pack in sorted({pack for store in stores for pack in manifests(store)}):
+        name = manifest_object(pack)
+        data = next((data for store in stores if (data := _readable(store, name)) is not None), None)
+        if data is None:
+            counts["unsolved"] += 1
+            _log.error("%s: damaged in every copy; mdc-store reindex cannot find this pack", name)
+            continue
+        listed = StoredObject(name, "sha256:" + hashlib.sha256(data).hexdigest(), len(data))
+        _, _, documents[pack], named = read_manifest(data, name)
+        objects.update({one.name: one for one in (listed, *named)})
+    return list(objects.values()), documents
+
+
+def _readable(store: Store, name: str) -> bytes | None:
+    try:
+        data: bytes = store.get(name)
+        read_manifest(data, name)
+    except (NoInput, BadData, InputOutput):
+        return None
+    return data
+
+
+def _holds(store: Store, one: StoredObject) -> bool:
+    try:
+        return bool(store.digest(one.name) == one.digest)
+    except (NoInput, InputOutput, BadData):
+        return False
+
+
+def _mend(one: StoredObject, stores: Sequence[Store], good: Sequence[Store], counts: Counter[str], restore: bool) -> None:
+    for store in stores:
+        if store in good:
+            continue
+        counts["damaged"] += 1
+        what = f"{one.name} in {store.url}"
+        if not good:
+            counts["unsolved"] += 1
+            _log.error("%s: damaged or missing, and so is every other copy; restore it from a backup", what)
+        elif not restore:
+            counts["unsolved"] += 1
+            _log.warning("%s: damaged or missing; run without --dry-run to restore it", what)
+        else:
+            try:
+                _copy(good[0], store, one)
+            except ToolError as error:
+                counts["unsolved"] += 1
+                _log.error("%s: damaged or missing, and cannot be restored: %s", what, error)
+            else:
+                counts["restored"] += 1
+                _log.warning("%s: was damaged or missing; restored from %s", what, good[0].url)
+
+
+def _copy(source: Store, target: Store, one: StoredObject) -> None:
+    with tempfile.NamedTemporaryFile(prefix="mdc-store-") as copy:
+        with source.open(one.name) as stream:
+            while piece := stream.read(_PIECE):
+                copy.write(piece)
+        copy.flush()
+        copy_checked(target, one.name, Path(copy.name), one.digest)
+
+
+def _compare(index: Index, objects: dict[str, StoredObject], documents: dict[str, int], counts: Counter[str]) -> None:
+    """The index must know what the lists say, and nothing more."""
+    for one in index.objects():
+        if objects.pop(one.name, None) != one:
+            counts["unsolved"] += 1
+            _log.error("%s: the index knows it, and no list in the store does, or another one; restore the store from a backup", one.name)
+    for name in objects:
+        counts["unsolved"] += 1
+        _log.error("%s: the index does not know it; run mdc-store reindex", name)
+    known = index.documents_by_pack()
+    for pack, number in documents.items():
+        if known.get(pack, 0) != number:
+            counts["unsolved"] += 1
+            _log.error("%s: holds %d documents, the index knows %d; run mdc-store reindex", pack, number, known.get(pack, 0))
