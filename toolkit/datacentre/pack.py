@@ -88,8 +88,7 @@ def copy_checked(store: Store, name: str, source: Path, digest: str, pause: Call
     """Put a file into a store and read back its digest, several times when it fails. Raises what the store raised last."""
     for attempt in range(TRIES):
         try:
-            with source.open("rb") as stream:
-                store.put(name, stream, digest)
+            store.put(name, source, digest)
             if store.digest(name) == digest:
                 return
             problem: ToolError = InputOutput(name, "the store gives back something else", "check the store's disks")

@@ -87,7 +87,13 @@ def write_rows(rows: Iterable[VisitRows]) -> dict[str, pyarrow.Table]:
     for one in rows:
         visit = one.visit
         partition = _partition(visit.start)
-        head = {"message_id": one.message_id, "received": one.received, "mdc_visit": visit.mdc_visit, "patient": visit.patient, "start": visit.start}
+        head = {
+            "message_id": one.message_id,
+            "received": one.received,
+            "mdc_visit": visit.mdc_visit,
+            "patient": visit.patient,
+            "start": visit.start,
+        }
         for table, items in (("visits", (visit,)), ("diagnoses", one.diagnoses), ("procedures", one.procedures), ("results", one.results)):
             if not items:
                 continue
