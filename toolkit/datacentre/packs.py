@@ -98,10 +98,13 @@ def write_rows(rows: Iterable[VisitRows]) -> dict[str, pyarrow.Table]:
             if not items:
                 continue
             target = columns[f"{table}/{partition}"]
-            for number, item in enumerate(items):
-                values = {"number": number, **vars(item), **head}
-                for name in schemas[table].names:
-                    target[name].append(values[name])
+            for name in schemas[table].names:
+                if name in head:
+                    target[name].extend([head[name]] * len(items))
+                elif name == "number":
+                    target[name].extend(range(len(items)))
+                else:
+                    target[name].extend([getattr(item, name) for item in items])
     return {key: pyarrow.table(dict(values), schema=schemas[key.partition("/")[0]]) for key, values in columns.items()}
 
 
