@@ -24,6 +24,7 @@ _ALLERGIES = ("2.16.840.1.113883.10.20.22.4.7", "2.16.840.1.113883.10.20.22.4.8"
 _TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
 _YEARS = {"a": 1.0, "mo": 1 / 12, "wk": 7 / 365.25, "d": 1 / 365.25, "": 1.0}  # UCUM
 _NUMBER = r"[+-]?\d+(?:[.,]\d+)?"
+_ONE_NUMBER = re.compile(_NUMBER)
 _QUANTITY = re.compile(rf"\s*({_NUMBER})\s*([^\d\s].*)?", re.DOTALL)
 _RANGE = re.compile(rf"[\s(\[]*({_NUMBER})\s*(?:-|–|—|\.\.+|do|to)\s*({_NUMBER})(?![\d.,])")
 _BOUND = re.compile(rf"[\s(\[]*(<=|>=|≤|≥|<|>|do|od)\s*({_NUMBER})(?![\d.,])", re.IGNORECASE)
@@ -100,7 +101,8 @@ def rows(tree: Any, place: str = "document") -> VisitRows:
     root = tree.getroot() if hasattr(tree, "getroot") else tree
     if root.tag != _named("ClinicalDocument"):
         raise BadData(place, "is no ClinicalDocument of HL7 CDA", "send documents that hl7-send made")
-    return VisitRows(_visit(root, place), *_codes(root), tuple(_results(root)))
+    others = frozenset(_others()(root))
+    return VisitRows(_visit(root, place, others), *_codes(root, others), tuple(_results(root, others)))
 
 
 def plain_code(code: str) -> str:
@@ -111,7 +113,7 @@ def plain_code(code: str) -> str:
 def parse_number(text: str) -> float | None:
     """A decimal number with a point or a comma; None when it is none."""
     text = text.strip()
-    return float(text.replace(",", ".")) if re.fullmatch(_NUMBER, text) else None
+    return float(text.replace(",", ".")) if _ONE_NUMBER.fullmatch(text) else None
 
 
 def parse_quantity(text: str) -> tuple[float | None, str]:
@@ -131,7 +133,7 @@ def parse_range(text: str) -> tuple[float | None, float | None, bool]:
     return None, None, True
 
 
-def _visit(root: Any, place: str) -> VisitRow:
+def _visit(root: Any, place: str, others: frozenset[Any]) -> VisitRow:
     encounter = root.find(_path("componentOf", "encompassingEncounter"))
     visits = _extensions(encounter.findall(_path("id"))) if encounter is not None else []
     role = root.find(_path("recordTarget", "patientRole"))
@@ -145,13 +147,13 @@ def _visit(root: Any, place: str) -> VisitRow:
     birth = patient.find(_path("birthTime")) if patient is not None else None
     city = " ".join((role.findtext(_path("addr", "city")) or "").split())
     orders = _extensions(root.findall(_path("inFulfillmentOf", "order", "id")))
-    return VisitRow(visits[0], patients[0], sex, _age(root, birth, start), city, start, end, _code(root.find(_path("code"))), tuple(orders))
+    return VisitRow(visits[0], patients[0], sex, _age(root, others, birth, start), city, start, end, _code(root.find(_path("code"))), tuple(orders))
 
 
-def _codes(root: Any) -> tuple[tuple[Diagnosis, ...], tuple[Procedure, ...]]:
+def _codes(root: Any, others: frozenset[Any]) -> tuple[tuple[Diagnosis, ...], tuple[Procedure, ...]]:
     diagnoses, procedures = [], []
     for element in _coded()(root):
-        if not _of_the_patient(element):
+        if others and _within(element, others):
             continue
         code, system = element.get("code", "").strip(), element.get("codeSystem")
         if system in DIAGNOSES:
@@ -161,35 +163,39 @@ def _codes(root: Any) -> tuple[tuple[Diagnosis, ...], tuple[Procedure, ...]]:
     return tuple(diagnoses), tuple(procedures)
 
 
-def _results(root: Any) -> Iterable[Result]:
+def _results(root: Any, others: frozenset[Any]) -> Iterable[Result]:
+    refused = others | frozenset(_allergies()(root))
     for value in _values()(root):
-        observation = value.getparent()
-        code = observation.find(_path("code"))
-        if code is None or not _code(code) or code.get("code") in _NO_RESULTS or not _of_the_patient(value) or _allergy(observation):
+        parts: dict[str, list[Any]] = {}
+        for child in value.getparent():
+            parts.setdefault(child.tag, []).append(child)
+        code = parts.get(_CODE, [None])[0]
+        if code is None or not _code(code) or code.get("code") in _NO_RESULTS or (refused and _within(value, refused)):
             continue
-        interpretation = _code(observation.find(_path("interpretationCode")))
+        interpretation = _code(parts.get(_INTERPRETATION, [None])[0])
+        ranges = parts.get(_RANGES, [])
         number, unit, text = _measured(value)
-        if number is None and not interpretation and observation.find(_path("referenceRange")) is None:
+        if number is None and not interpretation and not ranges:
             continue
-        time = _period(observation.find(_path("effectiveTime")))[0]
-        yield Result(_code(code), code.get("codeSystem", ""), time, number, unit, text, *_limits(observation, interpretation))
+        time = _period(parts.get(_TIME, [None])[0])[0]
+        yield Result(_code(code), code.get("codeSystem", ""), time, number, unit, text, *_limits(ranges), interpretation, _printed(ranges))
 
 
-def _limits(observation: Any, interpretation: str) -> tuple[float | None, float | None, bool, bool, str, str]:
-    """Low, high, which are included, interpretation, the range as printed. Several ranges that differ, by age or sex, decide nothing."""
-    found: list[tuple[float | None, float | None, bool, bool]] = []
-    printed = []
-    for one in observation.findall(_path("referenceRange", "observationRange")):
-        value = one.find(_path("value"))
-        text = " ".join(" ".join(part.itertext()) for part in (one.find(_path("text")), value) if part is not None)
-        if text.strip():
-            printed.append(" ".join(text.split()))
-        low, high = (value.find(_path(name)) if value is not None else None for name in ("low", "high"))
-        limit = _edge(low)[0], _edge(high)[0], _edge(low)[1], _edge(high)[1]
-        if limit[:2] != (None, None):
-            found.append(limit)
-    decided = found[0] if len(set(found)) == 1 else (None, None, True, True)
-    return *decided, interpretation, "; ".join(printed)
+def _limits(ranges: Iterable[Any]) -> tuple[float | None, float | None, bool, bool]:
+    """Low, high and which of them are included. Several ranges that differ, by age or sex, decide nothing."""
+    found: set[tuple[float | None, float | None, bool, bool]] = set()
+    for one in ranges:
+        for value in one.iterfind(_path("observationRange", "value")):
+            low, high = _edge(value.find(_path("low"))), _edge(value.find(_path("high")))
+            if (low[0], high[0]) != (None, None):
+                found.add((low[0], high[0], low[1], high[1]))
+    return found.pop() if len(found) == 1 else (None, None, True, True)
+
+
+def _printed(ranges: Iterable[Any]) -> str:
+    """The ranges as a person reads them."""
+    texts = (" ".join(" ".join(one.itertext()).split()) for one in ranges)
+    return "; ".join(text for text in texts if text)
 
 
 def _edge(element: Any) -> tuple[float | None, bool]:
@@ -210,11 +216,11 @@ def _measured(value: Any) -> tuple[float | None, str, str]:
     return None, "", value.get("code") or text or value.get("nullFlavor", "")
 
 
-def _age(root: Any, birth: Any, start: str) -> float | None:
+def _age(root: Any, others: frozenset[Any], birth: Any, start: str) -> float | None:
     """In years at the visit's start: from an observation of the age, else from the time of birth as precisely as both are known."""
     for value in _ages()(root):
         number = parse_number(value.get("value", ""))
-        if number is not None and value.get("unit", "") in _YEARS and _of_the_patient(value):
+        if number is not None and value.get("unit", "") in _YEARS and not _within(value, others):
             return number * _YEARS[value.get("unit", "")]
     born, begun = _digits(birth.get("value", "") if birth is not None else ""), _digits(start)
     if len(born) < 4 or len(begun) < 4:
@@ -224,19 +230,8 @@ def _age(root: Any, birth: Any, start: str) -> float | None:
     return float(years) if years >= 0 else None
 
 
-def _of_the_patient(element: Any) -> bool:
-    """False in what was negated, is planned or is said of another person."""
-    for parent in (element, *element.iterancestors()):
-        if parent.get("negationInd") == "true" or parent.get("moodCode", "EVN") != "EVN" and parent.get("classCode") is not None:
-            return False
-        if parent.tag == _SUBJECT or parent.find(_SUBJECT) is not None:
-            return False
-    return True
-
-
-def _allergy(observation: Any) -> bool:
-    nodes = (observation, *observation.iterancestors(_named("observation"), _named("act")))
-    return any(one.get("root") in _ALLERGIES for node in nodes for one in node.findall(_path("templateId")))
+def _within(element: Any, subtrees: frozenset[Any]) -> bool:
+    return element in subtrees or any(parent in subtrees for parent in element.iterancestors())
 
 
 def _time_of(element: Any) -> str:
@@ -280,25 +275,39 @@ def _path(*names: str) -> str:
     return "/".join(map(_named, names))
 
 
-_SUBJECT = _named("subject")
+_CODE, _INTERPRETATION, _RANGES, _TIME = map(_named, ("code", "interpretationCode", "referenceRange", "effectiveTime"))
 
 
-@cache
 def _xpath(expression: str) -> Any:
     from lxml import etree
 
     return etree.XPath(expression, namespaces={"v": NAMESPACE})
 
 
+@cache
+def _others() -> Any:
+    """What is none of the patient's: negated, only planned, or said of another person."""
+    return _xpath("//v:*[@negationInd='true' or (@classCode and @moodCode and @moodCode!='EVN') or v:subject]")
+
+
+@cache
+def _allergies() -> Any:
+    roots = " or ".join(f"@root='{root}'" for root in _ALLERGIES)
+    return _xpath(f"//v:templateId[{roots}]/..")
+
+
+@cache
 def _coded() -> Any:
     systems = " or ".join(f"@codeSystem='{system}'" for system in DIAGNOSES + PROCEDURES)
     return _xpath(f"//v:*[@code][{systems}][self::v:value or self::v:code or self::v:translation]")
 
 
+@cache
 def _values() -> Any:
     return _xpath("//v:observation/v:value")
 
 
+@cache
 def _ages() -> Any:
     codes = " or ".join(f"@code='{code}'" for code in _AGE)
     return _xpath(f"//v:observation[v:code[{codes}]]/v:value")

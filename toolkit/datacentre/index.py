@@ -165,9 +165,9 @@ class Index:
 
     # -- what the packer needs
 
-    def waiting(self, limit_bytes: int, without: Container[str] = ()) -> list[Document]:
-        """The first documents, the oldest first, that are in the spool and in no planned pack: about `limit_bytes` of them, and none whose
-        message id is in `without`."""
+    def waiting(self, limit_bytes: int, limit: int, without: Container[str] = ()) -> list[Document]:
+        """The first documents, the oldest first, that are in the spool and in no planned pack: about `limit_bytes` and at most `limit` of
+        them, and none whose message id is in `without`."""
         from sqlalchemy import select
 
         table, chosen, size = self._tables.DOCUMENTS, [], 0
@@ -178,7 +178,7 @@ class Index:
                     continue
                 chosen.append(_document(row))
                 size += row.size
-                if size >= limit_bytes:
+                if size >= limit_bytes or len(chosen) >= limit:
                     break
         return chosen
 

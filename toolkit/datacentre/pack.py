@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from toolkit.datacentre.spool import Entry, Spool
 
 PACK_BYTES = 256 << 20  # of documents, as they were received
+PACK_DOCUMENTS = 20_000  # whose rows are held in memory
 TRIES = 4  # of each object, with a growing pause between
 _AT_ONCE = 8  # objects on their way to a store
 _log = logging.getLogger(__name__)
@@ -55,14 +56,16 @@ def pack(index: Index, spool: Spool, directory: str, stores: Sequence[Store], pa
     packs = documents = 0
     damaged: set[str] = set()
     with alone(directory):
-        recover(index, spool)
+        ended = [segment for segment in spool.segments() if _ended(spool, segment)]
+        for segment in ended:
+            _enter_missing(index, spool, segment)
         while True:
             name = next(iter(index.packs(stored=False)), None) or _plan(index, pack_bytes, damaged)
             if name is None:
                 break
             moved = _store(index, spool, directory, stores, name, damaged)
             packs, documents = packs + (moved > 0), documents + moved
-        _empty(index, spool)
+        _empty(index, spool, ended)
     return Packed(packs, documents, len(damaged))
 
 
@@ -88,8 +91,7 @@ def copy_checked(store: Store, name: str, source: Path, digest: str, pause: Call
     """Put a file into a store and read back its digest, several times when it fails. Raises what the store raised last."""
     for attempt in range(TRIES):
         try:
-            with source.open("rb") as stream:
-                store.put(name, stream, digest)
+            store.put(name, source, digest)
             if store.digest(name) == digest:
                 return
             problem: ToolError = InputOutput(name, "the store gives back something else", "check the store's disks")
@@ -114,7 +116,7 @@ def read_rows(body: bytes, document: Document) -> VisitRows | None:
 
 def _plan(index: Index, pack_bytes: int, damaged: set[str]) -> str | None:
     """Write down the next pack; its name, or None when nothing waits."""
-    documents = index.waiting(pack_bytes, damaged)
+    documents = index.waiting(pack_bytes, PACK_DOCUMENTS, damaged)
     if not documents:
         return None
     now = datetime.now(UTC)
@@ -215,14 +217,12 @@ def _as_document(place: str, entry: Entry) -> Document:
     return Document(entry.message_id, entry.mdc_visit, entry.digest, len(entry.body), entry.client, entry.received, place)
 
 
-def _empty(index: Index, spool: Spool) -> None:
-    """Drop the segments that nothing stands in any more. The receiver writes a document first and enters it then, so a segment is
-    compared with the index once more after it has ended."""
-    for segment in spool.segments():
-        if _ended(spool, segment):
-            _enter_missing(index, spool, segment)
-            if not index.in_segment(segment):
-                spool.drop(segment)
+def _empty(index: Index, spool: Spool, ended: Sequence[str]) -> None:
+    """Drop the segments that nothing stands in any more. Only those that had ended before they were compared with the index: the
+    receiver writes a document first and enters it then."""
+    for segment in ended:
+        if not index.in_segment(segment):
+            spool.drop(segment)
 
 
 def _ended(spool: Spool, segment: str) -> bool:

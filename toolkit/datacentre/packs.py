@@ -87,15 +87,24 @@ def write_rows(rows: Iterable[VisitRows]) -> dict[str, pyarrow.Table]:
     for one in rows:
         visit = one.visit
         partition = _partition(visit.start)
-        head = {"message_id": one.message_id, "received": one.received, "mdc_visit": visit.mdc_visit, "patient": visit.patient, "start": visit.start}
+        head = {
+            "message_id": one.message_id,
+            "received": one.received,
+            "mdc_visit": visit.mdc_visit,
+            "patient": visit.patient,
+            "start": visit.start,
+        }
         for table, items in (("visits", (visit,)), ("diagnoses", one.diagnoses), ("procedures", one.procedures), ("results", one.results)):
             if not items:
                 continue
             target = columns[f"{table}/{partition}"]
-            for number, item in enumerate(items):
-                values = {"number": number, **vars(item), **head}
-                for name in schemas[table].names:
-                    target[name].append(values[name])
+            for name in schemas[table].names:
+                if name in head:
+                    target[name].extend([head[name]] * len(items))
+                elif name == "number":
+                    target[name].extend(range(len(items)))
+                else:
+                    target[name].extend([getattr(item, name) for item in items])
     return {key: pyarrow.table(dict(values), schema=schemas[key.partition("/")[0]]) for key, values in columns.items()}
 
 

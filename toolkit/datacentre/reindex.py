@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from toolkit.core.errors import BadData, NoInput
+from toolkit.core.errors import BadData, InputOutput, NoInput
 from toolkit.core.progress import progress
 from toolkit.datacentre.index import Document, Index, StoredObject
 from toolkit.datacentre.pack import read_rows
@@ -15,6 +17,8 @@ from toolkit.datacentre.verify_store import manifests
 
 if TYPE_CHECKING:
     from toolkit.core.storage import Store
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -25,17 +29,27 @@ class Reindexed:
     documents: int
 
 
-def reindex(index: Index, store: Store) -> Reindexed:
-    """Enter all packs of a store, one transaction each; what the index knows already is written again, nothing is removed.
+def reindex(index: Index, stores: Sequence[Store]) -> Reindexed:
+    """Enter all packs of the store, the first of `stores`, one transaction each, reading a damaged one from the next; what the index knows
+    already is written again, nothing is removed.
 
-    Raises BadData at a pack that is damaged; those before it stay entered.
+    Raises BadData at a pack of which no copy is whole; those before it stay entered.
     """
-    names = list(manifests(store))
+    names = list(manifests(stores[0]))
     documents = 0
     with progress("indexing", len(names), "packs") as bar:
         for name in bar.each(names):
-            documents += _enter(index, store, name)
+            documents += _from_any(index, stores, name)
     return Reindexed(len(names), documents)
+
+
+def _from_any(index: Index, stores: Sequence[Store], pack: str) -> int:
+    for store in stores[:-1]:
+        try:
+            return _enter(index, store, pack)
+        except (BadData, InputOutput) as error:
+            _log.warning("%s; the next copy is read", error)
+    return _enter(index, stores[-1], pack)
 
 
 def _enter(index: Index, store: Store, pack: str) -> int:

@@ -55,7 +55,7 @@ def verify(index: Index | None, stores: Sequence[Store], restore: bool = True) -
 
 def manifests(store: Store) -> Iterator[str]:
     """The names of the packs that a store lists, in order of time."""
-    for name in sorted(store.list("packs/")):
+    for name in sorted(entry.name for entry in store.list("packs")):
         if name.endswith(".json"):
             yield name.removeprefix("packs/").removesuffix(".json")
 
@@ -79,7 +79,7 @@ def _listed(stores: Sequence[Store], counts: Counter[str], restore: bool) -> tup
 
 def _readable(store: Store, name: str) -> bytes | None:
     try:
-        data: bytes = store.get(name)
+        data = store.get(name)
         read_manifest(data, name)
     except (NoInput, BadData, InputOutput):
         return None

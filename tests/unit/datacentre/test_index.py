@@ -53,9 +53,9 @@ def test_another_content_under_a_known_id_is_told_by_its_digest(index: Index) ->
 
 def test_waiting_documents_come_oldest_first_and_leave_when_they_are_planned(index: Index) -> None:
     index.add([received(number) for number in (3, 1, 2)])
-    assert [one.message_id for one in index.waiting(150)] == ["m1", "m2"]
+    assert [one.message_id for one in index.waiting(150, 10)] == ["m1", "m2"]
     index.plan("p", "now", ["m1", "m2"])
-    assert [one.message_id for one in index.waiting(1000)] == ["m3"]
+    assert [one.message_id for one in index.waiting(1000, 10)] == ["m3"]
     assert index.packs(stored=False) == ["p"]
     assert [one.message_id for one in index.documents_of("p")] == ["m1", "m2"]
 
