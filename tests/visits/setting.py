@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Places:
-    """Message id -> digest (sha256: and hexadecimal digits) of the documents in each place; `acknowledged`: as the hospital believes."""
+    """Message id -> digest (sha256: and hexadecimal digits) of the documents in each place, as far as each place knows."""
 
     queued: dict[str, str]
     acknowledged: dict[str, str]

@@ -14,7 +14,6 @@ from tests.visits import generate
 from tests.visits.setting import Setting, kill
 
 
-
 @pytest.fixture(scope="module")
 def setting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
     made = Setting(tmp_path_factory.mktemp("setting"))
