@@ -35,3 +35,19 @@ def test_rows_are_those_of_the_visit(options: dict[str, object], tmp_path: Path)
         assert read == [(one.code, float(one.value), one.unit, float(one.low), float(one.high)) for one in made.results]
         text = rebuilt.document.decode()
         assert [word for word in made.personal if word in text or word.upper() in text] == []
+
+
+def test_the_data_centre_takes_what_was_rebuilt_and_refuses_what_was_not(tmp_path: Path) -> None:
+    from toolkit.core.keys import create_keys
+    from toolkit.core.xml import parse_safely
+    from toolkit.datacentre.personal_data import find_personal_data
+    from toolkit.hospital.visits.profile import read_profile
+    from toolkit.hospital.visits.rebuild import rebuild
+
+    key, profile = create_keys(str(tmp_path / "hospital.key")).current, read_profile(None)
+    for number in range(20):
+        made = generate.visit(number)
+        tree = parse_safely(made.document, made.name)
+        assert find_personal_data(tree) != []
+        rebuilt = rebuild(tree, key, profile, made.name)
+        assert find_personal_data(parse_safely(rebuilt.document, made.name)) == []
