@@ -11,7 +11,7 @@ PAGES := $(wildcard man/man*/*.[1-9])
 HOME_OF_INSTALL := $(PREFIX)/lib/scape-toolkit
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench bench-dicom lint man install uninstall evaluate clean
+.PHONY: help demo demo-visits test bench bench-dicom lint man install uninstall evaluate clean
 
 help: ## list the targets (this)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ demo: .venv/.made ## render a photograph of real terrain from a hidden pose, and
 	bin/locate demo/photo.jpg --dem demo/terrain.tif --pitch -30:30 --roll -15:15 --overlay demo/overlay.png > demo/candidates.jsonl
 	$(BIN)/python examples/demo/compare.py demo/truth.json demo/candidates.jsonl
 	@echo "The photograph with the terrain's lines over it, drawn in the pose that was found: $(CURDIR)/demo/overlay.png"
+
+demo-visits: .venv/.made ## send invented visits from a hospital to a data centre, with a kill -9 in between
+	$(BIN)/python examples/hospital/demo.py demo/visits
 
 test: .venv/.made .venv/.peers ## run the whole test suite
 	$(BIN)/python -m pytest $(PYTEST)
