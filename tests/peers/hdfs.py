@@ -36,6 +36,10 @@ _DEBIAN = (
     "gson.jar",
     "commons-net.jar",
     "commons-codec.jar",
+    "javax.activation.jar",
+    "jaxb-api.jar",
+    "jaxb-runtime.jar",
+    "jaxb-core.jar",
     "httpclient.jar",
     "httpcore.jar",
 )

@@ -59,7 +59,7 @@ def open_store(url: str) -> Store:
     if parts.scheme not in ("s3", "hdfs", "webhdfs"):
         raise UsageError("store", f"{parts.scheme}:// is not supported", "give a path, s3://, hdfs:// or webhdfs://")
     if parts.password is not None or parts.query or parts.fragment:
-        raise UsageError("store", "its URL holds a password or options", "give scheme://HOST/PATH; see toolkit(7) for where secrets belong")
+        raise UsageError("store", "its URL holds a password or options", "give scheme://HOST/PATH; keep credentials in AWS_PROFILE or Hadoop's own files")
     root = parts.path.strip("/")
     if not parts.hostname or (root and not _plain(root)):
         raise UsageError(url, "is not an address of a store", "give s3://BUCKET/PATH or hdfs://HOST:PORT/PATH in plain letters and digits")
@@ -261,6 +261,7 @@ class _S3Store(_RemoteStore):
         except BaseException:
             with contextlib.suppress(Exception):  # the server may be what failed; unfinished uploads are never visible
                 upload.discard()
+            upload.closed = True  # else it would try to go on when it is collected
             raise
         if self._size(name) != source.size:
             raise InputOutput(self._place(name), "the server keeps another number of bytes than were sent", "put it again")
@@ -509,7 +510,7 @@ def _failures_named(place: str) -> Iterator[None]:
         yield
     except ToolError:
         raise
-    except (FileNotFoundError, NotADirectoryError) as error:
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
         raise NoInput(place, "is not there", "look at the name, and at the store's URL") from error
     except PermissionError as error:
         raise NotPermitted(place, _first_line(error), "ask for the right to use it, or give the right credentials") from error
