@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import signal
 import ssl
+from collections.abc import Iterator
 from typing import Any
 
 import uvicorn
@@ -23,6 +27,18 @@ class _Protocol(HttpToolsProtocol):
         self.scope["client_name"] = ",".join(named)  # type: ignore[typeddict-unknown-key]
 
 
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """SIGTERM and SIGINT let running requests finish; unlike uvicorn's own, SIGTERM is then a good end."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        yield
+        if signal.SIGINT in self._captured_signals:
+            raise KeyboardInterrupt
+
+
 def serve(spool: Spool, index: Index, host: str, port: int, cert: str, key: str, client_ca: str) -> None:
     """Serve until a signal ends it, after what a killed one left in the spool is in the index. `cert`, `key`, `client_ca`: PEM files.
 
@@ -38,4 +54,4 @@ def serve(spool: Spool, index: Index, host: str, port: int, cert: str, key: str,
         raise NoInput(f"{cert}, {key} or {client_ca}", error.strerror or str(error), "name a certificate, its key and an authority") from error
     assert config.ssl is not None
     config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
-    uvicorn.Server(config).run()
+    _Server(config).run()
