@@ -23,21 +23,45 @@ from toolkit.core.command import command
 @click.option("--cert", metavar="FILE", required=True, help="This server's certificate and those above it, PEM.")
 @click.option("--key", metavar="FILE", required=True, help="Its private key, PEM, not encrypted.")
 @click.option("--client-ca", metavar="FILE", required=True, help="The authority of the clients' certificates, PEM.")
+@click.option("--workers", metavar="N", type=click.IntRange(1, 256), help="Processes that look at documents. [one a processor]")
+@click.option("--largest", metavar="BYTES", type=click.IntRange(1, 64 << 20), default=64 << 20, help="Refuse larger documents. [67108864]")
+@click.option("--rate", metavar="N", type=click.FloatRange(0, min_open=True), help="Documents a second from each client. [no limit]")
+@click.option("--connections", metavar="N", type=click.IntRange(1), default=256, help="Connections at once. [256]")
+@click.option("--audit", metavar="FILE", help="Append who did what and when, JSON lines. [nowhere]")
 def mdc_gateway(
-    action: str, listen: str, spool: str, store: str, archive: str | None, index_url: str, cert: str, key: str, client_ca: str
+    action: str,
+    listen: str,
+    spool: str,
+    store: str,
+    archive: str | None,
+    index_url: str,
+    cert: str,
+    key: str,
+    client_ca: str,
+    workers: int | None,
+    largest: int,
+    rate: float | None,
+    connections: int,
+    audit: str | None,
 ) -> int:
     """Receive visits from hospitals.
 
     ACTION serve takes documents that hl7-send made, over HTTPS with certificates on both sides, and acknowledges each when spool and
     index hold it on disk. It runs until SIGTERM ends it.
     """
-    from toolkit.datacentre.index import open_index
-    from toolkit.datacentre.serving import serve
-    from toolkit.datacentre.spool import Spool
+    import os
 
+    from toolkit.core.errors import UsageError
+    from toolkit.core.storage import open_store
+    from toolkit.datacentre.running import Kept, Limits, run
+    from toolkit.datacentre.serving import Door, bound
+
+    if store == archive:
+        raise UsageError("--archive", "is the store itself", "name another place for the copy")
     host, port = address_of(listen)
-    with Spool(spool, writing=True) as kept, open_index(index_url) as index:
-        serve(kept, index, host, port, cert, key, client_ca)
+    door = Door(bound(host, port), cert, key, client_ca, connections)
+    kept = Kept(spool, index_url, open_store(store), open_store(archive) if archive else None, audit)
+    run(door, kept, Limits(workers or len(os.sched_getaffinity(0)), largest, rate or 0.0))
     return 0
 
 
