@@ -45,8 +45,9 @@ class StoredObject:
 
 @dataclass(frozen=True)
 class Counts:
-    """What the index knows of: documents in the spool and in packs, bytes of their bodies, packs, visits, patients; `oldest` is when the
-    first document that still waits in the spool was received, empty without one."""
+    """What the index knows of: documents in the spool and in packs and bytes of their bodies; packs that are planned, and those that
+    store and archive hold, with their objects and these' bytes; visits, patients; `oldest` is when the first document that still waits in the
+    spool was received, empty without one."""
 
     spooled: int
     spooled_bytes: int
@@ -54,6 +55,8 @@ class Counts:
     packed_bytes: int
     planned_packs: int
     packs: int
+    objects: int
+    object_bytes: int
     visits: int
     patients: int
     oldest: str
@@ -223,6 +226,14 @@ class Index:
         with failures_named(self.place), self._reading() as connection:
             return connection.execute(statement).first() is not None
 
+    def in_spool(self) -> list[Document]:
+        """The documents whose place is in the spool."""
+        from sqlalchemy import select
+
+        table = self._tables.DOCUMENTS
+        with failures_named(self.place), self._reading() as connection:
+            return [_document(row) for row in connection.execute(select(table).where(table.c.place.like("spool:%")))]
+
     def packed(
         self, pack: str, created: str, documents: Sequence[Document], objects: Sequence[StoredObject], rows: Iterable[VisitRows]
     ) -> None:
@@ -267,9 +278,10 @@ class Index:
             packed, packed_bytes, _ = connection.execute(totals.where(documents.place.like("pack:%"))).one()
             by_state = select(tables.PACKS.c.stored, func.count()).group_by(tables.PACKS.c.stored)
             packs = {row[0]: row[1] for row in connection.execute(by_state)}
+            objects, object_bytes = connection.execute(select(func.count(), func.coalesce(func.sum(tables.OBJECTS.c.size), 0))).one()
             visits, patients = (connection.scalar(select(func.count()).select_from(table)) for table in (tables.VISITS, tables.PATIENTS))
-        sizes = int(spooled_bytes), packed, int(packed_bytes)
-        return Counts(spooled, *sizes, packs.get(False, 0), packs.get(True, 0), visits or 0, patients or 0, oldest or "")
+        held = packs.get(False, 0), packs.get(True, 0), objects, int(object_bytes)
+        return Counts(spooled, int(spooled_bytes), packed, int(packed_bytes), *held, visits or 0, patients or 0, oldest or "")
 
     def _enter_rows(self, connection: Connection, rows: list[VisitRows]) -> None:
         from sqlalchemy import delete, select

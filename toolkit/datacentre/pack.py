@@ -47,15 +47,15 @@ class Packed:
     damaged: int
 
 
-def pack(index: Index, spool: Spool, directory: str, stores: Sequence[Store], pack_bytes: int = PACK_BYTES) -> Packed:
-    """Move all that waits in the spool, whose directory is given too, to every one of `stores`, about `pack_bytes` a pack.
+def pack(index: Index, spool: Spool, stores: Sequence[Store], pack_bytes: int = PACK_BYTES) -> Packed:
+    """Move all that waits in the spool to every one of `stores`, about `pack_bytes` a pack.
 
     A document that the spool cannot give back is left there with a warning, and counted. Raises TryLater when another
     process packs this spool, and what the stores raise when they fail several times; the spool then keeps what it has.
     """
     packs = documents = 0
     damaged: set[str] = set()
-    with alone(directory):
+    with alone(spool.directory):
         ended = [segment for segment in spool.segments() if _ended(spool, segment)]
         for segment in ended:
             _enter_missing(index, spool, segment)
@@ -63,7 +63,7 @@ def pack(index: Index, spool: Spool, directory: str, stores: Sequence[Store], pa
             name = next(iter(index.packs(stored=False)), None) or _plan(index, pack_bytes, damaged)
             if name is None:
                 break
-            moved = _store(index, spool, directory, stores, name, damaged)
+            moved = _store(index, spool, stores, name, damaged)
             packs, documents = packs + (moved > 0), documents + moved
         _empty(index, spool, ended)
     return Packed(packs, documents, len(damaged))
@@ -126,7 +126,7 @@ def _plan(index: Index, pack_bytes: int, damaged: set[str]) -> str | None:
     return name
 
 
-def _store(index: Index, spool: Spool, directory: str, stores: Sequence[Store], name: str, damaged: set[str]) -> int:
+def _store(index: Index, spool: Spool, stores: Sequence[Store], name: str, damaged: set[str]) -> int:
     """Make one planned pack, put it into all stores and enter it; how many documents it holds."""
     found: list[VisitRows] = []
     lost: list[str] = []
@@ -143,7 +143,7 @@ def _store(index: Index, spool: Spool, directory: str, stores: Sequence[Store], 
             yield document, body
 
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    with tempfile.TemporaryDirectory(prefix=".packing-", dir=directory) as place:
+    with tempfile.TemporaryDirectory(prefix=".packing-", dir=spool.directory) as place:
         files = {pack_object(name): Path(place, "pack")}
         with files[pack_object(name)].open("wb") as stream:
             placed = write_pack(stream, name, documents())

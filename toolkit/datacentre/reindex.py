@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 from toolkit.core.errors import BadData, InputOutput, NoInput
 from toolkit.core.progress import progress
 from toolkit.datacentre.index import Document, Index, StoredObject
-from toolkit.datacentre.pack import read_rows
+from toolkit.datacentre.pack import read_rows, recover
 from toolkit.datacentre.packs import manifest_object, pack_object, read_manifest, read_pack
 from toolkit.datacentre.verify_store import manifests
 
 if TYPE_CHECKING:
     from toolkit.core.storage import Store
+    from toolkit.datacentre.spool import Spool
 
 _log = logging.getLogger(__name__)
 
@@ -29,9 +30,9 @@ class Reindexed:
     documents: int
 
 
-def reindex(index: Index, stores: Sequence[Store]) -> Reindexed:
+def reindex(index: Index, stores: Sequence[Store], spool: Spool | None = None) -> Reindexed:
     """Enter all packs of the store, the first of `stores`, one transaction each, reading a damaged one from the next; what the index knows
-    already is written again, nothing is removed.
+    already is written again, nothing is removed. Then enter what waits in `spool`.
 
     Raises BadData at a pack of which no copy is whole; those before it stay entered.
     """
@@ -40,6 +41,8 @@ def reindex(index: Index, stores: Sequence[Store]) -> Reindexed:
     with progress("indexing", len(names), "packs") as bar:
         for name in bar.each(names):
             documents += _from_any(index, stores, name)
+    if spool is not None:
+        recover(index, spool)
     return Reindexed(len(names), documents)
 
 

@@ -19,6 +19,7 @@ from toolkit.datacentre.packs import manifest_object, read_manifest
 
 if TYPE_CHECKING:
     from toolkit.core.storage import Store
+    from toolkit.datacentre.spool import Spool
 
 _PIECE = 1 << 20
 _log = logging.getLogger(__name__)
@@ -51,6 +52,24 @@ def verify(index: Index | None, stores: Sequence[Store], restore: bool = True) -
     if index is not None:
         _compare(index, {one.name: one for one in objects}, documents, counts)
     return Verified(counts["objects"], counts["damaged"], counts["restored"], counts["unsolved"])
+
+
+def verify_spool(index: Index, spool: Spool) -> int:
+    """Read every document that the index places in the spool; how many are not there as they were received. Each is a warning."""
+    lost = 0
+    for document in index.in_spool():
+        try:
+            if spool.read(document.place).digest == document.digest:
+                continue
+            problem = "is not what was received"
+        except (BadData, NoInput, InputOutput, OSError) as error:
+            current = index.message(document.message_id)
+            if current is None or current.place != document.place:
+                continue  # packed meanwhile
+            problem = str(error)
+        lost += 1
+        _log.error("%s at %s: %s; ask the sender to send it again", document.message_id, document.place, problem)
+    return lost
 
 
 def manifests(store: Store) -> Iterator[str]:

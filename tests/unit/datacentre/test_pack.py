@@ -50,7 +50,7 @@ class House:
 
     def pack(self, pack_bytes: int = 1 << 20) -> Packed:
         with Spool(self.spool) as spool:
-            return pack(self.index, spool, self.spool, self.stores, pack_bytes)
+            return pack(self.index, spool, self.stores, pack_bytes)
 
     def read(self, number: int) -> bytes:
         """As the gateway does it: look up, read, and look up again when it has moved in between."""
