@@ -18,6 +18,7 @@ from toolkit.datacentre.reading import Reader
 from toolkit.datacentre.serving import Door, serve
 from toolkit.datacentre.spool import Spool
 
+PATIENCE = 45.0  # seconds to wait while the packer writes to the index; senders wait longer
 _MEMORY = 256 << 20  # bytes of documents on their way in, at least; and room for four of the largest
 
 
@@ -47,7 +48,7 @@ def run(door: Door, kept: Kept, limits: Limits) -> None:
     Raises what opening any of the parts raises, and KeyboardInterrupt on SIGINT.
     """
     context = door.context()
-    with Spool(kept.spool, writing=True) as spool, open_index(kept.index) as index:
+    with Spool(kept.spool, writing=True) as spool, open_index(kept.index, patience=PATIENCE) as index:
         audit = Audit(kept.audit)
         try:
             recover(index, spool)

@@ -32,7 +32,7 @@ FINISH_SECONDS = 30.0  # that running requests get when the gateway is ended
 _LARGEST_HEAD = 1 << 16  # bytes
 _CARE_SECONDS = 5.0  # between two rounds of what has to be done all the time
 _QUIET_SECONDS = 60.0  # for which the same failure of the same client is not logged again
-_ALERT_SECONDS = 2.0
+_ALERT_SECONDS = 2.0  # for the last words on a connection
 _PLAIN_ANSWER = (
     b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: 29\r\n\r\nThis port speaks HTTPS only.\n"
 )
@@ -214,7 +214,8 @@ class _Server(uvicorn.Server):
         try:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             client.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            await loop.connect_accepted_socket(self._protocol, client, ssl=self._context, ssl_handshake_timeout=HANDSHAKE_SECONDS)
+            patience = {"ssl_handshake_timeout": HANDSHAKE_SECONDS, "ssl_shutdown_timeout": _ALERT_SECONDS}
+            await loop.connect_accepted_socket(self._protocol, client, ssl=self._context, **patience)
         except (OSError, TimeoutError) as error:
             reason, words = explained(error)
             self._complain(address, reason, words)
@@ -232,10 +233,10 @@ class _Server(uvicorn.Server):
         """One line for each client and reason a minute: a client that tries again and again does not fill the log."""
         self._parts.metrics.refused(reason)
         now = time.monotonic()
-        if now - self._said.get((address, reason), -_QUIET_SECONDS) < _QUIET_SECONDS:
+        if now - self._said.get((address, words), -_QUIET_SECONDS) < _QUIET_SECONDS:
             return
         self._said = {key: at for key, at in self._said.items() if now - at < _QUIET_SECONDS}
-        self._said[address, reason] = now
+        self._said[address, words] = now
         level = logging.INFO if reason in ("hung up", "silence") else logging.WARNING
         _log.log(level, "%s: %s", address, words)
 
