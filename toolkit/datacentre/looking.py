@@ -150,6 +150,8 @@ class _Worker:
         self.process, self._into, self._from = process, process.stdin, process.stdout
 
     async def look(self, data: bytes) -> Looked:
+        if self._into.is_closing():  # uvloop would call that a fault of ours
+            raise BrokenPipeError("the worker is gone")
         self._into.write(_LENGTH.pack(len(data)))
         self._into.write(data)
         await self._into.drain()
