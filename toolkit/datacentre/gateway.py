@@ -48,6 +48,15 @@ class Receiver:
         self._index_answered, self._index_problem = time.monotonic(), ""
         self._failure, self._failed_at = "", 0.0
 
+    async def start(self) -> None:
+        """Raises Unavailable when the workers do not start."""
+        await self._workers.start()
+
+    async def end(self) -> None:
+        """After the last document: wait for what is being written, and let the workers end."""
+        await asyncio.to_thread(self._thread.shutdown)
+        await self._workers.close()
+
     async def receive(self, message_id: str, client: str, address: str, data: bytes) -> Answer:
         """The answer to one document: 201 new, 200 known, 409 another one under its message id, 400 malformed, 422 personal data found,
         503 or 507 not kept because something here fails."""
@@ -99,10 +108,6 @@ class Receiver:
             self._audit.synchronise()
         except InputOutput as error:
             self._failed(error)
-
-    def close(self) -> None:
-        """Wait for what is being written."""
-        self._thread.shutdown()
 
     async def _commit(self) -> None:
         loop = asyncio.get_running_loop()

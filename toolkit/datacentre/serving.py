@@ -14,7 +14,7 @@ import signal
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,10 +41,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Door:
-    """Where clients come in: the open `sockets`, PEM files of our certificate, its key and the clients' authority, and how many
-    connections there may be at once."""
+    """Where clients come in: an address, PEM files of our certificate, its key and the clients' authority, and how many connections
+    there may be at once."""
 
-    sockets: Sequence[socket.socket]
+    host: str
+    port: int
     cert: str
     key: str
     client_ca: str
@@ -84,15 +85,14 @@ def bound(host: str, port: int) -> list[socket.socket]:
     return sockets
 
 
-def serve(parts: Parts, door: Door, context: ssl.SSLContext, start: Callable[[], Any], end: Callable[[], Any]) -> None:
+def serve(parts: Parts, door: Door, context: ssl.SSLContext, sockets: Sequence[socket.socket]) -> None:
     """Serve until SIGTERM, which is a good end, or SIGINT (KeyboardInterrupt); both let running requests finish.
 
-    SIGHUP loads certificates and opens the audit log anew. `start` and `end` give what is awaited before the first and after the last
-    request; in between the process belongs to the event loop.
+    SIGHUP loads certificates and opens the audit log anew. `context` and `sockets` are what `Door.context` and `bound` gave.
     """
     settings: dict[str, Any] = {"log_config": None, "access_log": False, "lifespan": "off", "ws": "none", "server_header": False}
     settings |= {"timeout_keep_alive": int(IDLE_SECONDS), "timeout_graceful_shutdown": int(FINISH_SECONDS), "proxy_headers": False}
-    server = _Server(uvicorn.Config(application(parts), http=_Protocol, **settings), parts, door, context, start, end)
+    server = _Server(uvicorn.Config(application(parts), http=_Protocol, **settings), parts, door, context, sockets)
     server.run()
     if signal.SIGINT in server.signals:
         raise KeyboardInterrupt
@@ -131,11 +131,9 @@ class _Protocol(HttpToolsProtocol):
 
 
 class _Server(uvicorn.Server):
-    def __init__(
-        self, config: uvicorn.Config, parts: Parts, door: Door, context: ssl.SSLContext, start: Callable[[], Any], end: Callable[[], Any]
-    ) -> None:
+    def __init__(self, config: uvicorn.Config, parts: Parts, door: Door, context: ssl.SSLContext, sockets: Sequence[socket.socket]) -> None:
         super().__init__(config)
-        self._parts, self._door, self._context, self._start, self._end = parts, door, context, start, end
+        self._parts, self._door, self._context, self._sockets = parts, door, context, sockets
         self.signals: list[int] = []
         self._coming = 0  # connections that are not with uvicorn yet
         self._tasks: set[asyncio.Task[None]] = set()
@@ -152,10 +150,10 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await self.lifespan.startup()
-        await self._start()
+        await self._parts.receiver.start()
         self._parts.metrics.watch_connections(self.connections)
         self.servers = []
-        for one in self._door.sockets:
+        for one in self._sockets:
             one.listen(1024)
             self._spawn(self._accept(one))
         self._spawn(self._care())
@@ -165,10 +163,10 @@ class _Server(uvicorn.Server):
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for one in self._door.sockets:
+        for one in self._sockets:
             one.close()
         await super().shutdown()
-        await self._end()
+        await self._parts.receiver.end()
 
     def connections(self) -> int:
         """How many there are, with those that have not shown their certificate yet."""
