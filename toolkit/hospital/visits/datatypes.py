@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from lxml import etree
 
-from toolkit.hospital.visits.document import NAMESPACE, V3, first, point
+from toolkit.hospital.visits.document import NAMESPACE, V3, first, point, texts
 from toolkit.hospital.visits.profile import Profile
 from toolkit.hospital.visits.results import NUMBER, Quantity, Range, known_unit, read_quantity, read_range
 
@@ -195,7 +195,7 @@ class DataTypes:
                 child = first(source, part)
                 self.quantity(child if child is not None else etree.Element("none"), out, part)
         elif declared in ("ST", "ED", "SC"):
-            self.printed(" ".join("".join(source.itertext("*")).split()), parent, age, sex)
+            self.printed(" ".join("".join(texts(source)).split()), parent, age, sex)
         else:
             if declared:
                 logger.warning("%s: line %s: a value of the unknown type %s is left out", self.place, source.sourceline, _shown(declared))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from toolkit.core.errors import BadData
 from toolkit.hospital.visits.profile import Profile, read_profile
@@ -63,6 +64,11 @@ def first(parent: etree._Element, name: str) -> etree._Element | None:
     for child in parent.iterchildren(V3 + name):
         return child
     return None
+
+
+def texts(parent: etree._Element) -> Iterator[str]:
+    """The pieces of text in `parent` in their order, without those of comments and processing instructions."""
+    return cast("Iterator[str]", parent.itertext("*"))
 
 
 def identifiers(parent: etree._Element) -> list[tuple[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from toolkit.hospital.visits.document import V3, first, point
+from toolkit.hospital.visits.document import V3, first, point, texts
 
 if TYPE_CHECKING:
     from lxml import etree
@@ -23,7 +23,7 @@ class Persons:
         self._values: set[str] = set()
         for element in root.iter(*_NAMES):
             if element.get("code") is None:
-                self._names.update(word.casefold() for word in _WORD.findall(" ".join(element.itertext("*"))))
+                self._names.update(word.casefold() for word in _WORD.findall(" ".join(texts(element))))
         self._values.update(self._names)
         for element in root.iter(*_PLACES):
             self._values.add(" ".join((element.text or "").split()).casefold())

@@ -20,7 +20,7 @@ CODES = {
 QUANTITIES = {"doseQuantity", "rateQuantity", "quantity", "repeatNumber"}
 DATA_TYPES = CODES | QUANTITIES | {"templateId", "id", "statusCode", "effectiveTime", "value"}
 _OID = re.compile(r"[0-2](\.(0|[1-9]\d*))+(\.\*)?")
-_SETTINGS = {
+_SETTINGS: dict[str, dict[str, type | tuple[str, ...]]] = {
     "visit": {"roots": list, "without_encounter": ("refuse", "document")},
     "patient": {"roots": list, "national": list, "birth": ("none", "year"), "city": bool},
     "accession": {"roots": list},
@@ -118,7 +118,7 @@ def _check(path: str, table: str, name: str, value: object) -> None:
     if isinstance(expected, tuple):
         if value not in expected:
             raise BadData(path, f"{where} is not one of {', '.join(expected)}", "see visit-profile(5)")
-    elif not isinstance(value, expected):  # type: ignore[arg-type]
+    elif not isinstance(value, expected):
         raise BadData(path, f"{where} is not a {'list' if expected is list else 'true or false'}", "see visit-profile(5)")
     if not isinstance(value, list):
         return

@@ -16,7 +16,7 @@ from lxml import etree
 from toolkit.core.keys import Key
 from toolkit.hospital.dicom.cleaning.pseudonyms import Pseudonyms
 from toolkit.hospital.visits.datatypes import NULL_FLAVORS, DataTypes, label, write_quantity, write_range
-from toolkit.hospital.visits.document import V3, Visit, first, identifiers, interval, point, read_visit
+from toolkit.hospital.visits.document import V3, Visit, first, identifiers, interval, point, read_visit, texts
 from toolkit.hospital.visits.narrative import Tables
 from toolkit.hospital.visits.persons import Persons, age_in_years
 from toolkit.hospital.visits.profile import CODES, QUANTITIES, Profile
@@ -39,7 +39,10 @@ _CLASSES = {
     "substanceAdministration": "SBADM", "supply": "SPLY",
 }  # fmt: skip
 _ATTRIBUTES = {
-    "classCode": re.compile(r"ACT|ACCM|BATTERY|CLUSTER|CONS|COND|CNTRCT|CTTEVENT|DGIMG|DOCSECT|ENC|INC|INFRM|MANU|MMAT|OBS|PCPR|PROC|REG|ROIBND|ROIOVL|SBADM|SPCOBS|SPEC|SPLY"),
+    "classCode": re.compile(
+        r"ACT|ACCM|BATTERY|CLUSTER|CONS|COND|CNTRCT|CTTEVENT|DGIMG|DOCSECT|ENC|INC|INFRM|MANU|MMAT|OBS|PCPR|PROC|REG|"
+        r"ROIBND|ROIOVL|SBADM|SPCOBS|SPEC|SPLY"
+    ),
     "moodCode": re.compile(r"EVN|INT|APT|ARQ|DEF|GOL|PRMS|PRP|RQO|EVN\.CRT"),
     "typeCode": re.compile(r"CAUS|COMP|CSM|DRIV|GEVL|MFST|REFR|REFV|RSON|SAS|SPRT|SUBJ|XCRPT|SPC"),
     "negationInd": re.compile(r"true|false"),
@@ -193,7 +196,7 @@ class _Rebuilding:
             self.dropped["participant"] += 1
             return
         out = etree.SubElement(parent, V3 + name)
-        for attribute, value in sorted(source.items()):
+        for attribute, value in sorted((str(name), str(value)) for name, value in source.items()):
             pattern = _ATTRIBUTES.get(attribute)
             if pattern is not None and pattern.fullmatch(value):
                 out.set(attribute, value)
@@ -271,7 +274,7 @@ class _Rebuilding:
         elif name == "entryRelationship" and out.get("typeCode") is None:
             out.set("typeCode", "COMP")
         elif name == "observationRange" and first(out, "value") is None and (text := first(source, "text")) is not None:
-            found = read_range(" ".join("".join(text.itertext("*")).split()), self.age, self.sex, self.profile.units)
+            found = read_range(" ".join("".join(texts(text)).split()), self.age, self.sex, self.profile.units)
             if found is not None:
                 write_range(out, found)
         flavor = source.get("nullFlavor")

@@ -32,7 +32,8 @@ _ORDER = {
         *_START, "id", "code", "effectiveTime", "dischargeDispositionCode", "responsibleParty", "encounterParticipant", "location",
     ),
     "section": (
-        *_START, "id", "code", "title", "text", "confidentialityCode", "languageCode", "subject", "author", "informant", "entry", "component",
+        *_START, "id", "code", "title", "text", "confidentialityCode", "languageCode", "subject", "author", "informant", "entry",
+        "component",
     ),
     "observation": (
         *_START, "id", "code", "derivationExpr", "text", "statusCode", "effectiveTime", "priorityCode", "repeatNumber", "languageCode",
@@ -60,8 +61,8 @@ _REQUIRED = {
     "referenceRange": ("observationRange",),
 }  # fmt: skip
 _ONCE = {"ClinicalDocument": ("typeId", "id", "code", "effectiveTime", "confidentialityCode", "custodian", "componentOf", "component")}
-_ATTRIBUTES = dict.fromkeys(("act", "encounter", "observation", "organizer", "procedure", "substanceAdministration", "supply"), ("classCode", "moodCode"))
-_ATTRIBUTES["entryRelationship"] = ("typeCode",)
+_STATEMENTS = ("act", "encounter", "observation", "organizer", "procedure", "substanceAdministration", "supply")
+_ATTRIBUTES: dict[str, tuple[str, ...]] = {"entryRelationship": ("typeCode",), **dict.fromkeys(_STATEMENTS, ("classCode", "moodCode"))}
 
 
 def validate(document: bytes, xsd: str | None = None) -> list[str]:
@@ -84,7 +85,8 @@ def validate(document: bytes, xsd: str | None = None) -> list[str]:
         schema = _schema(xsd)
         if not schema.validate(tree):
             # The parser's own words can repeat values; where and which rule is enough.
-            problems += [f"line {error.line}: breaks the schema's rule {error.type_name}" for error in schema.error_log][:_MOST]
+            errors: list[etree._LogEntry] = list(schema.error_log)  # type: ignore[call-overload]
+            problems += [f"line {error.line}: breaks the schema's rule {error.type_name}" for error in errors[:_MOST]]
     return problems
 
 
