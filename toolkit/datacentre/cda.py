@@ -28,7 +28,7 @@ _YEARS = {"a": 1.0, "mo": 1 / 12, "wk": 7 / 365.25, "d": 1 / 365.25, "": 1.0}  #
 _NUMBER = r"[+-]?(?:\d{1,3}(?:[ \u00a0\u202f]\d{3})+|\d+)(?:[.,]\d+)?(?:[eE][+-]?\d{1,3})?"  # Polish: a space between thousands
 _SPACES = re.compile(r"[ \u00a0\u202f]")
 _NOT_PLAIN = re.compile(r"[^0-9A-Z]")
-_ONE_NUMBER = re.compile(_NUMBER)
+_ONE_NUMBER = re.compile(rf"\s*({_NUMBER})\s*")
 _QUANTITY = re.compile(rf"\s*({_NUMBER})\s*([^\d\s].*)?", re.DOTALL)
 _RANGE = re.compile(rf"[\s(\[]*({_NUMBER})\s*(?:-|–|—|\.\.+|do|to)\s*({_NUMBER})(?![\d.,])")
 _BOUND = re.compile(rf"[\s(\[]*(<=|>=|≤|≥|<|>|do|od)\s*({_NUMBER})(?![\d.,])", re.IGNORECASE)
@@ -130,8 +130,14 @@ def plain_code(code: str) -> str:
 
 def parse_number(text: str) -> float | None:
     """A decimal number with a point or a comma, perhaps with spaces between thousands; None when it is none."""
-    text = text.strip()
-    return float(_SPACES.sub("", text).replace(",", ".")) if _ONE_NUMBER.fullmatch(text) else None
+    found = _ONE_NUMBER.fullmatch(text)
+    if found is None:
+        return None
+    number = found[1].replace(",", ".")
+    try:
+        return float(number)
+    except ValueError:
+        return float(_SPACES.sub("", number))
 
 
 def parse_quantity(text: str) -> tuple[float | None, str]:
@@ -214,26 +220,30 @@ def _name(code: Any) -> tuple[str, str]:
 def _limits(ranges: Iterable[Any]) -> tuple[float | None, float | None, bool, bool, str]:
     """Low, high, which of them are included, and the ranges as a person reads them. Several that differ, by age or sex, decide nothing."""
     found: set[tuple[float | None, float | None, bool, bool]] = set()
-    printed = []
+    printed: list[str | None] = []
     for one in ranges:
-        for inner in one.iterchildren(_RANGE_OF):
-            for part in inner:
-                if part.tag == _VALUE:
-                    low = high = None
-                    for edge in part:
-                        if edge.tag == _LOW:
-                            low = edge
-                        elif edge.tag == _HIGH:
-                            high = edge
-                    (least, from_it), (most, to_it) = _edge(low), _edge(high)
-                    if least is not None or most is not None:
-                        found.add((least, most, from_it, to_it))
-                    elif low is None and high is None and part.text:
-                        printed.append(part.text)
-                elif part.tag == _TEXT:
-                    printed.append("".join(part.itertext()))
-    words = "; ".join(text for one in printed if (text := " ".join(one.split()))) if printed else ""
+        low = high = None
+        for part in one.iter(_VALUE, _LOW, _HIGH, _TEXT):
+            tag = part.tag
+            if tag == _LOW:
+                low = part
+            elif tag == _HIGH:
+                high = part
+            elif tag == _TEXT:
+                printed.append("".join(part.itertext()))
+            else:
+                printed.append(part.text)
+                _add_limits(low, high, found)
+                low = high = None
+        _add_limits(low, high, found)
+    words = "; ".join(text for one in printed if one and (text := " ".join(one.split()))) if printed else ""
     return (*found.pop(), words) if len(found) == 1 else (None, None, True, True, words)
+
+
+def _add_limits(low: Any, high: Any, found: set[tuple[float | None, float | None, bool, bool]]) -> None:
+    (least, from_it), (most, to_it) = _edge(low), _edge(high)
+    if least is not None or most is not None:
+        found.add((least, most, from_it, to_it))
 
 
 def _edge(element: Any) -> tuple[float | None, bool]:
