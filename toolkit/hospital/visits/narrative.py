@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from toolkit.hospital.visits.document import V3, first, texts
@@ -10,6 +9,9 @@ from toolkit.hospital.visits.profile import Profile
 
 if TYPE_CHECKING:
     from lxml import etree
+
+_TABLE, _ROW, _HEADING = f"{V3}table", f"{V3}tr", f"{V3}th"
+_CELLS = (f"{V3}td", _HEADING)
 
 Row = tuple[str, str]  # the cells under a heading of ranges and under one of values; "" where there is none
 
@@ -20,35 +22,35 @@ class Tables:
     def __init__(self, section: etree._Element, profile: Profile) -> None:
         self._by_id: dict[str, Row] = {}
         self._by_code: dict[str, Row | None] = {}
-        self._text, self._profile = section.find(f"{V3}text"), profile
-        self._pending = self._text is not None
+        self._section, self._profile, self._pending = section, profile, True
 
     def _read_all(self) -> None:
         """When the first result asks: most sections have no results."""
         self._pending = False
-        for table in self._text.iter(f"{V3}table") if self._text is not None else ():
+        text = first(self._section, "text")
+        for table in text.iter(_TABLE) if text is not None else ():
             self._read(table, self._profile)
 
     def _read(self, table: etree._Element, profile: Profile) -> None:
         range_column = value_column = -1
-        for row in table.iter(f"{V3}tr"):
-            cells = list(_cells(row))
-            if all(cell.tag == f"{V3}th" for cell in cells):
-                headings = [_text(cell).casefold() for cell in cells]
+        for row in table.iter(_ROW):
+            cells = [cell for cell in row if cell.tag in _CELLS]
+            printed = [_text(cell) for cell in cells]
+            if all(cell.tag == _HEADING for cell in cells):
+                headings = [heading.casefold() for heading in printed]
                 range_column = _column(headings, profile.range_headings, -1)
                 value_column = _column(headings, profile.value_headings, range_column)
                 continue
             if range_column < 0 and value_column < 0:
                 continue
-            found = (_at(cells, range_column), _at(cells, value_column))
+            found = (_at(printed, range_column), _at(printed, value_column))
             for element in row.iter("*"):
                 if name := element.get("ID"):
                     self._by_id[name] = found
-            for cell in cells:
-                printed = _text(cell)
-                if 3 <= len(printed) <= 20 and " " not in printed:
+            for text in printed:
+                if 3 <= len(text) <= 20 and " " not in text:
                     # A code printed twice says nothing about either result.
-                    self._by_code[printed] = None if printed in self._by_code and self._by_code[printed] != found else found
+                    self._by_code[text] = None if text in self._by_code and self._by_code[text] != found else found
 
     def row(self, observation: etree._Element) -> Row:
         """The printed range and value of this result, ("", "") when its row is not found or not certain."""
@@ -66,18 +68,14 @@ class Tables:
         return (self._by_code.get(code.get("code") or "") if code is not None else None) or ("", "")
 
 
-def _cells(row: etree._Element) -> Iterator[etree._Element]:
-    return (cell for cell in row if cell.tag in (f"{V3}td", f"{V3}th"))
-
-
 def _column(headings: list[str], wanted: tuple[str, ...], taken: int) -> int:
     """The only column with such a heading, -1 when there is none."""
     found = [place for place, heading in enumerate(headings) if place != taken and any(word in heading for word in wanted)]
     return found[0] if found else -1
 
 
-def _at(cells: list[etree._Element], column: int) -> str:
-    return _text(cells[column]) if 0 <= column < len(cells) else ""
+def _at(printed: list[str], column: int) -> str:
+    return printed[column] if 0 <= column < len(printed) else ""
 
 
 def _text(cell: etree._Element) -> str:
