@@ -82,7 +82,7 @@ class DataTypes:
         """The element `name`, one of profile.DATA_TYPES but id."""
         if len(source):
             return self._write(source, name)
-        key = (name, *attributes(source))
+        key = (name, *source.items())
         leaf = self._leaves.get(key)
         if leaf is None:
             leaf = self._leaves[key] = self._leaf(source, name)
@@ -153,7 +153,7 @@ class DataTypes:
                     translations += translation.xml
                     codes.append(translation.shown)
             elif isinstance(child.tag, str):
-                self.dropped[f"{name}/{label(child)}"] += 1
+                self.dropped[f"{name}/{label(child.tag)}"] += 1
         return qualifiers + translations, codes
 
     def _qualifier(self, source: etree._Element) -> str:
@@ -200,7 +200,7 @@ class DataTypes:
         if value and not self.persons.born_on(value):
             return value, written
         if masked:
-            self.dropped[f"{label(source)}/@value"] += 1
+            self.dropped[f"{label(source.tag)}/@value"] += 1
             return "", ' nullFlavor="MSK"'
         return "", written or otherwise
 
@@ -216,7 +216,7 @@ class DataTypes:
         if value and self.persons.is_number(value):
             value, written, shown, dropped = "", ' nullFlavor="MSK"', "", ("/@value",)
         for path in dropped:
-            self.dropped[f"{label(source)}{path}" if source is not None and path == "/@value" else path] += 1
+            self.dropped[f"{label(source.tag)}{path}" if source is not None and path == "/@value" else path] += 1
         return value, written, shown
 
     def value(self, source: etree._Element) -> Written:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from toolkit.hospital.visits.document import V3, first, texts
@@ -11,7 +12,9 @@ if TYPE_CHECKING:
     from lxml import etree
 
 _TABLE, _ROW, _HEADING = f"{V3}table", f"{V3}tr", f"{V3}th"
-_CELLS = (f"{V3}td", _HEADING)
+_TEXT, _CODE, _VALUE = f"{V3}text", f"{V3}code", f"{V3}value"
+_CELL = f"{V3}td"
+_CELLS = {_CELL, _HEADING}
 
 Row = tuple[str, str]  # the cells under a heading of ranges and under one of values; "" where there is none
 
@@ -34,10 +37,13 @@ class Tables:
     def _read(self, table: etree._Element, profile: Profile) -> None:
         range_column = value_column = -1
         for row in table.iter(_ROW):
-            cells = [cell for cell in row if cell.tag in _CELLS]
-            printed = [_text(cell) for cell in cells]
-            if all(cell.tag == _HEADING for cell in cells):
-                headings = [heading.casefold() for heading in printed]
+            tags, printed = [], []
+            for cell in row:
+                if (tag := cell.tag) in _CELLS:
+                    tags.append(tag)
+                    printed.append(_text(cell))
+            if _CELL not in tags:
+                headings = tuple(heading.casefold() for heading in printed)
                 range_column = _column(headings, profile.range_headings, -1)
                 value_column = _column(headings, profile.value_headings, range_column)
                 continue
@@ -58,18 +64,21 @@ class Tables:
             self._read_all()
         if not self._by_id and not self._by_code:
             return "", ""
-        for path in (("text", "reference"), ("code", "originalText", "reference"), ("value", "reference")):
-            reference: etree._Element | None = observation
-            for step in path:
-                reference = first(reference, step) if reference is not None else None
+        parts: dict[object, etree._Element] = {}
+        for child in observation.iterchildren(_TEXT, _CODE, _VALUE):
+            parts.setdefault(child.tag, child)
+        code = parts.get(_CODE)
+        original = first(code, "originalText") if code is not None and len(code) else None
+        for holder in (parts.get(_TEXT), original, parts.get(_VALUE)):
+            reference = first(holder, "reference") if holder is not None and len(holder) else None
             if reference is not None and (found := self._by_id.get((reference.get("value") or "").removeprefix("#"))):
                 return found
-        code = first(observation, "code")
         return (self._by_code.get(code.get("code") or "") if code is not None else None) or ("", "")
 
 
-def _column(headings: list[str], wanted: tuple[str, ...], taken: int) -> int:
-    """The only column with such a heading, -1 when there is none."""
+@lru_cache(maxsize=1024)
+def _column(headings: tuple[str, ...], wanted: tuple[str, ...], taken: int) -> int:
+    """The first column with such a heading, -1 when there is none."""
     found = [place for place, heading in enumerate(headings) if place != taken and any(word in heading for word in wanted)]
     return found[0] if found else -1
 

@@ -45,5 +45,5 @@ class Statement:
 
 def narrative(lines: list[str]) -> str:
     """The element text: a list with an item for each line; "" when there are none."""
-    items = "</item><item>".join(text(line) for line in lines if line)
+    items = text("\n".join([line for line in lines if line])).replace("\n", "</item><item>")  # no line holds a line break
     return f"<text><list><item>{items}</item></list></text>" if items else ""

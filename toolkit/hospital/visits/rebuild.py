@@ -218,16 +218,16 @@ class _Rebuilding:
         for child in source:
             planned = plan.get(child.tag)
             if planned is None:
-                self.dropped[f"{name}/{label(child)}"] += 1
+                self.dropped[_path(name, child.tag)] += 1
                 continue
-            place, local = planned
-            if local == "id":
-                xml = self._id(source, child)
-            elif local not in DATA_TYPES:
+            place, local, is_data = planned
+            if not is_data:
                 start = len(self.lines)
                 xml = self._element(child, local)
                 if own is not None and local == "entry":
                     own += self.lines[start:]
+            elif local == "id":
+                xml = self._id(source, child)
             else:
                 written = write(child, local)
                 xml = written.xml
@@ -236,7 +236,8 @@ class _Rebuilding:
                 elif local == "value":
                     self.statement.say(written, name == "observationRange")
             if xml:
-                ordered = ordered and place >= last
+                if place < last:
+                    ordered = False
                 last = place
                 parts.append((place, local, xml))
         if not ordered:
@@ -258,18 +259,19 @@ class _Rebuilding:
 
     def _statement(self, source: etree._Element, name: str) -> str:
         """An act, observation and so on, with what CDA R2 requires and the source lacks."""
-        outer, self.statement, at = self.statement, Statement(), len(self.lines)
+        outer, mine, at = self.statement, Statement(), len(self.lines)
+        self.statement = mine
         self.lines.append("")  # its line comes before those of the statements inside it
         parts = self._children(source, name)
         if parts:
-            names = {part[1] for part in parts}
-            if "code" not in names and name in ("act", "observation"):
+            if mine.code is None and name in ("act", "observation"):
                 _insert(parts, ("templateId", "id"), "code", '<code nullFlavor="MSK"/>')
-            if name == "organizer" and "statusCode" not in names:
+            if name == "observation":
+                if self.tables is not None and not (mine.values and parts[-1][1] == "referenceRange"):
+                    self._printed(source, parts, mine)
+            elif name == "organizer" and not any(part[1] == "statusCode" for part in parts):
                 _insert(parts, ("templateId", "id", "code"), "statusCode", '<statusCode nullFlavor="NI"/>')
-            if name == "observation" and self.tables is not None and not ("value" in names and "referenceRange" in names):
-                self._printed(source, parts, names)
-            self.lines[at] = self.statement.line(name == "substanceAdministration")
+            self.lines[at] = mine.line(name == "substanceAdministration")
         self.statement = outer
         if not parts:
             return ""
@@ -296,21 +298,20 @@ class _Rebuilding:
     def _accession(self, number: str) -> str:
         return f'<id root="{ACCESSION_ROOT}" extension="{self.pseudonyms.token("accession", number)}"/>'
 
-    def _printed(self, source: etree._Element, parts: _Parts, names: set[str]) -> None:
+    def _printed(self, source: etree._Element, parts: _Parts, statement: Statement) -> None:
         """The value and range that stand only in the narrative table."""
-        assert self.tables is not None
-        printed_range, printed_value = self.tables.row(source)
-        if printed_value and "value" not in names and (value := read_quantity(printed_value, self.profile.units)) is not None:
+        printed_range, printed_value = self.tables.row(source) if self.tables is not None else ("", "")
+        if printed_value and not statement.values and (value := read_quantity(printed_value, self.profile.units)) is not None:
             written = write_quantity(value)
-            self.statement.say(written, False)
+            statement.say(written, False)
             _insert(parts, _BEFORE_VALUE, "value", written.xml)
-        if printed_range and self.statement.number and "referenceRange" not in names:
+        if printed_range and statement.number and not any(part[1] == "referenceRange" for part in parts):
             found = read_range(printed_range, self.age, self.sex, self.profile.units)
             if found is None:
                 self.dropped["section/text//td (range)"] += 1
                 return
             written = write_range(found)
-            self.statement.say(written, True)
+            statement.say(written, True)
             whole = f"<referenceRange><observationRange>{written.xml}</observationRange></referenceRange>"
             parts.append((0, "referenceRange", whole))
 
@@ -326,12 +327,17 @@ class _Rebuilding:
 
     def _count(self, source: etree._Element | None, kept: set[str], name: str) -> None:
         for child in source if source is not None else ():
-            if (local := label(child)) not in kept:
+            if (local := label(child.tag)) not in kept:
                 self.dropped[f"{name}/{local}"] += 1
 
 
 def _whole(name: str, written: str, content: str) -> str:
     return f"<{name}{written}>{content}</{name}>" if content else f"<{name}{written}/>"
+
+
+@lru_cache(maxsize=4096)
+def _path(name: str, tag: object) -> str:
+    return f"{name}/{label(tag)}"
 
 
 def _joined(parts: _Parts) -> str:

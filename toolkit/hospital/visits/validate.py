@@ -129,7 +129,12 @@ def _check_identifier(element: etree._Element) -> list[str]:
 
 def _check_time(element: etree._Element) -> list[str]:
     value = element.get("value")
-    return ["is no time"] if value and not _TIME.fullmatch(value) else []
+    return [] if value is None or _is_time(value) else ["is no time"]
+
+
+@lru_cache(maxsize=4096)
+def _is_time(value: str) -> bool:
+    return not value or _TIME.fullmatch(value) is not None
 
 
 def _check_observation(element: etree._Element) -> list[str]:
