@@ -74,7 +74,9 @@ class _Leaf(NamedTuple):
 class DataTypes:
     """Writes data types and counts what is left out, by path, never by value. `age` in years and `sex` (F, M) choose among ranges."""
 
-    def __init__(self, profile: Profile, persons: Persons, dropped: Counter[str], place: str, age: int | None = None, sex: str = "") -> None:
+    def __init__(
+        self, profile: Profile, persons: Persons, dropped: Counter[str], place: str, age: int | None = None, sex: str = ""
+    ) -> None:
         self.profile, self.persons, self.dropped, self.place, self.age, self.sex = profile, persons, dropped, place, age, sex
         self._told, self._leaves = persons.told, _leaves(profile.systems, profile.display_names, profile.units)
 
@@ -361,14 +363,14 @@ def _read_number(found: Attributes, units: frozenset[str]) -> _Number:
         if value:
             return _Number("", ' nullFlavor="MSK"', "", ("/@value",))
         return _Number("", attribute("nullFlavor", flavor if flavor in NULL_FLAVORS else "NI"), "", ())
-    known, dropped = known_unit(unit, units) if unit else "", ()
-    if known is None:
-        # Without any unit the number would claim to have none (UCUM's 1).
-        known, dropped = "{unknown}", ("@unit",)
-    written = attribute("value", value) + (attribute("unit", known) if known else "")
+    known = known_unit(unit, units) if unit else ""
+    # Without any unit the number would claim to have none (UCUM's 1).
+    written = attribute("value", value) + (attribute("unit", "{unknown}" if known is None else known) if known != "" else "")
     if (inclusive := given.get("inclusive")) in ("true", "false"):
         written += attribute("inclusive", inclusive)
-    return _Number(value, written, _with_unit(value, known), dropped)
+    if known is None:
+        return _Number(value, written, _with_unit(value, "{unknown}"), ("@unit",))
+    return _Number(value, written, _with_unit(value, known), ())
 
 
 def _with_unit(value: str, unit: str) -> str:

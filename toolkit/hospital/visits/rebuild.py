@@ -20,7 +20,7 @@ from toolkit.hospital.visits.datatypes import NULL_FLAVORS, Attributes, DataType
 from toolkit.hospital.visits.document import V3, Visit, first, identifiers, interval, point, read_visit, texts
 from toolkit.hospital.visits.narrative import Tables
 from toolkit.hospital.visits.persons import Persons, age_in_years
-from toolkit.hospital.visits.profile import DATA_TYPES, Profile
+from toolkit.hospital.visits.profile import Profile
 from toolkit.hospital.visits.readable import Statement, narrative
 from toolkit.hospital.visits.results import read_quantity, read_range
 from toolkit.hospital.visits.writing import attribute, label, text
