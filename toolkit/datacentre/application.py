@@ -193,7 +193,7 @@ def _observed(parts: Parts, action: str, handler: _Handler) -> _Handler:
 
 def _failure(error: Exception) -> Response:
     if isinstance(error, NoInput):
-        return _json({"error": f"{error.place}: {error.problem}"} if not error.place.startswith(("spool:", "pack")) else _LOST, 404)
+        return _json({"error": f"{error.place}: {error.problem}"}, 404)
     if isinstance(error, UsageError):
         return _json({"error": str(error)}, 400)
     if isinstance(error, Unavailable | TryLater | InputOutput):
@@ -201,12 +201,9 @@ def _failure(error: Exception) -> Response:
         return _json({"error": "the data centre cannot read it at present; ask again later"}, 503, {"Retry-After": "10"})
     if isinstance(error, ToolError):
         _log.error("%s", error)
-        return _json(_LOST, 500)
+        return _json({"error": "the document cannot be read; the data centre has to run mdc-store verify"}, 500)
     _log.error("%s: a fault of this program", type(error).__name__, exc_info=error)
     return _json({"error": "a fault of the data centre's program"}, 500)
-
-
-_LOST = {"error": "the document cannot be read; the data centre has to run mdc-store verify"}
 
 
 async def _note(

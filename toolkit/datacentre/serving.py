@@ -23,13 +23,14 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from toolkit.core.errors import NotPermitted, ToolError, Unavailable, UsageError
 from toolkit.datacentre.application import Parts, application
-from toolkit.datacentre.tls import explained, server_context, subject
+from toolkit.datacentre.tls import days_left, explained, server_context, subject
 
 HANDSHAKE_SECONDS = 10.0
 HEAD_SECONDS = 20.0  # for a request's line and headers
 IDLE_SECONDS = 75.0  # between two requests
 FINISH_SECONDS = 30.0  # that running requests get when the gateway is ended
 _LARGEST_HEAD = 1 << 16  # bytes
+_WARNING_DAYS = 14
 _CARE_SECONDS = 5.0  # between two rounds of what has to be done all the time
 _QUIET_SECONDS = 60.0  # for which the same failure of the same client is not logged again
 _ALERT_SECONDS = 2.0  # for the last words on a connection
@@ -52,8 +53,13 @@ class Door:
     connections: int
 
     def context(self) -> ssl.SSLContext:
-        """The files as they are now. Raises what `server_context` raises."""
-        return server_context(self.cert, self.key, self.client_ca)
+        """The files as they are now, with a warning when our certificate ends soon. Raises what `server_context` raises."""
+        context = server_context(self.cert, self.key, self.client_ca)
+        left = days_left(self.cert)
+        if left < _WARNING_DAYS:
+            ends = f"ends within {left + 1} days" if left >= 0 else "has expired, and clients refuse it"
+            _log.warning("%s: %s; renew it, then send SIGHUP", self.cert, ends)
+        return context
 
 
 def bound(host: str, port: int) -> list[socket.socket]:
@@ -151,11 +157,12 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await self.lifespan.startup()
         await self._parts.receiver.start()
-        self._parts.metrics.watch_connections(self.connections)
+        self._parts.metrics.watch_door(self.connections, lambda: days_left(self._door.cert))
         self.servers = []
         for one in self._sockets:
             one.listen(1024)
             self._spawn(self._accept(one))
+        self._spawn(self._sweep())
         self._spawn(self._care())
         self.started = True
 
@@ -238,13 +245,18 @@ class _Server(uvicorn.Server):
         level = logging.INFO if reason in ("hung up", "silence") else logging.WARNING
         _log.log(level, "%s: %s", address, words)
 
-    async def _care(self) -> None:
-        """Close what is overdue, and let the receiver look after spool, index and audit log."""
+    async def _sweep(self) -> None:
+        """Close what is overdue."""
         while True:
             now = time.monotonic()
             for connection in list(self.server_state.connections):
                 if isinstance(connection, _Protocol) and connection.overdue(now):
                     connection.transport.abort()
+            await asyncio.sleep(_CARE_SECONDS)
+
+    async def _care(self) -> None:
+        """Let the receiver look after spool, index and audit log; the index may keep it waiting."""
+        while True:
             await asyncio.to_thread(self._parts.receiver.look_after)
             await asyncio.sleep(_CARE_SECONDS)
 

@@ -217,6 +217,11 @@ def test_a_document_is_read_while_it_moves_and_found_when_it_is_packed(gateway: 
     for pack in (gateway.store / "packs").glob("*.parquet"):
         pack.unlink()
     assert gateway.ask("GET", f"/visits/{visits[0]}").body == bodies[visits[0]], "the archive has it still"
+    for pack in (gateway.archive / "packs").glob("*.parquet"):
+        pack.rename(pack.with_suffix(".away"))
+    lost = gateway.ask("GET", f"/visits/{visits[0]}")
+    assert lost.status == 500 and "mdc-store verify" in lost.json["error"] and str(gateway.home) not in lost.json["error"]
+    gateway.wait_for_log("is not where the index says; run mdc-store verify")
 
 
 SOAP = {
@@ -284,4 +289,5 @@ def test_health_and_metrics(gateway: Running) -> None:
     assert values["mdc_gateway_received_bytes_total"] > 1000
     assert values["mdc_gateway_spool_bytes"] == sum(path.stat().st_size for path in gateway.spool.glob("*.spool"))
     assert values["mdc_gateway_documents_waiting"] >= 0 and values["mdc_gateway_connections"] >= 1
+    assert 1 < values["mdc_gateway_certificate_days"] < 10_000
     assert values['mdc_gateway_request_seconds_count{action="receive"}'] >= 1
