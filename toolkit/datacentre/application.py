@@ -23,6 +23,7 @@ from starlette.types import Receive, Scope, Send
 from toolkit.core.errors import InputOutput, NoInput, ToolError, TryLater, Unavailable, UsageError
 from toolkit.datacentre import soap
 from toolkit.datacentre.audit import Audit, Event
+from toolkit.datacentre.faults import report
 from toolkit.datacentre.gateway import Answer, Receiver
 from toolkit.datacentre.limits import Rate, Room
 from toolkit.datacentre.metrics import Metrics
@@ -202,7 +203,7 @@ def _failure(error: Exception) -> Response:
     if isinstance(error, ToolError):
         _log.error("%s", error)
         return _json({"error": "the document cannot be read; the data centre has to run mdc-store verify"}, 500)
-    _log.error("%s: a fault of this program", type(error).__name__, exc_info=error)
+    report(_log, error, "one request was not answered")
     return _json({"error": "a fault of the data centre's program"}, 500)
 
 

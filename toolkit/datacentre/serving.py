@@ -14,7 +14,7 @@ import signal
 import socket
 import ssl
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from toolkit.core.errors import NotPermitted, ToolError, Unavailable, UsageError
 from toolkit.datacentre.application import Parts, application
+from toolkit.datacentre.faults import report
 from toolkit.datacentre.tls import days_left, explained, server_context, subject
 
 HANDSHAKE_SECONDS = 10.0
@@ -162,8 +163,9 @@ class _Server(uvicorn.Server):
         for one in self._sockets:
             one.listen(1024)
             self._spawn(self._accept(one))
-        self._spawn(self._sweep())
-        self._spawn(self._care())
+        self._spawn(self._every(_CARE_SECONDS, self._sweep))
+        # a task of its own: the index may keep it waiting
+        self._spawn(self._every(_CARE_SECONDS, lambda: asyncio.to_thread(self._parts.receiver.look_after)))
         self.started = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -195,7 +197,12 @@ class _Server(uvicorn.Server):
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            report(_log, error, "a connection was lost")
 
     async def _accept(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -203,7 +210,7 @@ class _Server(uvicorn.Server):
             try:
                 client, address = await loop.sock_accept(listening)
             except OSError as error:  # too many open files, or a client that went before it was let in
-                _log.warning("cannot accept a connection: %s", error.strerror)
+                self._complain("a client", "not accepted", f"cannot be let in: {error.strerror}")
                 await asyncio.sleep(0.1)
                 continue
             if self.connections() >= self._door.connections:
@@ -215,20 +222,25 @@ class _Server(uvicorn.Server):
 
     async def _let_in(self, client: socket.socket, address: str) -> None:
         loop = asyncio.get_running_loop()
-        last_words = client.dup()  # the loop closes its own when the handshake fails
+        last_words = None
         try:
+            last_words = client.dup()  # the loop closes its own when the handshake fails
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             client.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             patience = {"ssl_handshake_timeout": HANDSHAKE_SECONDS, "ssl_shutdown_timeout": _ALERT_SECONDS}
             await loop.connect_accepted_socket(self._protocol, client, ssl=self._context, **patience)
-        except (OSError, TimeoutError) as error:
+        except OSError as error:  # TimeoutError and SSLError, too
             reason, words = explained(error)
             self._complain(address, reason, words)
-            with contextlib.suppress(OSError, TimeoutError):
+            with contextlib.suppress(OSError):
                 alert = _PLAIN_ANSWER if reason == "plain HTTP" else getattr(error, "alert", b"")
-                await asyncio.wait_for(_say_and_wait(last_words, alert), _ALERT_SECONDS)
+                if last_words is None:  # too many open files
+                    client.close()
+                else:
+                    await asyncio.wait_for(_say_and_wait(last_words, alert), _ALERT_SECONDS)
         finally:
-            last_words.close()
+            if last_words is not None:
+                last_words.close()
             self._coming -= 1
 
     def _protocol(self) -> _Protocol:
@@ -245,20 +257,20 @@ class _Server(uvicorn.Server):
         level = logging.INFO if reason in ("hung up", "silence") else logging.WARNING
         _log.log(level, "%s: %s", address, words)
 
+    async def _every(self, seconds: float, step: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await step()
+            except Exception as error:  # a gateway whose care has ended would go on uncared for
+                report(_log, error, "it is tried again")
+            await asyncio.sleep(seconds)
+
     async def _sweep(self) -> None:
         """Close what is overdue."""
-        while True:
-            now = time.monotonic()
-            for connection in list(self.server_state.connections):
-                if isinstance(connection, _Protocol) and connection.overdue(now):
-                    connection.transport.abort()
-            await asyncio.sleep(_CARE_SECONDS)
-
-    async def _care(self) -> None:
-        """Let the receiver look after spool, index and audit log; the index may keep it waiting."""
-        while True:
-            await asyncio.to_thread(self._parts.receiver.look_after)
-            await asyncio.sleep(_CARE_SECONDS)
+        now = time.monotonic()
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, _Protocol) and connection.overdue(now):
+                connection.transport.abort()
 
 
 async def _say_and_wait(client: socket.socket, words: bytes) -> None:
