@@ -60,11 +60,11 @@ def application(parts: Parts) -> Starlette:
             await _note(parts, request, "receive", answer.status, message_id)
         again = {503: "10", 507: "60"}.get(answer.status) or answer.said.get("retry_after")
         headers = {"Retry-After": again} if again else {}
+        kind = _Lingering if answer.status == 413 else Response
         if answer.soap:
             content = soap.answer(answer.soap, answer.status, answer.said)
-            return Response(content, answer.status, {**headers, "Content-Type": soap.CONTENT_TYPES[answer.soap]})
-        response = _json(answer.said, answer.status, headers)
-        return _Lingering(response.body, answer.status, dict(response.headers)) if answer.status == 413 else response
+            return kind(content, answer.status, {**headers, "Content-Type": soap.CONTENT_TYPES[answer.soap]})
+        return _json(answer.said, answer.status, headers, kind)
 
     async def read(request: Request) -> Response:
         visit, message_id = request.path_params["visit"], request.query_params.get("message", "")
@@ -220,6 +220,6 @@ def _address(request: Request) -> str:
     return request.client.host if request.client else ""
 
 
-def _json(content: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+def _json(content: object, status: int = 200, headers: dict[str, str] | None = None, kind: type[Response] = Response) -> Response:
     text = json.dumps(content, ensure_ascii=False) + "\n"
-    return Response(text, status, {**(headers or {}), "Content-Type": "application/json"})
+    return kind(text, status, {**(headers or {}), "Content-Type": "application/json"})
