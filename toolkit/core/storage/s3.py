@@ -11,7 +11,7 @@ from toolkit.core.storage.remote import ANSWER, CONNECT, RemoteStore
 from toolkit.core.storage.source import Source
 from toolkit.core.storage.store import Entry
 
-_PART = 32 << 20  # bytes; S3 takes 10,000 parts of an object, of 5 MB or more
+_PART = 16 << 20  # bytes; S3 takes 10,000 parts of an object, of 5 MB or more
 
 
 class S3Store(RemoteStore):
