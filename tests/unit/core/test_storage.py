@@ -13,9 +13,15 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from tests.peers import hdfs, s3
 from toolkit.core.errors import BadData, CannotCreate, InputOutput, NoInput, NotPermitted, Unavailable, UsageError
@@ -431,6 +437,72 @@ def test_s3_refuses(bucket_server: s3.Server, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     with pytest.raises(NotPermitted, match="AWS_PROFILE"):
         open_store("s3://visits/a").put("o", b"1")
+
+
+def _certificate(directory: Path) -> tuple[Path, Path]:
+    """The files of a certificate for 127.0.0.1 that it signed itself, and of its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    paths = directory / "certificate.pem", directory / "key.pem"
+    paths[0].write_bytes(certificate.public_bytes(Encoding.PEM))
+    paths[1].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return paths
+
+
+def test_s3_over_tls(bucket_server: s3.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = _certificate(tmp_path)
+    with s3.server("visits", certificate=files) as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(Unavailable, match="certificate verify failed.*AWS_CA_BUNDLE") as raised:
+            open_store("s3://visits/a").put("o", b"1")
+        assert "\n" not in str(raised.value)
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(files[0]))
+        store = open_store("s3://visits/a")
+        store.put("o", b"1")
+        assert store.get("o") == b"1"
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint.replace("https", "http"))
+        with pytest.raises(Unavailable) as raised:
+            open_store("s3://visits/a").put("o", b"1")
+        assert "\n" not in str(raised.value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", bucket_server.endpoint.replace("http", "https"))
+    with pytest.raises(Unavailable, match="look whether the server speaks TLS") as raised:
+        open_store("s3://visits/a").put("o", b"1")
+    assert "\n" not in str(raised.value)
+
+
+def test_s3_profiles(bucket_server: s3.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Address and credentials are read from the profile that AWS_PROFILE names, as toolkit(7) says."""
+    values = bucket_server.environment
+    for name in values:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    (tmp_path / "config").write_text(f"[profile archive]\nregion = us-east-1\nendpoint_url = {bucket_server.endpoint}\n")
+    (tmp_path / "credentials").write_text(
+        f"[archive]\naws_access_key_id = {values['AWS_ACCESS_KEY_ID']}\naws_secret_access_key = {values['AWS_SECRET_ACCESS_KEY']}\n"
+    )
+    monkeypatch.setenv("AWS_PROFILE", "archive")
+    store = open_store(f"s3://visits/{tmp_path.name}")
+    store.put("o", b"1")
+    assert store.get("o") == b"1"
+    monkeypatch.setenv("AWS_PROFILE", "other")
+    with pytest.raises(NotPermitted, match="AWS_PROFILE"):
+        open_store(f"s3://visits/{tmp_path.name}").get("o")
 
 
 def test_hdfs_refuses_a_stranger(cluster: hdfs.Cluster, tmp_path: Path) -> None:
