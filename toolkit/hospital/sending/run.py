@@ -1,7 +1,7 @@
 """A run of hl7-send: documents lose their personal data and go into the queue; the queue goes to the data centre.
 
 What is in the queue is safe: a run may be killed at any moment and the next one takes up what is left. A document becomes
-acknowledged only by an answer that names its message id and the SHA-256 of what was sent.
+acknowledged only by an answer that names the SHA-256 of what was sent.
 """
 
 from __future__ import annotations
