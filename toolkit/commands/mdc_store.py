@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
+import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from toolkit.core.command import command
 
-if TYPE_CHECKING:
-    from toolkit.core.storage import Store
-    from toolkit.datacentre.index import Index
-
 ACTIONS = ["pack", "verify", "reindex", "status"]
 _NEEDED = {"pack": ("spool", "store", "archive"), "verify": ("store",), "reindex": ("store",), "status": ()}
-_USED_BY = {"dry_run": ("verify",), "form": ("status",)}
-_NAMES = {"spool": "the directory that the gateway writes to", "store": "where the packs are kept", "archive": "another place, for the copy"}
+_USED_BY = {"dry_run": ("verify",), "form": ("status",), "jobs": ("pack", "reindex"), "spool": ("pack", "verify", "reindex")}
+_NAMES = {
+    "spool": "the directory that the gateway writes to",
+    "store": "where the packs are kept",
+    "archive": "another place, for the copy",
+}
 
 
 @command(
@@ -34,6 +34,7 @@ _NAMES = {"spool": "the directory that the gateway writes to", "store": "where t
 @click.option("--spool", metavar="DIR", help="The directory that the gateway writes to.")
 @click.option("--store", metavar="URL", help="Where packs are kept: a directory, hdfs://, webhdfs:// or s3://.")
 @click.option("--archive", metavar="URL", help="Where the copy of all that is kept.")
+@click.option("--jobs", type=click.IntRange(1, 64), metavar="N", help="pack, reindex: processes. [one for each processor]")
 @click.option("--dry-run", is_flag=True, help="verify: restore nothing.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), help="status: how it is written. [text]")
 def mdc_store(action: str, url: str, **given: Any) -> int:
@@ -43,7 +44,6 @@ def mdc_store(action: str, url: str, **given: Any) -> int:
     damaged objects from the other copy. reindex fills an index from store and spool. status counts what is where.
     """
     from toolkit.core.errors import UsageError
-    from toolkit.datacentre.index import open_index
 
     for name in _NEEDED[action]:
         if given[name] is None:
@@ -54,55 +54,54 @@ def mdc_store(action: str, url: str, **given: Any) -> int:
     if given["archive"] is not None and given["archive"] == given["store"]:
         raise UsageError("--archive", "is the store itself", f"name {_NAMES['archive']}")
     work = {"pack": _pack, "verify": _verify, "reindex": _reindex, "status": _status}[action]
-    with open_index(url, create=action in ("pack", "reindex")) as index:
-        return work(index, _stores(given["store"], given["archive"]), given)
+    return work(url, [given[name] for name in ("store", "archive") if given[name] is not None], given)
 
 
-def _stores(*urls: str | None) -> list[Store]:
+def _pack(index: str, stores: list[str], given: dict[str, Any]) -> int:
+    from toolkit.datacentre.pack import Places, pack
+
+    return 1 if pack(Places(index, given["spool"], tuple(stores)), given["jobs"] or _processors()).damaged else 0
+
+
+def _verify(url: str, stores: list[str], given: dict[str, Any]) -> int:
     from toolkit.core.storage import open_store
-
-    return [open_store(url) for url in urls if url is not None]
-
-
-def _pack(index: Index, stores: list[Store], given: dict[str, Any]) -> int:
-    from toolkit.datacentre.pack import pack
-    from toolkit.datacentre.spool import Spool
-
-    with Spool(given["spool"]) as spool:
-        return 1 if pack(index, spool, stores).damaged else 0
-
-
-def _verify(index: Index, stores: list[Store], given: dict[str, Any]) -> int:
+    from toolkit.datacentre.index import open_index
     from toolkit.datacentre.spool import Spool
     from toolkit.datacentre.verify_store import verify, verify_spool
 
-    unsolved = verify(index, stores, restore=not given["dry_run"]).unsolved
-    if given["spool"] is not None:
-        with Spool(given["spool"]) as spool:
-            unsolved += verify_spool(index, spool)
+    with open_index(url, create=False) as index:
+        unsolved = verify(index, [open_store(store) for store in stores], restore=not given["dry_run"]).unsolved
+        if given["spool"] is not None:
+            with Spool(given["spool"]) as spool:
+                unsolved += verify_spool(index, spool)
     return 1 if unsolved else 0
 
 
-def _reindex(index: Index, stores: list[Store], given: dict[str, Any]) -> int:
-    from toolkit.datacentre.pack import alone
+def _reindex(index: str, stores: list[str], given: dict[str, Any]) -> int:
+    from toolkit.datacentre.pack import Places
     from toolkit.datacentre.reindex import reindex
-    from toolkit.datacentre.spool import Spool
 
-    if given["spool"] is None:
-        reindex(index, stores)
-        return 0
-    with alone(given["spool"]), contextlib.closing(Spool(given["spool"])) as spool:
-        reindex(index, stores, spool)
+    reindex(Places(index, given["spool"] or "", tuple(stores)), given["jobs"] or _processors())
     return 0
 
 
-def _status(index: Index, stores: list[Store], given: dict[str, Any]) -> int:
+def _processors() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def _status(url: str, stores: list[str], given: dict[str, Any]) -> int:
     import json
     from dataclasses import asdict
 
-    status: dict[str, Any] = asdict(index.counts())
-    for name, store in zip([name for name in ("store", "archive") if given[name] is not None], stores, strict=True):
-        sizes = [entry.size for entry in store.list()]
+    from toolkit.core.storage import open_store
+    from toolkit.datacentre.index import open_index
+
+    with open_index(url, create=False) as index:
+        status: dict[str, Any] = asdict(index.counts())
+    for name in ("store", "archive"):
+        if given[name] is None:
+            continue
+        sizes = [entry.size for entry in open_store(given[name]).list()]
         status |= {f"{name}_objects": len(sizes), f"{name}_bytes": sum(sizes)}
     if given["form"] == "json":
         sys.stdout.write(json.dumps(status) + "\n")

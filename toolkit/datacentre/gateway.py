@@ -20,8 +20,10 @@ from toolkit.datacentre.looking import Workers
 from toolkit.datacentre.metrics import Metrics
 from toolkit.datacentre.spool import Entry, Spool
 
-RESERVE = 512 << 20  # bytes of the spool's disk that stay free, for the index and the packer; of small disks the twentieth part
-_PROBE_SECONDS = 30.0  # after which an index that gives no answer counts as failing
+RESERVE = 512 << 20  # bytes of the spool's disk that stay free, for the index and the packer
+_PART_FREE = 0.05  # of a small disk
+_GATHER_SECONDS = 0.015  # that a document waits for others, when others are on their way
+_PROBE_SECONDS = 30.0  # after which an index that gives no answer counts as failing, and a failure as old
 _log = logging.getLogger(__name__)
 
 
@@ -37,22 +39,34 @@ class Answer:
 class Receiver:
     """Takes documents into `spool`, `index` and `audit`, many at once, after `workers` have looked at them."""
 
-    def __init__(self, spool: Spool, index: Index, audit: Audit, metrics: Metrics, workers: Workers, reserve: int = RESERVE) -> None:
+    def __init__(self, spool: Spool, index: Index, audit: Audit, metrics: Metrics, workers: Workers) -> None:
         self._spool, self._index, self._audit, self._metrics, self._workers = spool, index, audit, metrics, workers
-        self._reserve = reserve
         self._waiting: list[tuple[Entry, str, asyncio.Future[Answer]]] = []
+        self._looking = 0
         self._working: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, "commit")
         self._index_answered, self._index_problem = time.monotonic(), ""
-        self._failure = ""
+        self._failure, self._failed_at = "", 0.0
+
+    async def start(self) -> None:
+        """Raises Unavailable when the workers do not start."""
+        await self._workers.start()
+
+    async def end(self) -> None:
+        """After the last document: wait for what is being written, and let the workers end."""
+        await asyncio.to_thread(self._thread.shutdown)
+        await self._workers.close()
 
     async def receive(self, message_id: str, client: str, address: str, data: bytes) -> Answer:
         """The answer to one document: 201 new, 200 known, 409 another one under its message id, 400 malformed, 422 personal data found,
         503 or 507 not kept because something here fails."""
+        self._looking += 1
         try:
             looked = await self._workers.look(data)
         except Unavailable as error:
             return Answer(503, {"error": str(error)})
+        finally:
+            self._looking -= 1
         if looked.status:
             return Answer(looked.status, {"error": looked.problem}, looked.soap)
         body = data if looked.end - looked.begin == len(data) else data[looked.begin : looked.end]
@@ -66,7 +80,7 @@ class Receiver:
 
     def problems(self) -> list[str]:
         """Why documents cannot be kept at present; empty when all is well."""
-        found = [self._failure] if self._failure else []
+        found = [self._failure] if self._failure and time.monotonic() - self._failed_at < _PROBE_SECONDS else []
         if self.nearly_full():
             found.append("the spool's disk is nearly full")
         if self._index_problem:
@@ -78,7 +92,7 @@ class Receiver:
     def nearly_full(self) -> bool:
         """Whether less of the spool's disk is free than has to be."""
         disk = shutil.disk_usage(self._spool.directory)
-        return disk.free < min(self._reserve, disk.total // 20)
+        return disk.free < min(RESERVE, disk.total * _PART_FREE)
 
     def look_after(self) -> None:
         """What has to be done every few seconds, in a thread: whether the index can be written, the spool's segment, the audit log."""
@@ -95,13 +109,11 @@ class Receiver:
         except InputOutput as error:
             self._failed(error)
 
-    def close(self) -> None:
-        """Wait for what is being written."""
-        self._thread.shutdown()
-
     async def _commit(self) -> None:
         loop = asyncio.get_running_loop()
         while self._waiting:
+            if self._looking:  # more are coming: what they share costs each of them less
+                await asyncio.sleep(_GATHER_SECONDS)
             some, self._waiting = self._waiting, []
             try:
                 answers = await loop.run_in_executor(self._thread, self._keep, [entry for entry, _, _ in some], [at for _, at, _ in some])
@@ -120,7 +132,7 @@ class Receiver:
                 _log.error("%s; clients are told to wait", error)
             else:
                 _log.error("%s: a fault of this program; clients are told to wait", type(error).__name__, exc_info=error)
-        self._failure = problem
+        self._failure, self._failed_at = problem, time.monotonic()
         return Answer(507 if isinstance(error, InputOutput) else 503, {"error": f"{problem} at present; send it again later"})
 
     def _keep(self, entries: list[Entry], addresses: list[str]) -> list[Answer]:

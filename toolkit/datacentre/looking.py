@@ -121,12 +121,12 @@ class Workers:
                 if worker is None:
                     worker = await _started(self._largest)
                 return await asyncio.wait_for(worker.look(data), SECONDS)
+            except TimeoutError:  # an OSError, too
+                worker, problem = await self._replaced(worker), f"took longer than {SECONDS:g} s"
+                break
             except (OSError, EOFError) as error:
                 worker, problem = await self._replaced(worker), "ended the process that looked at it"
                 _log.warning("a worker died (%s); another one takes its place", type(error).__name__)
-            except TimeoutError:
-                worker, problem = await self._replaced(worker), f"took longer than {SECONDS:g} s"
-                break
             except asyncio.CancelledError:  # it may be in the middle of anything
                 worker = await self._replaced(worker)
                 raise
@@ -150,6 +150,8 @@ class _Worker:
         self.process, self._into, self._from = process, process.stdin, process.stdout
 
     async def look(self, data: bytes) -> Looked:
+        if self._into.is_closing():  # uvloop would call that a fault of ours
+            raise BrokenPipeError("the worker is gone")
         self._into.write(_LENGTH.pack(len(data)))
         self._into.write(data)
         await self._into.drain()

@@ -14,7 +14,7 @@ import signal
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +32,7 @@ FINISH_SECONDS = 30.0  # that running requests get when the gateway is ended
 _LARGEST_HEAD = 1 << 16  # bytes
 _CARE_SECONDS = 5.0  # between two rounds of what has to be done all the time
 _QUIET_SECONDS = 60.0  # for which the same failure of the same client is not logged again
-_ALERT_SECONDS = 2.0
+_ALERT_SECONDS = 2.0  # for the last words on a connection
 _PLAIN_ANSWER = (
     b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: 29\r\n\r\nThis port speaks HTTPS only.\n"
 )
@@ -41,10 +41,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Door:
-    """Where clients come in: the open `sockets`, PEM files of our certificate, its key and the clients' authority, and how many
-    connections there may be at once."""
+    """Where clients come in: an address, PEM files of our certificate, its key and the clients' authority, and how many connections
+    there may be at once."""
 
-    sockets: Sequence[socket.socket]
+    host: str
+    port: int
     cert: str
     key: str
     client_ca: str
@@ -84,15 +85,14 @@ def bound(host: str, port: int) -> list[socket.socket]:
     return sockets
 
 
-def serve(parts: Parts, door: Door, context: ssl.SSLContext, start: Callable[[], Any], end: Callable[[], Any]) -> None:
+def serve(parts: Parts, door: Door, context: ssl.SSLContext, sockets: Sequence[socket.socket]) -> None:
     """Serve until SIGTERM, which is a good end, or SIGINT (KeyboardInterrupt); both let running requests finish.
 
-    SIGHUP loads certificates and opens the audit log anew. `start` and `end` give what is awaited before the first and after the last
-    request; in between the process belongs to the event loop.
+    SIGHUP loads certificates and opens the audit log anew. `context` and `sockets` are what `Door.context` and `bound` gave.
     """
     settings: dict[str, Any] = {"log_config": None, "access_log": False, "lifespan": "off", "ws": "none", "server_header": False}
     settings |= {"timeout_keep_alive": int(IDLE_SECONDS), "timeout_graceful_shutdown": int(FINISH_SECONDS), "proxy_headers": False}
-    server = _Server(uvicorn.Config(application(parts), http=_Protocol, **settings), parts, door, context, start, end)
+    server = _Server(uvicorn.Config(application(parts), http=_Protocol, **settings), parts, door, context, sockets)
     server.run()
     if signal.SIGINT in server.signals:
         raise KeyboardInterrupt
@@ -131,11 +131,9 @@ class _Protocol(HttpToolsProtocol):
 
 
 class _Server(uvicorn.Server):
-    def __init__(
-        self, config: uvicorn.Config, parts: Parts, door: Door, context: ssl.SSLContext, start: Callable[[], Any], end: Callable[[], Any]
-    ) -> None:
+    def __init__(self, config: uvicorn.Config, parts: Parts, door: Door, context: ssl.SSLContext, sockets: Sequence[socket.socket]) -> None:
         super().__init__(config)
-        self._parts, self._door, self._context, self._start, self._end = parts, door, context, start, end
+        self._parts, self._door, self._context, self._sockets = parts, door, context, sockets
         self.signals: list[int] = []
         self._coming = 0  # connections that are not with uvicorn yet
         self._tasks: set[asyncio.Task[None]] = set()
@@ -152,10 +150,10 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await self.lifespan.startup()
-        await self._start()
+        await self._parts.receiver.start()
         self._parts.metrics.watch_connections(self.connections)
         self.servers = []
-        for one in self._door.sockets:
+        for one in self._sockets:
             one.listen(1024)
             self._spawn(self._accept(one))
         self._spawn(self._care())
@@ -165,10 +163,10 @@ class _Server(uvicorn.Server):
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for one in self._door.sockets:
+        for one in self._sockets:
             one.close()
         await super().shutdown()
-        await self._end()
+        await self._parts.receiver.end()
 
     def connections(self) -> int:
         """How many there are, with those that have not shown their certificate yet."""
@@ -214,7 +212,8 @@ class _Server(uvicorn.Server):
         try:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             client.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            await loop.connect_accepted_socket(self._protocol, client, ssl=self._context, ssl_handshake_timeout=HANDSHAKE_SECONDS)
+            patience = {"ssl_handshake_timeout": HANDSHAKE_SECONDS, "ssl_shutdown_timeout": _ALERT_SECONDS}
+            await loop.connect_accepted_socket(self._protocol, client, ssl=self._context, **patience)
         except (OSError, TimeoutError) as error:
             reason, words = explained(error)
             self._complain(address, reason, words)
@@ -232,10 +231,10 @@ class _Server(uvicorn.Server):
         """One line for each client and reason a minute: a client that tries again and again does not fill the log."""
         self._parts.metrics.refused(reason)
         now = time.monotonic()
-        if now - self._said.get((address, reason), -_QUIET_SECONDS) < _QUIET_SECONDS:
+        if now - self._said.get((address, words), -_QUIET_SECONDS) < _QUIET_SECONDS:
             return
         self._said = {key: at for key, at in self._said.items() if now - at < _QUIET_SECONDS}
-        self._said[address, reason] = now
+        self._said[address, words] = now
         level = logging.INFO if reason in ("hung up", "silence") else logging.WARNING
         _log.log(level, "%s: %s", address, words)
 

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -227,7 +226,8 @@ SOAP = {
 
 
 def envelope(namespace: str, content: str, header: str = "") -> bytes:
-    return f'<?xml version="1.0"?>\n<s:Envelope xmlns:s="{namespace}"><s:Header>{header}</s:Header><s:Body>\n {content}\n</s:Body></s:Envelope>'.encode()
+    parts = f'<s:Envelope xmlns:s="{namespace}"><s:Header>{header}</s:Header><s:Body>', content, "</s:Body></s:Envelope>"
+    return "\n ".join(('<?xml version="1.0"?>', *parts)).encode()
 
 
 @pytest.mark.parametrize("version", SOAP)

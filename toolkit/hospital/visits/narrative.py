@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from toolkit.hospital.visits.document import V3, first
+from toolkit.hospital.visits.document import V3, first, texts
 from toolkit.hospital.visits.profile import Profile
 
 if TYPE_CHECKING:
@@ -83,4 +83,4 @@ def _at(cells: list[etree._Element], column: int) -> str:
 def _text(cell: etree._Element) -> str:
     if len(cell) == 0:
         return " ".join((cell.text or "").split())
-    return " ".join("\n".join(cell.itertext("*")).split())
+    return " ".join("\n".join(texts(cell)).split())

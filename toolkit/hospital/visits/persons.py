@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from toolkit.hospital.visits.document import V3, first, point
+from toolkit.hospital.visits.document import V3, first, point, texts
 
 if TYPE_CHECKING:
     from lxml import etree
@@ -18,12 +18,12 @@ _WORD = re.compile(r"[^\W\d_]{3,}")
 class Persons:
     """Names, ids, addresses and the birth date in one document."""
 
-    def __init__(self, root: etree._Element, patient: etree._Element) -> None:
+    def __init__(self, root: etree._Element, patient: etree._Element | None) -> None:
         self._names: set[str] = set()
         self._values: set[str] = set()
         for element in root.iter(*_NAMES):
             if element.get("code") is None:
-                self._names.update(word.casefold() for word in _WORD.findall(" ".join(element.itertext("*"))))
+                self._names.update(word.casefold() for word in _WORD.findall(" ".join(texts(element))))
         self._values.update(self._names)
         for element in root.iter(*_PLACES):
             self._values.add(" ".join((element.text or "").split()).casefold())
@@ -32,12 +32,16 @@ class Persons:
         for element in root.iter(f"{V3}telecom"):
             self._values.add((element.get("value") or "").strip().rpartition(":")[2].casefold())
         self._values = {value for value in self._values if len(value) >= 4 or value in self._names}
-        self.birth = point(first(patient, "birthTime"))
+        self.birth = point(first(patient, "birthTime")) if patient is not None else ""
         self.newborn = False
 
     def is_value(self, text: str) -> bool:
         """Whether `text` as a whole is a name, an id, a telephone number or a part of an address."""
         return text.casefold() in self._values
+
+    def is_number(self, value: str) -> bool:
+        """Whether a number is one that tells somebody: an id or a telephone number."""
+        return len(value) > 5 and self.is_value(value)
 
     def mentioned(self, text: str) -> bool:
         """Whether a word of `text` is a part of a name, or it is one of the values as a whole."""
