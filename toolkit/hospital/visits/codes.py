@@ -15,6 +15,10 @@ _WITH_DIGITS = "2.16.840.1.113883.6."  # classifications: their codes hold digit
 _FORMS = {
     "2.16.840.1.113883.6.3": re.compile(r"[A-Z]\d[0-9A-Z](\.?[0-9A-Z-]{1,4})?[*+†]?"),
     "2.16.840.1.113883.6.90": re.compile(r"[A-Z]\d[0-9A-Z](\.?[0-9A-Z]{1,4})?"),
+    "2.16.840.1.113883.6.103": re.compile(r"[VE]?\d{2,4}(\.\d{1,2})?"),  # ICD-9-CM, diagnoses
+    "2.16.840.1.113883.6.104": re.compile(r"\d{2}(\.\d{1,2})?"),  # and procedures
+    "2.16.840.1.113883.6.73": re.compile(r"[A-Z](\d{2}([A-Z]([A-Z](\d{2})?)?)?)?"),  # ATC
+    "2.16.840.1.113883.6.88": re.compile(r"\d{1,7}"),  # RxNorm
     "2.16.840.1.113883.6.1": re.compile(r"(L[A-Z])?\d{1,7}-\d"),
     "2.16.840.1.113883.6.96": re.compile(r"\d{6,18}"),
     "2.16.840.1.113883.6.69": re.compile(r"\d{4,5}-\d{3,4}-\d{1,2}"),  # NDC; without hyphens it could be a telephone number
