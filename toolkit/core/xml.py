@@ -31,8 +31,8 @@ def parse_safely(data: bytes | str | os.PathLike[str], place: str, limit: int = 
 
     At most `limit` bytes in UTF-8, ASCII, ISO-8859-1, ISO-8859-2 or windows-1250 (XML 1.0, 4.3.3).
 
-    Raises NoInput when the file cannot be read, BadData (with the line where there is one) when the document is empty, too
-    large, too deep or of too many elements, is not well-formed, is not in the encoding that it declares, has a document type, or uses XInclude.
+    Raises NoInput when the file cannot be read, BadData (with the line where there is one) when the document is empty, too large, too
+    deep or of too many elements, is not well-formed, is not in the encoding that it declares, has a document type, or uses XInclude.
     """
     content = data if isinstance(data, bytes) else _read(data, place, limit)
     _check_size(len(content), place, limit)
