@@ -61,6 +61,7 @@ _REQUIRED = {
     "referenceRange": ("observationRange",),
 }  # fmt: skip
 _ONCE = {"ClinicalDocument": ("typeId", "id", "code", "effectiveTime", "confidentialityCode", "custodian", "componentOf", "component")}
+_VALUE = f"{V3}value"
 _XSI_TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
 
 
@@ -92,10 +93,9 @@ def validate(document: bytes, xsd: str | None = None) -> list[str]:
 def _problems(root: etree._Element) -> Iterator[str]:
     for element in root.iter(*_RULED):
         tag = element.tag
-        found = _shape(tag, tuple([child.tag for child in element]))
-        checked = _CHECKED.get(tag)
-        if checked is not None:
-            found = (*found, *checked(element))
+        found = _shape(tag, tuple([child.tag for child in element])) if tag in _SHAPED else ()
+        if (checked := _CHECKED.get(tag)) is not None and (more := checked(element)):
+            found = (*found, *more)
         for problem in found:
             yield f"line {element.sourceline}: {tag[len(V3) :]} {problem}"
 
@@ -116,6 +116,8 @@ def _shape(tag: str, tags: tuple[object, ...]) -> tuple[str, ...]:
 
 
 def _check_statement(element: etree._Element) -> list[str]:
+    if element.get("classCode") is not None and element.get("moodCode") is not None:
+        return []
     return [f"has no {name}" for name in ("classCode", "moodCode") if element.get(name) is None]
 
 
@@ -138,8 +140,11 @@ def _is_time(value: str) -> bool:
 
 
 def _check_observation(element: etree._Element) -> list[str]:
-    untyped = any(value.get(_XSI_TYPE) is None for value in element.iterchildren(f"{V3}value"))
-    return _check_statement(element) + (["has a value without xsi:type"] if untyped else [])
+    problems = _check_statement(element)
+    for value in element.iterchildren(_VALUE):
+        if value.get(_XSI_TYPE) is None:
+            problems.append("has a value without xsi:type")
+    return problems
 
 
 _CHECKED: dict[str, Callable[[etree._Element], list[str]]] = {
@@ -153,7 +158,8 @@ _CHECKED: dict[str, Callable[[etree._Element], list[str]]] = {
     )
     for name in names
 }
-_RULED = tuple(_CHECKED) + tuple(V3 + name for name in {**_ORDER, **_REQUIRED, **_ONCE} if V3 + name not in _CHECKED)
+_SHAPED = {V3 + name for name in (*_ORDER, *_REQUIRED, *_ONCE)}
+_RULED = tuple({**_CHECKED, **dict.fromkeys(_SHAPED)})
 
 
 @cache
