@@ -60,6 +60,7 @@ class _Number(NamedTuple):
     value: str  # "" when there is none
     written: str
     shown: str
+    asked: str  # its digits, to be looked for among the numbers of the document's people
     dropped: tuple[str, ...]
 
 
@@ -214,8 +215,8 @@ class DataTypes:
 
     def _number(self, source: etree._Element | None) -> tuple[str, str, str]:
         """The number ("" when there is none that may stay), the attributes to be written, and how it is shown."""
-        value, written, shown, dropped = _read_number(attributes(source) if source is not None else (), self.profile.units)
-        if value and self.persons.is_number(value):
+        value, written, shown, asked, dropped = _read_number(attributes(source) if source is not None else (), self.profile.units)
+        if asked and asked in self._told:
             value, written, shown, dropped = "", ' nullFlavor="MSK"', "", ("/@value",)
         for path in dropped:
             self.dropped[f"{label(source.tag)}{path}" if source is not None and path == "/@value" else path] += 1
@@ -361,16 +362,15 @@ def _read_number(found: Attributes, units: frozenset[str]) -> _Number:
     value, unit, flavor = given.get("value", "").strip().replace(",", "."), given.get("unit"), given.get("nullFlavor")
     if not NUMBER.fullmatch(value) or is_pesel(re.sub(r"\D", "", value)):
         if value:
-            return _Number("", ' nullFlavor="MSK"', "", ("/@value",))
-        return _Number("", attribute("nullFlavor", flavor if flavor in NULL_FLAVORS else "NI"), "", ())
+            return _Number("", ' nullFlavor="MSK"', "", "", ("/@value",))
+        return _Number("", attribute("nullFlavor", flavor if flavor in NULL_FLAVORS else "NI"), "", "", ())
     known = known_unit(unit, units) if unit else ""
     # Without any unit the number would claim to have none (UCUM's 1).
-    written = attribute("value", value) + (attribute("unit", "{unknown}" if known is None else known) if known != "" else "")
+    kept, dropped = ("{unknown}", ("@unit",)) if known is None else (known, tuple[str, ...]())
+    written = attribute("value", value) + (attribute("unit", kept) if kept else "")
     if (inclusive := given.get("inclusive")) in ("true", "false"):
         written += attribute("inclusive", inclusive)
-    if known is None:
-        return _Number(value, written, _with_unit(value, "{unknown}"), ("@unit",))
-    return _Number(value, written, _with_unit(value, known), ())
+    return _Number(value, written, _with_unit(value, kept), digits(value), dropped)
 
 
 def _with_unit(value: str, unit: str) -> str:
