@@ -10,7 +10,7 @@ import logging
 import re
 from collections import Counter
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
 
 from toolkit.hospital.visits.codes import is_code, is_pesel
 from toolkit.hospital.visits.document import NAMESPACE, V3, first, is_time, texts
@@ -44,7 +44,7 @@ Attributes = tuple[tuple[str, str], ...]
 
 def attributes(source: etree._Element) -> Attributes:
     """All attributes as pairs of name and value, in the order of the document."""
-    return tuple(cast("list[tuple[str, str]]", source.items()))
+    return tuple(source.items())  # type: ignore[arg-type]  # never bytes in Python 3
 
 
 class _Code(NamedTuple):
@@ -261,14 +261,17 @@ class DataTypes:
         return _MASKED_TEXT
 
     def _interval(self, source: etree._Element, declared: str) -> Written:
-        ends, shown = {"low": "", "high": ""}, {"low": "", "high": ""}
+        low = high = shown_low = shown_high = ""
         for child in source:
-            part = _ENDS.get(child.tag, "")
-            if part in ends and not ends[part]:
-                _, written, shown[part] = self._number(child)
-                ends[part] = f"<{part}{written}/>"
-        if parts := ends["low"] + ends["high"]:
-            return Written(f'<value xsi:type="{declared}">{parts}</value>', f"[{shown['low']}; {shown['high']}]", True)
+            part = _ENDS.get(child.tag)
+            if part == "low" and not low:
+                _, written, shown_low = self._number(child)
+                low = f"<low{written}/>"
+            elif part == "high" and not high:
+                _, written, shown_high = self._number(child)
+                high = f"<high{written}/>"
+        if low or high:
+            return Written(f'<value xsi:type="{declared}">{low}{high}</value>', f"[{shown_low}; {shown_high}]", True)
         value, written, printed = self._number(source)
         return Written(f'<value xsi:type="{declared}"{written}/>', printed, bool(value))
 

@@ -320,7 +320,10 @@ class _Rebuilding:
 
     def _printed_range(self, source: etree._Element, parts: _Parts) -> None:
         """The range that an observationRange says in words alone."""
-        if any(part[1] == "value" for part in parts) or (printed := first(source, "text")) is None:
+        for part in parts:
+            if part[1] == "value":
+                return
+        if (printed := first(source, "text")) is None:
             return
         found = read_range(" ".join("".join(texts(printed)).split()), self.age, self.sex, self.profile.units)
         if found is not None and not self.persons.ends_in(found):
