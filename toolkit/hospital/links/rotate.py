@@ -56,6 +56,8 @@ def rotate(links: Links) -> int:
                 if parameters:
                     connection.execute(statement, parameters)
             changed += len(renamed)
+        if changed:
+            queue.drop_dead(connection)
     return changed
 
 

@@ -167,6 +167,32 @@ def test_a_dead_message_is_told_and_can_be_queued_again(links: Links, url: str) 
     assert links.status().dead == []
 
 
+def test_dead_messages_are_sent_again_or_forgotten(links: Links) -> None:
+    for number in range(3):
+        queue(links, number)
+        links.dead(f"{number}/1", "503 that was none")
+    links.again("0/1", "1/1")
+    assert ids(links.take(9, 0, 60)) == ["0/1", "1/1"]
+    links.forget("2/1")
+    assert links.status().counts == {"queued": 2, "sent": 0, "acknowledged": 0, "dead": 0}
+    assert queue(links, 2), "what was forgotten is new"
+
+
+@pytest.mark.parametrize("change", ["again", "forget"])
+def test_only_what_is_dead_is_sent_again_or_forgotten_and_all_or_none(links: Links, change: str) -> None:
+    for number in range(3):
+        queue(links, number)
+    links.dead("0/1", "422")
+    links.acknowledged("1/1", hashlib.sha256(b"<document/>").digest(), "201")
+    before = links.status()
+    for other, state in (("1/1", "acknowledged"), ("2/1", "queued")):
+        with pytest.raises(BadData, match=f"was not refused: it is {state}"):
+            getattr(links, change)("0/1", other)
+    with pytest.raises(NoInput, match="is not in the queue"):
+        getattr(links, change)("0/1", "9/9")
+    assert links.status() == before
+
+
 def test_an_answer_for_an_unknown_message_is_refused(links: Links) -> None:
     for answer in (lambda: links.sent("x"), lambda: links.dead("x", ""), lambda: links.retry("x", "", 0)):
         with pytest.raises(NoInput, match="message x: is not in the queue"):
