@@ -55,6 +55,18 @@ class Link:
     mdc: str
 
 
+@dataclass(frozen=True)
+class Outgoing:
+    """A document that may leave, with what `Links.queue` says of it."""
+
+    visit: Identified
+    mdc_visit: str
+    mdc_patient: str
+    message_id: str
+    document: bytes
+    source: str
+
+
 def open_links(url: str, keyring: Keyring, *, create: bool = True, patience: float = 60.0) -> Links:
     """The links in the database `url` (a path, ``sqlite:///PATH`` or ``postgresql://...``), made unless `create` is off.
 
@@ -102,15 +114,22 @@ class Links:
         Raises BadData when an id is linked to another one, TryLater when it was linked under an older key (rotate), NotPermitted when
         another process opened the links with a newer key.
         """
+        return self.queue_all([Outgoing(visit, mdc_visit, mdc_patient, message_id, document, source)])[0]
+
+    def queue_all(self, documents: Sequence[Outgoing]) -> list[bool]:
+        """As `queue`, several documents in one transaction: all of them or, when it raises, none."""
         key = self.keyring.current
         with failures_named(self.place), self.engine.begin() as connection:
-            self.check_newest(connection)
-            first = self.link(connection, Link("visit", visit.visit_root, visit.visit_id, mdc_visit))
-            second = self.link(connection, Link("patient", visit.patient_root, visit.patient_id, mdc_patient))
-            for number in sorted(filter(None, map(accession, visit.accession_numbers))):
-                self.link(connection, Link("accession", "", number, pseudonyms(key).token("accession", number)))
-            sealed = key.seal("link source", source) if source else ""
-            return self._queue.add(connection, self.place, first, second, message_id, document, sealed)
+            self.start_writing(connection)
+            fresh = []
+            for one in documents:
+                visit = self.link(connection, Link("visit", one.visit.visit_root, one.visit.visit_id, one.mdc_visit))
+                patient = self.link(connection, Link("patient", one.visit.patient_root, one.visit.patient_id, one.mdc_patient))
+                for number in filter(None, map(accession, one.visit.accession_numbers)):
+                    self.link(connection, Link("accession", "", number, pseudonyms(key).token("accession", number)))
+                sealed = key.seal("link source", one.source) if one.source else ""
+                fresh.append(self._queue.add(connection, self.place, visit, patient, one.message_id, one.document, sealed))
+            return fresh
 
     def take(self, limit: int, now: float, lease_seconds: float) -> list[Message]:
         """At most `limit` messages that are due at `now` (seconds since 1970), leased to this object.
@@ -216,10 +235,15 @@ class Links:
         problem = f"the {link.kind} of {link.mdc} is linked to another id"
         raise BadData(self.place, problem, "look at both with his-mdc lookup; his-mdc rotate replaces ids that were imported")
 
-    def check_newest(self, connection: Connection) -> None:
-        """Raise NotPermitted when the links have been opened with a newer key than this process holds."""
+    def start_writing(self, connection: Connection) -> None:
+        """Wait until no other process enters links: as in SQLite, one does at a time, so that no two wait for each other.
+
+        Raises NotPermitted when the links have been opened with a newer key than this process holds.
+        """
         from sqlalchemy import select
 
+        if self.engine.dialect.name == "postgresql":
+            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('link'))")
         newest = _newest(connection.scalars(select(self._tables.KEYS.c.id)))
         if newest != self.keyring.current.id:
             problem = f"was written with {newest}, and {self.keyring.path} ends with {self.keyring.current.id}"

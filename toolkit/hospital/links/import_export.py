@@ -42,10 +42,9 @@ def import_links(links: Links, found: Iterable[Link]) -> int:
     Raises what `Links.link` raises when one contradicts another or what is linked already; then none is entered.
     """
     number = 0
-    # in one order, so that two processes wait for each other and do not deadlock
     with failures_named(links.place), links.engine.begin() as connection:
-        links.check_newest(connection)
-        for link in sorted(found, key=lambda link: (link.kind, link.root, link.id)):
+        links.start_writing(connection)
+        for link in found:
             links.link(connection, link)
             number += 1
     return number

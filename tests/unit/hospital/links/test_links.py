@@ -39,7 +39,7 @@ def test_patients_are_linked_once(links: Links) -> None:
 def test_accession_numbers_are_linked_to_the_tokens_of_their_images(links: Links) -> None:
     queue(links, 1, accession_numbers=("A-2", "A-1 ", ""))
     queue(links, 2, accession_numbers=("A-1",))
-    tokens = {number: Pseudonyms(links.keyring.current).token("accession", number) for number in ("A-1", "A-2")}
+    tokens = {number: Pseudonyms(links.keyring.current).token("accession", number) for number in ("A-2", "A-1")}
     expected = [Link("accession", "", number, token) for number, token in tokens.items()]
     assert [link for link in links if link.kind == "accession"] == expected
     for link in expected:

@@ -16,7 +16,7 @@ import pytest
 from tests.unit.hospital.links.conftest import Ids, execute, mdc_ids, queue
 from toolkit.core.errors import BadData, NoInput
 from toolkit.core.keys import Keyring
-from toolkit.hospital.links.database import Links, open_links
+from toolkit.hospital.links.database import Links, Outgoing, open_links
 
 ROOT = Path(__file__).resolve().parents[4]
 DIGEST = hashlib.sha256(b"<document/>").digest()
@@ -240,3 +240,28 @@ def test_many_queue_the_same_at_once(links: Links, url: str, keyring: Keyring) -
     for thread in threads:
         thread.join(60)
     assert (results.count(True), len(results)) == (20, 60)
+
+
+def test_two_that_queue_the_same_in_opposite_order_do_not_stop_each_other(links: Links, url: str, keyring: Keyring) -> None:
+    key, numbers, failures = keyring.current, list(range(40)), []
+
+    def outgoing(number: int, version: int) -> Outgoing:
+        visit = Ids(f"V{number}", patient_id=f"P{number % 3}", accession_numbers=(f"A{number % 5}", f"A{number % 7}"))
+        return Outgoing(visit, *mdc_ids(visit, key), f"{number}/{version}", b"<document/>", "")
+
+    def add(order: list[int], version: int) -> None:
+        try:
+            with open_links(url, keyring) as own:
+                own.queue_all([outgoing(number, version) for number in order])
+        except Exception as error:
+            failures.append(error)
+
+    for version in range(4):
+        threads = [threading.Thread(target=add, args=(order, version)) for order in (numbers, numbers[::-1])]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert failures == []
+    assert links.status().counts["queued"] == 4 * len(numbers)
+    assert len(list(links)) == 40 + 3 + 7
