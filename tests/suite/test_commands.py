@@ -61,11 +61,11 @@ def test_entry_points_and_bin_are_equal() -> None:
 
 def test_the_readme_lists_every_command_and_no_other() -> None:
     table = (ROOT / "README.md").read_text().split("## Commands")[1].split("\n## ")[0]
-    assert sorted(re.findall(r"^\| `([a-z-]+)` \|", table, re.MULTILINE)) == COMMANDS
+    assert sorted(re.findall(r"^\| `([a-z0-9-]+)` \|", table, re.MULTILINE)) == COMMANDS
 
 
 def test_the_overview_names_every_command() -> None:
-    assert set(COMMANDS) <= set(re.findall(r"^\.(?:It )?Xr ([a-z-]+) 1", (ROOT / "man/man7/toolkit.7").read_text(), re.MULTILINE))
+    assert set(COMMANDS) <= set(re.findall(r"^\.(?:It )?Xr ([a-z0-9-]+) 1", (ROOT / "man/man7/toolkit.7").read_text(), re.MULTILINE))
 
 
 @each_command

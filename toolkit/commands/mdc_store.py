@@ -1,18 +1,23 @@
-"""Move documents from the gateway's spool into the store, and look after it; see mdc-store(1)."""
+"""Keep the visits that the data centre received: from the spool into store and archive; see mdc-store(1)."""
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
 from toolkit.core.command import command
 
-if TYPE_CHECKING:
-    from toolkit.core.storage import Store
-    from toolkit.datacentre.index import Index
+ACTIONS = ["pack", "verify", "reindex", "status"]
+_NEEDED = {"pack": ("spool", "store", "archive"), "verify": ("store",), "reindex": ("store",), "status": ()}
+_USED_BY = {"dry_run": ("verify",), "form": ("status",), "jobs": ("pack", "reindex"), "spool": ("pack", "verify", "reindex")}
+_NAMES = {
+    "spool": "the directory that the gateway writes to",
+    "store": "where the packs are kept",
+    "archive": "another place, for the copy",
+}
 
 
 @command(
@@ -20,88 +25,86 @@ if TYPE_CHECKING:
     examples="""
     mdc-store pack --spool spool --store hdfs://nn:8020/visits --archive s3://visits --index index.db
     mdc-store verify --store hdfs://nn:8020/visits --archive s3://visits --index index.db
-    mdc-store reindex --store store --index new.db --spool spool
-    mdc-store status --index index.db
+    mdc-store reindex --spool spool --store hdfs://nn:8020/visits --archive s3://visits --index new.db
+    mdc-store status --index index.db --format json
     """,
 )
-@click.argument("action", metavar="ACTION", type=click.Choice(["pack", "verify", "reindex", "status"]))
-@click.option("--index", "index_url", metavar="URL", required=True, help="The index: a file of SQLite or postgresql://...")
-@click.option("--spool", metavar="DIR", help="The gateway's spool: packed and emptied by pack, entered by reindex.")
+@click.argument("action", metavar="ACTION", type=click.Choice(ACTIONS))
+@click.option("--index", "url", metavar="URL", required=True, help="The index: a file of SQLite or postgresql://...")
+@click.option("--spool", metavar="DIR", help="The directory that the gateway writes to.")
 @click.option("--store", metavar="URL", help="Where packs are kept: a directory, hdfs://, webhdfs:// or s3://.")
-@click.option("--archive", metavar="URL", help="Where the copy of all that is kept; another machine's, or a tape's.")
-@click.option("--dry-run", is_flag=True, help="With verify: restore nothing.")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="How status is printed. [text]")
-def mdc_store(action: str, index_url: str, spool: str | None, store: str | None, archive: str | None, dry_run: bool, form: str) -> int:
+@click.option("--archive", metavar="URL", help="Where the copy of all that is kept.")
+@click.option("--jobs", type=click.IntRange(1, 64), metavar="N", help="pack, reindex: processes. [one for each processor]")
+@click.option("--dry-run", is_flag=True, help="verify: restore nothing.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), help="status: how it is written. [text]")
+def mdc_store(action: str, url: str, **given: Any) -> int:
     """Look after the visits that the gateway received.
 
-    ACTION pack moves what waits in the spool into the store and the archive, verify compares store, archive and index and restores
-    damaged objects from the other copy, reindex fills an index from the store, status counts what the index knows.
+    ACTION pack moves what waits in the spool into the store and the archive. verify compares store, archive and index and restores
+    damaged objects from the other copy. reindex fills an index from store and spool. status counts what is where.
     """
     from toolkit.core.errors import UsageError
-    from toolkit.datacentre.index import open_index
 
-    if dry_run and action != "verify":
-        raise UsageError("--dry-run", f"has no meaning with {action}", "leave it out")
-    if action == "pack" and spool is None:
-        raise UsageError("--spool", "is missing", "name the directory that the gateway writes to")
-    with open_index(index_url, create=action in ("pack", "reindex")) as index:
-        if action == "status":
-            return _status(index, form)
-        stores = _stores(store, archive)
-        if action == "pack":
-            return _pack(index, spool or "", stores)
-        if action == "verify":
-            return _verify(index, stores, restore=not dry_run)
-        return _reindex(index, stores, spool)
+    for name in _NEEDED[action]:
+        if given[name] is None:
+            raise UsageError(f"--{name}", "is missing", f"name {_NAMES[name]}")
+    for name, actions in _USED_BY.items():
+        if given[name] and action not in actions:
+            raise UsageError("--" + {"form": "format"}.get(name, name.replace("_", "-")), f"says nothing to {action}", "leave it out")
+    if given["archive"] is not None and given["archive"] == given["store"]:
+        raise UsageError("--archive", "is the store itself", f"name {_NAMES['archive']}")
+    work = {"pack": _pack, "verify": _verify, "reindex": _reindex, "status": _status}[action]
+    return work(url, [given[name] for name in ("store", "archive") if given[name] is not None], given)
 
 
-def _stores(store: str | None, archive: str | None) -> Sequence[Store]:
-    from toolkit.core.errors import UsageError
+def _pack(index: str, stores: list[str], given: dict[str, Any]) -> int:
+    from toolkit.datacentre.pack import Places, pack
+
+    return 1 if pack(Places(index, given["spool"], tuple(stores)), given["jobs"] or _processors()).damaged else 0
+
+
+def _verify(url: str, stores: list[str], given: dict[str, Any]) -> int:
     from toolkit.core.storage import open_store
-
-    if store is None:
-        raise UsageError("--store", "is missing", "name where the packs are kept")
-    if store == archive:
-        raise UsageError("--archive", "is the store itself", "name another place for the copy")
-    return [open_store(url) for url in (store, archive) if url is not None]
-
-
-def _pack(index: Index, directory: str, stores: Sequence[Store]) -> int:
-    from toolkit.datacentre.pack import pack
+    from toolkit.datacentre.index import open_index
     from toolkit.datacentre.spool import Spool
+    from toolkit.datacentre.verify_store import verify, verify_spool
 
-    with Spool(directory) as spool:
-        return 1 if pack(index, spool, directory, stores).damaged else 0
+    with open_index(url, create=False) as index:
+        unsolved = verify(index, [open_store(store) for store in stores], restore=not given["dry_run"]).unsolved
+        if given["spool"] is not None:
+            with Spool(given["spool"]) as spool:
+                unsolved += verify_spool(index, spool)
+    return 1 if unsolved else 0
 
 
-def _verify(index: Index, stores: Sequence[Store], restore: bool) -> int:
-    from toolkit.datacentre.verify_store import verify
-
-    return 1 if verify(index, stores, restore).unsolved else 0
-
-
-def _reindex(index: Index, stores: Sequence[Store], directory: str | None) -> int:
-    from toolkit.datacentre.pack import alone, recover
+def _reindex(index: str, stores: list[str], given: dict[str, Any]) -> int:
+    from toolkit.datacentre.pack import Places
     from toolkit.datacentre.reindex import reindex
-    from toolkit.datacentre.spool import Spool
 
-    if directory is None:
-        reindex(index, stores)
-        return 0
-    with alone(directory), Spool(directory) as spool:
-        reindex(index, stores)
-        recover(index, spool)
+    reindex(Places(index, given["spool"] or "", tuple(stores)), given["jobs"] or _processors())
     return 0
 
 
-def _status(index: Index, form: str) -> int:
-    import dataclasses
-    import json
+def _processors() -> int:
+    return len(os.sched_getaffinity(0))
 
-    counts = dataclasses.asdict(index.counts())
-    if form == "json":
-        text = json.dumps(counts) + "\n"
+
+def _status(url: str, stores: list[str], given: dict[str, Any]) -> int:
+    import json
+    from dataclasses import asdict
+
+    from toolkit.core.storage import open_store
+    from toolkit.datacentre.index import open_index
+
+    with open_index(url, create=False) as index:
+        status: dict[str, Any] = asdict(index.counts())
+    for name in ("store", "archive"):
+        if given[name] is None:
+            continue
+        sizes = [entry.size for entry in open_store(given[name]).list()]
+        status |= {f"{name}_objects": len(sizes), f"{name}_bytes": sum(sizes)}
+    if given["form"] == "json":
+        sys.stdout.write(json.dumps(status) + "\n")
     else:
-        text = "".join(f"{name.replace('_', ' ')}\t{value}\n" for name, value in counts.items())
-    sys.stdout.write(text)
+        sys.stdout.write("".join(f"{name.replace('_', ' ')}\t{value}\n" for name, value in status.items()))
     return 0

@@ -1,37 +1,40 @@
 """The one reader of visit documents (HL7 CDA R2) for gateway, packer and analyses: a document becomes flat rows.
 
-Codes are told apart by their systems' OIDs: ICD-10 2.16.840.1.113883.6.3 (WHO, also the Polish edition) and .6.90 (CM), ICD-9-CM .6.103
-(diagnoses) and .6.104 (procedures), ICD-9-PL 2.16.840.1.113883.3.4424.11.2.6, which in Poland means procedures. What was negated,
-only planned, or said of a relative, is none of the patient's. Times stay HL7 texts as written (YYYYMMDDHHMMSS, any precision).
+Codes are told apart by their systems' OIDs, wherever they stand: as code, as value, or as a translation of either. ICD-10
+2.16.840.1.113883.6.3 (WHO, also the Polish edition), .6.90 (CM) and ICD-9-CM .6.103 are diagnoses. ICD-9-CM .6.104, ICD-10-PCS .6.4 and
+ICD-9-PL 2.16.840.1.113883.3.4424.11.2.6 are procedures; in Poland that one numbers laboratory tests too, so a test with a
+value is both a procedure and a result. What was negated, only planned, cancelled, or said of a relative, is none of the patient's. Times
+stay HL7 texts as written (YYYYMMDDHHMMSS, any precision).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from toolkit.core.errors import BadData
 
 NAMESPACE = "urn:hl7-org:v3"
 DIAGNOSES = ("2.16.840.1.113883.6.3", "2.16.840.1.113883.6.90", "2.16.840.1.113883.6.103")
-PROCEDURES = ("2.16.840.1.113883.6.104", "2.16.840.1.113883.3.4424.11.2.6")
+PROCEDURES = ("2.16.840.1.113883.6.104", "2.16.840.1.113883.6.4", "2.16.840.1.113883.3.4424.11.2.6")
 _AGE = ("30525-0", "21612-7", "397669002")  # age: LOINC two times, SNOMED CT
 _NO_RESULTS = ("ASSERTION", "445518008", *_AGE)  # and the age at which something began
 _ALLERGIES = ("2.16.840.1.113883.10.20.22.4.7", "2.16.840.1.113883.10.20.22.4.8", "2.16.840.1.113883.10.20.22.4.9")  # C-CDA R1.1, 5.4
+_FAMILY = ("2.16.840.1.113883.10.20.22.4.45", "2.16.840.1.113883.10.20.22.4.46")  # C-CDA: family history organizer, observation
 _TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
 _YEARS = {"a": 1.0, "mo": 1 / 12, "wk": 7 / 365.25, "d": 1 / 365.25, "": 1.0}  # UCUM
-_NUMBER = r"[+-]?\d+(?:[.,]\d+)?"
-_ONE_NUMBER = re.compile(_NUMBER)
+_NUMBER = r"[+-]?(?:\d{1,3}(?:[ \u00a0\u202f]\d{3})+|\d+)(?:[.,]\d+)?(?:[eE][+-]?\d{1,3})?"  # Polish: a space between thousands
+_SPACES = re.compile(r"[ \u00a0\u202f]")
+_NOT_PLAIN = re.compile(r"[^0-9A-Z]")
+_ONE_NUMBER = re.compile(rf"\s*({_NUMBER})\s*")
 _QUANTITY = re.compile(rf"\s*({_NUMBER})\s*([^\d\s].*)?", re.DOTALL)
 _RANGE = re.compile(rf"[\s(\[]*({_NUMBER})\s*(?:-|–|—|\.\.+|do|to)\s*({_NUMBER})(?![\d.,])")
 _BOUND = re.compile(rf"[\s(\[]*(<=|>=|≤|≥|<|>|do|od)\s*({_NUMBER})(?![\d.,])", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class VisitRow:
+class VisitRow(NamedTuple):
     """A visit: pseudonyms of visit and patient, sex (F, M, UN or a nullFlavor), age at its start in years (None: unknown), city, start and
     end, the document's type (code of ClinicalDocument) and the accession tokens of its images."""
 
@@ -46,8 +49,7 @@ class VisitRow:
     accessions: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Diagnosis:
+class Diagnosis(NamedTuple):
     """A code as written, its system's OID, and the code plain: upper case, without dot, dagger and asterisk (``I509``)."""
 
     code: str
@@ -55,8 +57,7 @@ class Diagnosis:
     plain: str
 
 
-@dataclass(frozen=True)
-class Procedure:
+class Procedure(NamedTuple):
     """A code as written, its system's OID, when it was done."""
 
     code: str
@@ -64,8 +65,7 @@ class Procedure:
     time: str
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(NamedTuple):
     """A measured value: what (code and system), when, the value and its unit, or the text where it is no number; low and high of the
     reference range and whether the range includes them; the interpretation code; the range as printed."""
 
@@ -83,8 +83,7 @@ class Result:
     printed: str
 
 
-@dataclass(frozen=True)
-class VisitRows:
+class VisitRows(NamedTuple):
     """All rows of one document, in the document's order; the packer adds which message it was and when it was received."""
 
     visit: VisitRow
@@ -101,19 +100,44 @@ def rows(tree: Any, place: str = "document") -> VisitRows:
     root = tree.getroot() if hasattr(tree, "getroot") else tree
     if root.tag != _named("ClinicalDocument"):
         raise BadData(place, "is no ClinicalDocument of HL7 CDA", "send documents that hl7-send made")
-    others = frozenset(_others()(root))
-    return VisitRows(_visit(root, place, others), *_codes(root, others), tuple(_results(root, others)))
+    # most documents hold nothing of the kind: one quick look saves searching for the elements and asking for each one's ancestors
+    others = frozenset(_others()(root)) if _any_others()(root) else frozenset()
+    no_results = others | frozenset(_allergies()(root)) if _any_allergies()(root) else others
+    ages: list[float] = []
+    diagnoses: list[Diagnosis] = []
+    procedures: list[Procedure] = []
+    results: list[Result] = []
+    for element in root.iter(_VALUE, _CODE, _TRANSLATION):
+        code = element.get("code")
+        kind = _KINDS.get(element.get("codeSystem")) if code else None
+        if kind is not None and not (others and _within(element, others)):
+            code = code.strip()
+            if kind == "diagnosis":
+                diagnoses.append(Diagnosis(code, element.get("codeSystem"), plain_code(code)))
+            else:
+                procedures.append(Procedure(code, element.get("codeSystem"), _time_of(element)))
+        if element.tag == _VALUE:
+            observation = element.getparent()
+            if observation.tag == _OBSERVATION and not (no_results and _within(element, no_results)):
+                _observe(observation, element, results, ages)
+    return VisitRows(_visit(root, place, ages), tuple(diagnoses), tuple(procedures), tuple(results))
 
 
 def plain_code(code: str) -> str:
     """A diagnosis's code for comparing beginnings: ``i50.9`` and ``I50.9†`` are ``I509``."""
-    return re.sub(r"[^0-9A-Z]", "", code.upper())
+    return _NOT_PLAIN.sub("", code.upper())
 
 
 def parse_number(text: str) -> float | None:
-    """A decimal number with a point or a comma; None when it is none."""
-    text = text.strip()
-    return float(text.replace(",", ".")) if _ONE_NUMBER.fullmatch(text) else None
+    """A decimal number with a point or a comma, perhaps with spaces between thousands; None when it is none."""
+    found = _ONE_NUMBER.fullmatch(text)
+    if found is None:
+        return None
+    number = found[1].replace(",", ".")
+    try:
+        return float(number)
+    except ValueError:
+        return float(_SPACES.sub("", number))
 
 
 def parse_quantity(text: str) -> tuple[float | None, str]:
@@ -133,7 +157,7 @@ def parse_range(text: str) -> tuple[float | None, float | None, bool]:
     return None, None, True
 
 
-def _visit(root: Any, place: str, others: frozenset[Any]) -> VisitRow:
+def _visit(root: Any, place: str, ages: list[float]) -> VisitRow:
     encounter = root.find(_path("componentOf", "encompassingEncounter"))
     visits = _extensions(encounter.findall(_path("id"))) if encounter is not None else []
     role = root.find(_path("recordTarget", "patientRole"))
@@ -141,61 +165,85 @@ def _visit(root: Any, place: str, others: frozenset[Any]) -> VisitRow:
     if len(visits) != 1 or not patients:
         problem = "has no visit id" if not visits else "has several visit ids" if len(visits) > 1 else "has no patient id"
         raise BadData(place, problem, "send documents that hl7-send made")
-    start, end = _period(encounter.find(_path("effectiveTime")))
+    start, end = _period(encounter.find(_TIME))
     patient = role.find(_path("patient"))
-    sex = _code(patient.find(_path("administrativeGenderCode"))) if patient is not None else ""
+    sex = _code_or_null(patient.find(_path("administrativeGenderCode"))) if patient is not None else ""
     birth = patient.find(_path("birthTime")) if patient is not None else None
+    age = ages[0] if ages else _age_at(birth.get("value", "") if birth is not None else "", start)
     city = " ".join((role.findtext(_path("addr", "city")) or "").split())
     orders = _extensions(root.findall(_path("inFulfillmentOf", "order", "id")))
-    return VisitRow(visits[0], patients[0], sex, _age(root, others, birth, start), city, start, end, _code(root.find(_path("code"))), tuple(orders))
+    return VisitRow(visits[0], patients[0], sex, age, city, start, end, _code_or_null(root.find(_CODE)), tuple(orders))
 
 
-def _codes(root: Any, others: frozenset[Any]) -> tuple[tuple[Diagnosis, ...], tuple[Procedure, ...]]:
-    diagnoses, procedures = [], []
-    for element in _coded()(root):
-        if others and _within(element, others):
-            continue
-        code, system = element.get("code", "").strip(), element.get("codeSystem")
-        if system in DIAGNOSES:
-            diagnoses.append(Diagnosis(code, system, plain_code(code)))
-        else:
-            procedures.append(Procedure(code, system, _time_of(element)))
-    return tuple(diagnoses), tuple(procedures)
+def _observe(observation: Any, value: Any, results: list[Result], ages: list[float]) -> None:
+    """Add what an observation says by `value`, one of its values: a result, or the patient's age."""
+    code = interpretation = time = None
+    ranges = []
+    for child in observation:
+        tag = child.tag
+        if tag == _CODE:
+            code = child
+        elif tag == _INTERPRETATION and interpretation is None:
+            interpretation = child
+        elif tag == _RANGES:
+            ranges.append(child)
+        elif tag == _TIME:
+            time = child
+    name, system = _name(code)
+    if name in _AGE:
+        number = parse_number(value.get("value", ""))
+        if number is not None and value.get("unit", "") in _YEARS:
+            ages.append(number * _YEARS[value.get("unit", "")])
+        return
+    if not name or name in _NO_RESULTS:
+        return
+    judged = (interpretation.get("code") or "").strip() if interpretation is not None else ""
+    number, unit, text, is_text = _measured(value)
+    # A coded value is a finding or a diagnosis as often as a result: it is one where it was judged, or belongs to a group of tests.
+    if number is None and not judged and not ranges and not (text and (is_text or observation.getparent().tag == _COMPONENT)):
+        return
+    low, high, low_inclusive, high_inclusive, printed = _limits(ranges)
+    when = _period(time)[0]
+    results.append(Result(name, system, when, number, unit, text, low, high, low_inclusive, high_inclusive, judged, printed))
 
 
-def _results(root: Any, others: frozenset[Any]) -> Iterable[Result]:
-    refused = others | frozenset(_allergies()(root))
-    for value in _values()(root):
-        parts: dict[str, list[Any]] = {}
-        for child in value.getparent():
-            parts.setdefault(child.tag, []).append(child)
-        code = parts.get(_CODE, [None])[0]
-        if code is None or not _code(code) or code.get("code") in _NO_RESULTS or (refused and _within(value, refused)):
-            continue
-        interpretation = _code(parts.get(_INTERPRETATION, [None])[0])
-        ranges = parts.get(_RANGES, [])
-        number, unit, text = _measured(value)
-        if number is None and not interpretation and not ranges:
-            continue
-        time = _period(parts.get(_TIME, [None])[0])[0]
-        yield Result(_code(code), code.get("codeSystem", ""), time, number, unit, text, *_limits(ranges), interpretation, _printed(ranges))
+def _name(code: Any) -> tuple[str, str]:
+    """The code of what was observed and its system; its first translation's where it has none itself."""
+    if code is None:
+        return "", ""
+    for one in (code, *code.iterfind(_TRANSLATION)) if code.get("code") is None else (code,):
+        if one.get("code"):
+            return one.get("code").strip(), one.get("codeSystem", "")
+    return "", ""
 
 
-def _limits(ranges: Iterable[Any]) -> tuple[float | None, float | None, bool, bool]:
-    """Low, high and which of them are included. Several ranges that differ, by age or sex, decide nothing."""
+def _limits(ranges: Iterable[Any]) -> tuple[float | None, float | None, bool, bool, str]:
+    """Low, high, which of them are included, and the ranges as a person reads them. Several that differ, by age or sex, decide nothing."""
     found: set[tuple[float | None, float | None, bool, bool]] = set()
+    printed: list[str | None] = []
     for one in ranges:
-        for value in one.iterfind(_path("observationRange", "value")):
-            low, high = _edge(value.find(_path("low"))), _edge(value.find(_path("high")))
-            if (low[0], high[0]) != (None, None):
-                found.add((low[0], high[0], low[1], high[1]))
-    return found.pop() if len(found) == 1 else (None, None, True, True)
+        low = high = None
+        for part in one.iter(_VALUE, _LOW, _HIGH, _TEXT):
+            tag = part.tag
+            if tag == _LOW:
+                low = part
+            elif tag == _HIGH:
+                high = part
+            elif tag == _TEXT:
+                printed.append("".join(part.itertext()))
+            else:
+                printed.append(part.text)
+                _add_limits(low, high, found)
+                low = high = None
+        _add_limits(low, high, found)
+    words = "; ".join(text for one in printed if one and (text := " ".join(one.split()))) if printed else ""
+    return (*found.pop(), words) if len(found) == 1 else (None, None, True, True, words)
 
 
-def _printed(ranges: Iterable[Any]) -> str:
-    """The ranges as a person reads them."""
-    texts = (" ".join(" ".join(one.itertext()).split()) for one in ranges)
-    return "; ".join(text for text in texts if text)
+def _add_limits(low: Any, high: Any, found: set[tuple[float | None, float | None, bool, bool]]) -> None:
+    (least, from_it), (most, to_it) = _edge(low), _edge(high)
+    if least is not None or most is not None:
+        found.add((least, most, from_it, to_it))
 
 
 def _edge(element: Any) -> tuple[float | None, bool]:
@@ -203,26 +251,36 @@ def _edge(element: Any) -> tuple[float | None, bool]:
     return (None, True) if element is None else (parse_number(element.get("value", "")), element.get("inclusive") != "false")
 
 
-def _measured(value: Any) -> tuple[float | None, str, str]:
-    """Number, unit, and the text where it is no number."""
+def _measured(value: Any) -> tuple[float | None, str, str, bool]:
+    """Number, unit, the text where it is no number, and whether it was written as a text. ``< 5`` is a text, not a number."""
     kind = (value.get(_TYPE) or "").rpartition(":")[2]
     if kind in ("PQ", "REAL", "INT", "MO") or (not kind and value.get("value")):
         number = parse_number(value.get("value", ""))
-        return number, value.get("unit", ""), "" if number is not None else value.get("value", value.get("nullFlavor", ""))
+        return number, value.get("unit", ""), "" if number is not None else value.get("value", ""), False
+    if kind.startswith("IVL"):
+        return None, *_interval(value), True
     text = " ".join("".join(value.itertext()).split())
     if kind in ("ST", "ED"):
         number, unit = parse_quantity(text)
-        return number, unit, text if number is None else ""
-    return None, "", value.get("code") or text or value.get("nullFlavor", "")
+        return number, unit, text if number is None else "", True
+    return None, "", value.get("code") or text, False
 
 
-def _age(root: Any, others: frozenset[Any], birth: Any, start: str) -> float | None:
-    """In years at the visit's start: from an observation of the age, else from the time of birth as precisely as both are known."""
-    for value in _ages()(root):
-        number = parse_number(value.get("value", ""))
-        if number is not None and value.get("unit", "") in _YEARS and not _within(value, others):
-            return number * _YEARS[value.get("unit", "")]
-    born, begun = _digits(birth.get("value", "") if birth is not None else ""), _digits(start)
+def _interval(value: Any) -> tuple[str, str]:
+    """Unit and text of a value that lies between edges, or beyond the only one."""
+    low, high = value.find(_LOW), value.find(_HIGH)
+    (least, from_it), (most, to_it) = _edge(low), _edge(high)
+    unit = next((one.get("unit") for one in (low, high) if one is not None and one.get("unit")), "")
+    if least is not None and most is not None:
+        return unit, f"{low.get('value')} - {high.get('value')}"
+    if most is not None:
+        return unit, f"{'<=' if to_it else '<'} {high.get('value')}"
+    return unit, f"{'>=' if from_it else '>'} {low.get('value')}" if least is not None else ""
+
+
+def _age_at(born: str, start: str) -> float | None:
+    """In years, from the time of birth as precisely as both are known."""
+    born, begun = _digits(born), _digits(start)
     if len(born) < 4 or len(begun) < 4:
         return None
     length = min(8, len(born) // 2 * 2, len(begun) // 2 * 2)
@@ -237,7 +295,7 @@ def _within(element: Any, subtrees: frozenset[Any]) -> bool:
 def _time_of(element: Any) -> str:
     """When the act was done that the code belongs to."""
     for parent in element.iterancestors():
-        if (time := parent.find(_path("effectiveTime"))) is not None:
+        if (time := parent.find(_TIME)) is not None:
             return _period(time)[0]
         if parent.get("classCode") is not None:
             return ""
@@ -247,9 +305,11 @@ def _time_of(element: Any) -> str:
 def _period(time: Any) -> tuple[str, str]:
     if time is None:
         return "", ""
-    low, high = time.find(_path("low")), time.find(_path("high"))
-    only = time.get("value", "")
-    return (low.get("value", "") if low is not None else only), (high.get("value", "") if high is not None else "")
+    only = time.get("value")
+    if only is not None:
+        return only, ""
+    low, high = time.find(_LOW), time.find(_HIGH)
+    return (low.get("value", "") if low is not None else ""), (high.get("value", "") if high is not None else "")
 
 
 def _extensions(identifiers: Iterable[Any]) -> list[str]:
@@ -257,7 +317,8 @@ def _extensions(identifiers: Iterable[Any]) -> list[str]:
     return list(dict.fromkeys(text for one in identifiers if (text := one.get("extension") or one.get("root") or "")))
 
 
-def _code(element: Any) -> str:
+def _code_or_null(element: Any) -> str:
+    """A code, or the reason why there is none (HL7 nullFlavor)."""
     return "" if element is None else (element.get("code") or element.get("nullFlavor") or "").strip()
 
 
@@ -275,7 +336,10 @@ def _path(*names: str) -> str:
     return "/".join(map(_named, names))
 
 
-_CODE, _INTERPRETATION, _RANGES, _TIME = map(_named, ("code", "interpretationCode", "referenceRange", "effectiveTime"))
+_CODE, _VALUE, _TRANSLATION, _OBSERVATION, _COMPONENT = map(_named, ("code", "value", "translation", "observation", "component"))
+_INTERPRETATION, _RANGES, _RANGE_OF, _TIME = map(_named, ("interpretationCode", "referenceRange", "observationRange", "effectiveTime"))
+_LOW, _HIGH, _TEXT = map(_named, ("low", "high", "text"))
+_KINDS = {**dict.fromkeys(DIAGNOSES, "diagnosis"), **dict.fromkeys(PROCEDURES, "procedure")}
 
 
 def _xpath(expression: str) -> Any:
@@ -285,29 +349,32 @@ def _xpath(expression: str) -> Any:
 
 
 @cache
+def _any_others() -> Any:
+    """Whether `_others` could find anything."""
+    return _xpath(
+        "boolean(//@negationInd[.='true'] or //@moodCode[.!='EVN'] or //v:subject"
+        f" or //v:statusCode[@code='cancelled' or @code='nullified'] or //v:templateId[{_roots(_FAMILY)}])"
+    )
+
+
+@cache
 def _others() -> Any:
-    """What is none of the patient's: negated, only planned, or said of another person."""
-    return _xpath("//v:*[@negationInd='true' or (@classCode and @moodCode and @moodCode!='EVN') or v:subject]")
+    """What is none of the patient's: negated, only planned, cancelled, or said of another person."""
+    return _xpath(
+        "//v:*[@negationInd='true' or (@classCode and @moodCode and @moodCode!='EVN') or v:subject"
+        f" or v:statusCode[@code='cancelled' or @code='nullified'] or v:templateId[{_roots(_FAMILY)}]]"
+    )
+
+
+@cache
+def _any_allergies() -> Any:
+    return _xpath(f"boolean(//v:templateId[{_roots(_ALLERGIES)}])")
 
 
 @cache
 def _allergies() -> Any:
-    roots = " or ".join(f"@root='{root}'" for root in _ALLERGIES)
-    return _xpath(f"//v:templateId[{roots}]/..")
+    return _xpath(f"//v:templateId[{_roots(_ALLERGIES)}]/..")
 
 
-@cache
-def _coded() -> Any:
-    systems = " or ".join(f"@codeSystem='{system}'" for system in DIAGNOSES + PROCEDURES)
-    return _xpath(f"//v:*[@code][{systems}][self::v:value or self::v:code or self::v:translation]")
-
-
-@cache
-def _values() -> Any:
-    return _xpath("//v:observation/v:value")
-
-
-@cache
-def _ages() -> Any:
-    codes = " or ".join(f"@code='{code}'" for code in _AGE)
-    return _xpath(f"//v:observation[v:code[{codes}]]/v:value")
+def _roots(roots: Iterable[str]) -> str:
+    return " or ".join(f"@root='{root}'" for root in roots)

@@ -6,18 +6,19 @@ document's place is ``spool:SEGMENT:OFFSET`` until a pack holds it in store and 
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from toolkit.core.database import READING, ensure_tables, failures_named, open_database, place_of
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection, Engine, Table
 
     from toolkit.datacentre.cda import VisitRows
 
 _AT_ONCE = 500  # values in one IN (...)
+_VISITS_AT_ONCE = 500  # in one transaction, a fraction of a second
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,9 @@ class StoredObject:
 
 @dataclass(frozen=True)
 class Counts:
-    """What the index knows of: documents in the spool and in packs, bytes of their bodies, packs, visits, patients; `oldest` is when the
-    first document that still waits in the spool was received, empty without one."""
+    """What the index knows of: documents in the spool and in packs and bytes of their bodies; packs that are planned, and those that
+    store and archive hold, with their objects and these' bytes; visits, patients; `oldest` is when the first document that still waits
+    in the spool was received, empty without one."""
 
     spooled: int
     spooled_bytes: int
@@ -54,6 +56,8 @@ class Counts:
     packed_bytes: int
     planned_packs: int
     packs: int
+    objects: int
+    object_bytes: int
     visits: int
     patients: int
     oldest: str
@@ -165,13 +169,13 @@ class Index:
 
     # -- what the packer needs
 
-    def waiting(self, limit_bytes: int, limit: int, without: Container[str] = ()) -> list[Document]:
+    def waiting(self, limit_bytes: int, limit: int, without: Collection[str] = ()) -> list[Document]:
         """The first documents, the oldest first, that are in the spool and in no planned pack: about `limit_bytes` and at most `limit` of
         them, and none whose message id is in `without`."""
         from sqlalchemy import select
 
         table, chosen, size = self._tables.DOCUMENTS, [], 0
-        statement = select(table).where(table.c.pack.is_(None)).order_by(table.c.received, table.c.message_id)
+        statement = select(table).where(table.c.pack.is_(None)).order_by(table.c.received, table.c.message_id).limit(limit + len(without))
         with failures_named(self.place), self._reading() as connection:
             for row in connection.execute(statement):
                 if row.message_id in without:
@@ -187,7 +191,7 @@ class Index:
         table = self._tables.DOCUMENTS
         with failures_named(self.place), self._engine.begin() as connection:
             connection.execute(self._insert(self._tables.PACKS), {"name": pack, "stored": False, "created": created})
-            for some in _portions(message_ids):
+            for some in portions(message_ids):
                 connection.execute(table.update().where(table.c.message_id.in_(some)).values(pack=pack))
 
     def release(self, pack: str, message_ids: Sequence[str]) -> None:
@@ -196,7 +200,7 @@ class Index:
 
         documents, packs = self._tables.DOCUMENTS, self._tables.PACKS
         with failures_named(self.place), self._engine.begin() as connection:
-            for some in _portions(message_ids):
+            for some in portions(message_ids):
                 connection.execute(documents.update().where(documents.c.message_id.in_(some), documents.c.pack == pack).values(pack=None))
             if connection.execute(select(documents.c.message_id).where(documents.c.pack == pack).limit(1)).first() is None:
                 connection.execute(delete(packs).where(packs.c.name == pack, packs.c.stored.is_(False)))
@@ -223,19 +227,38 @@ class Index:
         with failures_named(self.place), self._reading() as connection:
             return connection.execute(statement).first() is not None
 
-    def packed(
-        self, pack: str, created: str, documents: Sequence[Document], objects: Sequence[StoredObject], rows: Iterable[VisitRows]
-    ) -> None:
-        """Enter a pack that store and archive hold, in one transaction: the documents' new places, the objects, and the rows of
-        visits of which no newer document is known. Doing it again changes nothing."""
+    def in_spool(self) -> list[Document]:
+        """The documents whose place is in the spool."""
+        from sqlalchemy import select
+
+        table = self._tables.DOCUMENTS
+        with failures_named(self.place), self._reading() as connection:
+            return [_document(row) for row in connection.execute(select(table).where(_in_spool(table.c.place)))]
+
+    def enter_rows(self, rows: Sequence[VisitRows]) -> None:
+        """Enter the rows of documents, those of each visit's newest one; in short transactions, between which the receiver gets its turn.
+        Doing it again changes nothing."""
+        from toolkit.datacentre.index_rows import enter_rows
+
+        for begin in range(0, len(rows), _VISITS_AT_ONCE):
+            with failures_named(self.place), self._engine.begin() as connection:
+                enter_rows(connection, rows[begin : begin + _VISITS_AT_ONCE])
+
+    def packed(self, pack: str, created: str, documents: Sequence[Document], objects: Sequence[StoredObject]) -> None:
+        """Enter a pack that store and archive hold, in one transaction: the documents' new places, and the objects. Doing it again
+        changes nothing."""
+        from toolkit.datacentre.index_rows import upsert
+
         tables = self._tables
+        rows: list[tuple[Table, tuple[str, ...], list[tuple[Any, ...]]]] = [
+            (tables.PACKS, (), [(pack, True, created)]),
+            (tables.DOCUMENTS, ("place", "pack"), [(*vars(one).values(), pack) for one in documents]),
+            (tables.OBJECTS, (), [(one.name, pack, one.digest, one.size) for one in objects]),
+        ]
         with failures_named(self.place), self._engine.begin() as connection:
-            connection.execute(self._upsert(tables.PACKS), {"name": pack, "stored": True, "created": created})
-            if documents:
-                connection.execute(self._upsert(tables.DOCUMENTS), [{**asdict(document), "pack": pack} for document in documents])
-            if objects:
-                connection.execute(self._upsert(tables.OBJECTS), [{**asdict(stored), "pack": pack} for stored in objects])
-            self._enter_rows(connection, list(rows))
+            for table, changed, values in rows:
+                if values:
+                    connection.exec_driver_sql(upsert(connection, table, changed), values)
 
     def objects(self) -> list[StoredObject]:
         """All objects that store and archive must hold, by name."""
@@ -251,7 +274,7 @@ class Index:
         from sqlalchemy import func, select
 
         documents = self._tables.DOCUMENTS.c
-        statement = select(documents.pack, func.count()).where(documents.place.like("pack:%")).group_by(documents.pack)
+        statement = select(documents.pack, func.count()).where(_in_pack(documents.place)).group_by(documents.pack)
         with failures_named(self.place), self._reading() as connection:
             return {row[0]: row[1] for row in connection.execute(statement)}
 
@@ -263,43 +286,21 @@ class Index:
         documents = tables.DOCUMENTS.c
         totals = select(func.count(), func.coalesce(func.sum(documents.size), 0), func.min(documents.received))
         with failures_named(self.place), self._reading() as connection:
-            spooled, spooled_bytes, oldest = connection.execute(totals.where(documents.place.like("spool:%"))).one()
-            packed, packed_bytes, _ = connection.execute(totals.where(documents.place.like("pack:%"))).one()
+            spooled, spooled_bytes, oldest = connection.execute(totals.where(_in_spool(documents.place))).one()
+            packed, packed_bytes, _ = connection.execute(totals.where(_in_pack(documents.place))).one()
             by_state = select(tables.PACKS.c.stored, func.count()).group_by(tables.PACKS.c.stored)
             packs = {row[0]: row[1] for row in connection.execute(by_state)}
+            objects, object_bytes = connection.execute(select(func.count(), func.coalesce(func.sum(tables.OBJECTS.c.size), 0))).one()
             visits, patients = (connection.scalar(select(func.count()).select_from(table)) for table in (tables.VISITS, tables.PATIENTS))
-        sizes = int(spooled_bytes), packed, int(packed_bytes)
-        return Counts(spooled, *sizes, packs.get(False, 0), packs.get(True, 0), visits or 0, patients or 0, oldest or "")
-
-    def _enter_rows(self, connection: Connection, rows: list[VisitRows]) -> None:
-        from sqlalchemy import delete, select
-
-        tables = self._tables
-        newest: dict[str, VisitRows] = {}
-        for one in rows:
-            earlier = newest.get(one.visit.mdc_visit)
-            if earlier is None or (earlier.received, earlier.message_id) <= (one.received, one.message_id):
-                newest[one.visit.mdc_visit] = one
-        visits, children = tables.VISITS, (tables.DIAGNOSES, tables.PROCEDURES, tables.RESULTS, tables.ACCESSIONS)
-        for some in _portions(list(newest)):
-            columns = visits.c.mdc_visit, visits.c.received, visits.c.message_id
-            for known in connection.execute(select(*columns).where(visits.c.mdc_visit.in_(some))):
-                one = newest[known.mdc_visit]
-                if (known.received, known.message_id) > (one.received, one.message_id):
-                    del newest[known.mdc_visit]
-                else:
-                    for table in children:
-                        connection.execute(delete(table).where(table.c.mdc_visit == known.mdc_visit))
-        for table, values in zip((tables.PATIENTS, visits, *children), _values(newest.values()), strict=True):
-            if values:
-                connection.execute(self._upsert(table), values)
+        held = packs.get(False, 0), packs.get(True, 0), objects, int(object_bytes)
+        return Counts(spooled, int(spooled_bytes), packed, int(packed_bytes), *held, visits or 0, patients or 0, oldest or "")
 
     def _documents(self, column: str, values: Iterable[str]) -> Iterator[Document]:
         from sqlalchemy import select
 
         table = self._tables.DOCUMENTS
         with failures_named(self.place), self._reading() as connection:
-            for some in _portions(list(values)):
+            for some in portions(list(values)):
                 for row in connection.execute(select(table).where(table.c[column].in_(some))):
                     yield _document(row)
 
@@ -311,30 +312,18 @@ class Index:
 
         return postgresql.insert(table) if self._engine.dialect.name == "postgresql" else sqlite.insert(table)
 
-    def _upsert(self, table: Any) -> Any:
-        statement = self._insert(table)
-        changed = {column.name: statement.excluded[column.name] for column in table.columns if not column.primary_key}
-        return statement.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=changed)
-
 
 def moved(document: Document, pack: str, row: int) -> Document:
     """The same document at its place in a pack."""
     return replace(document, place=f"pack:{pack}:{row}")
 
 
-def _values(rows: Iterable[VisitRows]) -> tuple[list[dict[str, Any]], ...]:
-    """What is to be entered for patients, visits, diagnoses, procedures, results, accessions."""
-    patients: dict[str, dict[str, Any]] = {}
-    tables: tuple[list[dict[str, Any]], ...] = [], [], [], [], []
-    for one in rows:
-        visit = vars(one.visit).copy()
-        accessions = visit.pop("accessions")
-        patients[one.visit.patient] = {"patient": one.visit.patient, "sex": one.visit.sex}
-        tables[0].append({**visit, "message_id": one.message_id, "received": one.received})
-        for values, items in zip(tables[1:4], (one.diagnoses, one.procedures, one.results), strict=True):
-            values.extend({"mdc_visit": one.visit.mdc_visit, "number": number, **vars(item)} for number, item in enumerate(items))
-        tables[4].extend({"mdc_visit": one.visit.mdc_visit, "number": number, "accession": text} for number, text in enumerate(accessions))
-    return list(patients.values()), *tables
+def _in_spool(place: Any) -> Any:
+    return (place >= "spool:") & (place < "spool;")  # ; follows : in ASCII
+
+
+def _in_pack(place: Any) -> Any:
+    return (place >= "pack:") & (place < "pack;")
 
 
 _FIELDS = tuple(field.name for field in fields(Document))
@@ -344,6 +333,7 @@ def _document(row: Any) -> Document:
     return Document(*(getattr(row, name) for name in _FIELDS))
 
 
-def _portions(values: Sequence[str]) -> Iterator[Sequence[str]]:
+def portions(values: Sequence[str]) -> Iterator[Sequence[str]]:
+    """As many at once as one IN (...) holds."""
     for start in range(0, len(values), _AT_ONCE):
         yield values[start : start + _AT_ONCE]

@@ -3,22 +3,26 @@
 from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, MetaData, String, Table, UniqueConstraint
+from sqlalchemy.dialects import postgresql
 
 VERSION = 1
 METADATA = MetaData()
+# Compared byte by byte, as SQLite does: places are looked for by their beginnings, which no locale may reorder.
+TEXT = String().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 
 DOCUMENTS = Table(
     "documents",
     METADATA,
-    Column("message_id", String, primary_key=True),
-    Column("mdc_visit", String, nullable=False, index=True),
-    Column("digest", String, nullable=False),  # sha256: and 64 hexadecimal digits
+    Column("message_id", TEXT, primary_key=True),
+    Column("mdc_visit", TEXT, nullable=False, index=True),
+    Column("digest", TEXT, nullable=False),  # sha256: and 64 hexadecimal digits
     Column("size", BigInteger, nullable=False),  # bytes
-    Column("client", String, nullable=False),
-    Column("received", String, nullable=False),
-    Column("place", String, nullable=False, index=True),
-    Column("pack", String, index=True),  # the pack that it is in or is planned for
+    Column("client", TEXT, nullable=False),
+    Column("received", TEXT, nullable=False),
+    Column("place", TEXT, nullable=False, index=True),
+    Column("pack", TEXT),  # the pack that it is in or is planned for
     UniqueConstraint("mdc_visit", "digest"),
+    Index("documents_by_pack", "pack", "received", "message_id"),
 )
 
 # A pack is planned, then stored: its documents are fixed before its first byte is written, so a run that was killed is
@@ -26,40 +30,44 @@ DOCUMENTS = Table(
 PACKS = Table(
     "packs",
     METADATA,
-    Column("name", String, primary_key=True),
+    Column("name", TEXT, primary_key=True),
     Column("stored", Boolean, nullable=False),
-    Column("created", String, nullable=False),
+    Column("created", TEXT, nullable=False),
 )
 
 OBJECTS = Table(
     "objects",
     METADATA,
-    Column("name", String, primary_key=True),
-    Column("pack", String, nullable=False, index=True),
-    Column("digest", String, nullable=False),
+    Column("name", TEXT, primary_key=True),
+    Column("pack", TEXT, nullable=False, index=True),
+    Column("digest", TEXT, nullable=False),
     Column("size", BigInteger, nullable=False),
 )
 
 PATIENTS = Table(
     "patients",
     METADATA,
-    Column("patient", String, primary_key=True),
-    Column("sex", String, nullable=False),
+    Column("patient", TEXT, primary_key=True),
+    Column("sex", TEXT, nullable=False),  # as the newest document says it
+    Column("received", TEXT, nullable=False),
+    Column("message_id", TEXT, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 VISITS = Table(
     "visits",
     METADATA,
-    Column("mdc_visit", String, primary_key=True),
-    Column("message_id", String, nullable=False),  # the newest document of the visit
-    Column("received", String, nullable=False),
-    Column("patient", String, nullable=False, index=True),
-    Column("sex", String, nullable=False),
+    Column("mdc_visit", TEXT, primary_key=True),
+    Column("message_id", TEXT, nullable=False),  # the newest document of the visit
+    Column("received", TEXT, nullable=False),
+    Column("patient", TEXT, nullable=False, index=True),
+    Column("sex", TEXT, nullable=False),
     Column("age", Float),
-    Column("city", String, nullable=False),
-    Column("start", String, nullable=False, index=True),
-    Column("end", String, nullable=False),
-    Column("kind", String, nullable=False),
+    Column("city", TEXT, nullable=False),
+    Column("start", TEXT, nullable=False, index=True),
+    Column("end", TEXT, nullable=False),
+    Column("kind", TEXT, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 
@@ -68,66 +76,65 @@ def _of_a_visit(name: str, *columns: Column[Any] | Index) -> Table:
     return Table(
         name,
         METADATA,
-        Column("mdc_visit", String, primary_key=True),
+        Column("mdc_visit", TEXT, primary_key=True),
         Column("number", Integer, primary_key=True),
         *columns,
+        sqlite_with_rowid=False,  # stored in the order of their keys: one tree less to fill
     )
 
 
 DIAGNOSES = _of_a_visit(
     "diagnoses",
-    Column("code", String, nullable=False),
-    Column("system", String, nullable=False),
-    Column("plain", String, nullable=False),
+    Column("code", TEXT, nullable=False),
+    Column("system", TEXT, nullable=False),
+    Column("plain", TEXT, nullable=False),
     Index("diagnoses_by_code", "plain", "mdc_visit"),
 )
 PROCEDURES = _of_a_visit(
     "procedures",
-    Column("code", String, nullable=False),
-    Column("system", String, nullable=False),
-    Column("time", String, nullable=False),
-    Index("procedures_by_code", "code", "mdc_visit"),
+    Column("code", TEXT, nullable=False),
+    Column("system", TEXT, nullable=False),
+    Column("time", TEXT, nullable=False),
 )
 RESULTS = _of_a_visit(
     "results",
-    Column("code", String, nullable=False),
-    Column("system", String, nullable=False),
-    Column("time", String, nullable=False),
+    Column("code", TEXT, nullable=False),
+    Column("system", TEXT, nullable=False),
+    Column("time", TEXT, nullable=False),
     Column("value", Float),
-    Column("unit", String, nullable=False),
-    Column("text", String, nullable=False),
+    Column("unit", TEXT, nullable=False),
+    Column("text", TEXT, nullable=False),
     Column("low", Float),
     Column("high", Float),
     Column("low_inclusive", Boolean, nullable=False),
     Column("high_inclusive", Boolean, nullable=False),
-    Column("interpretation", String, nullable=False),
-    Column("printed", String, nullable=False),
-    Index("results_by_code", "code", "mdc_visit"),
+    Column("interpretation", TEXT, nullable=False),
+    Column("printed", TEXT, nullable=False),
 )
-ACCESSIONS = _of_a_visit("accessions", Column("accession", String, nullable=False), Index("accessions_by_token", "accession"))
+ACCESSIONS = _of_a_visit("accessions", Column("accession", TEXT, nullable=False), Index("accessions_by_token", "accession"))
 
 STUDIES = Table(
     "studies",
     METADATA,
-    Column("study_uid", String(64), primary_key=True),
-    Column("patient", String, nullable=False, index=True),
-    Column("accession", String, nullable=False, index=True),
-    Column("date", String, nullable=False),
+    Column("study_uid", TEXT, primary_key=True),
+    Column("patient", TEXT, nullable=False, index=True),
+    Column("accession", TEXT, nullable=False, index=True),
+    Column("date", TEXT, nullable=False),
 )
 SERIES = Table(
     "series",
     METADATA,
-    Column("series_uid", String(64), primary_key=True),
-    Column("study_uid", String(64), nullable=False, index=True),
-    Column("modality", String, nullable=False),
+    Column("series_uid", TEXT, primary_key=True),
+    Column("study_uid", TEXT, nullable=False, index=True),
+    Column("modality", TEXT, nullable=False),
 )
 INSTANCES = Table(
     "instances",
     METADATA,
-    Column("instance_uid", String(64), primary_key=True),
-    Column("series_uid", String(64), nullable=False, index=True),
-    Column("sop_class", String(64), nullable=False),
-    Column("digest", String, nullable=False),
+    Column("instance_uid", TEXT, primary_key=True),
+    Column("series_uid", TEXT, nullable=False, index=True),
+    Column("sop_class", TEXT, nullable=False),
+    Column("digest", TEXT, nullable=False),
     Column("size", BigInteger, nullable=False),
-    Column("place", String, nullable=False),
+    Column("place", TEXT, nullable=False),
 )

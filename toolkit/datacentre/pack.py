@@ -7,7 +7,6 @@ store and archive have given back the digests of all objects and the index knows
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import fcntl
 import hashlib
 import itertools
@@ -23,19 +22,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolkit.core.errors import BadData, InputOutput, NoInput, NotPermitted, ToolError, TryLater, Unavailable
+from toolkit.core.progress import progress
 from toolkit.datacentre.cda import VisitRows, rows
-from toolkit.datacentre.index import Document, Index, StoredObject
-from toolkit.datacentre.packs import manifest_object, pack_object, write_manifest, write_pack, write_rows
+from toolkit.datacentre.index import Document, Index, StoredObject, open_index
+from toolkit.datacentre.packs import RowTables, manifest_object, pack_object, write_manifest, write_pack
+from toolkit.datacentre.spool import Entry, Spool
+from toolkit.datacentre.workers import Workers
 
 if TYPE_CHECKING:
     from toolkit.core.storage import Store
-    from toolkit.datacentre.spool import Entry, Spool
 
 PACK_BYTES = 256 << 20  # of documents, as they were received
-PACK_DOCUMENTS = 20_000  # whose rows are held in memory
+PACK_DOCUMENTS = 10_000  # whose rows are held in memory
 TRIES = 4  # of each object, with a growing pause between
 _AT_ONCE = 8  # objects on their way to a store
+_PATIENCE = 5.0  # seconds for the processes of a run that was killed to follow it
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where everything is: the index's URL, the spool's directory, the stores' URLs."""
+
+    index: str
+    spool: str
+    stores: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -47,41 +58,68 @@ class Packed:
     damaged: int
 
 
-def pack(index: Index, spool: Spool, directory: str, stores: Sequence[Store], pack_bytes: int = PACK_BYTES) -> Packed:
-    """Move all that waits in the spool, whose directory is given too, to every one of `stores`, about `pack_bytes` a pack.
+@dataclass(frozen=True)
+class _Pack:
+    """What became of one planned pack: how many documents it holds, the message ids that the spool could not give back, and why; what
+    else is to be said."""
 
-    A document that the spool cannot give back is left there with a warning, and counted. Raises TryLater when another
-    process packs this spool, and what the stores raise when they fail several times; the spool then keeps what it has.
+    documents: int
+    lost: list[str]
+    errors: list[str]
+    warnings: list[str]
+
+
+def pack(places: Places, jobs: int = 1, pack_bytes: int = PACK_BYTES) -> Packed:
+    """Move all that waits in the spool to every store, about `pack_bytes` a pack, with at most `jobs` processes.
+
+    A document that the spool cannot give back is left there with an error in the log, and counted. With several jobs this process is
+    forked: it must have no threads and no open database. Raises TryLater when another process packs this spool, and what the
+    stores raise when they fail several times; the spool then keeps what it has.
     """
     packs = documents = 0
     damaged: set[str] = set()
-    with alone(directory):
+    with alone(places.spool), Spool(places.spool) as spool:
         ended = [segment for segment in spool.segments() if _ended(spool, segment)]
-        for segment in ended:
-            _enter_missing(index, spool, segment)
-        while True:
-            name = next(iter(index.packs(stored=False)), None) or _plan(index, pack_bytes, damaged)
-            if name is None:
-                break
-            moved = _store(index, spool, directory, stores, name, damaged)
-            packs, documents = packs + (moved > 0), documents + moved
-        _empty(index, spool, ended)
+        with open_index(places.index) as index:
+            for segment in ended:
+                _enter_missing(index, spool, segment)
+            number = _expected(index, pack_bytes)
+        with (
+            Workers(lambda: _opened(places), max(1, min(jobs, number))) as workers,
+            open_index(places.index) as index,
+            progress("packing", number, "packs") as bar,
+        ):
+            for done in bar.each(workers.each(_names(index, pack_bytes, damaged))):
+                packs, documents = packs + (done.documents > 0), documents + done.documents
+                damaged.update(done.lost)
+                for words in done.errors:
+                    _log.error("%s", words)
+                for words in done.warnings:
+                    _log.warning("%s", words)
+            _empty(index, spool, ended)
     return Packed(packs, documents, len(damaged))
 
 
 @contextlib.contextmanager
 def alone(directory: str) -> Iterator[None]:
-    """Hold the packer's lock of a spool. Raises TryLater when another process holds it."""
+    """Hold the packer's lock of a spool, which processes forked meanwhile hold too. Raises TryLater when another run holds it."""
     path = os.path.join(directory, "pack.lock")
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError as error:
+        raise NoInput(directory, "No such directory", "name the gateway's spool") from error
     except OSError as error:
         raise NotPermitted(path, error.strerror or str(error), "run as the gateway's user") from error
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise TryLater(path, "another mdc-store is packing", "run it again when that has ended") from error
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() >= deadline:
+                    raise TryLater(path, "another mdc-store is packing", "run it again when that has ended") from error
+                time.sleep(0.1)
         yield
     finally:
         os.close(descriptor)
@@ -94,76 +132,108 @@ def copy_checked(store: Store, name: str, source: Path, digest: str, pause: Call
             store.put(name, source, digest)
             if store.digest(name) == digest:
                 return
-            problem: ToolError = InputOutput(name, "the store gives back something else", "check the store's disks")
-        except (Unavailable, InputOutput) as error:
+            problem: ToolError = InputOutput(f"{store.url}/{name}", "the store gives back something else", "check the store's disks")
+        except (Unavailable, InputOutput, NoInput) as error:
             problem = error
         if attempt < TRIES - 1:
             pause(2.0**attempt)
     raise problem
 
 
-def read_rows(body: bytes, document: Document) -> VisitRows | None:
-    """The rows of a stored document; None, with a warning, when it has none that can be read: it is kept all the same."""
+def read_rows(body: bytes, document: Document) -> VisitRows:
+    """The rows of a stored document. Raises BadData when it has none that can be read: it is kept all the same."""
     from toolkit.core.xml import parse_safely
 
     try:
         found = rows(parse_safely(body, document.message_id), document.message_id)
     except BadData as error:
-        _log.warning("%s; it is kept, and no search finds it", error)
-        return None
-    return dataclasses.replace(found, message_id=document.message_id, received=document.received)
+        raise BadData(error.place, error.problem, "it is kept, and no search finds it") from error
+    return found._replace(message_id=document.message_id, received=document.received)
 
 
-def _plan(index: Index, pack_bytes: int, damaged: set[str]) -> str | None:
-    """Write down the next pack; its name, or None when nothing waits."""
-    documents = index.waiting(pack_bytes, PACK_DOCUMENTS, damaged)
-    if not documents:
-        return None
-    now = datetime.now(UTC)
-    identity = hashlib.sha256("".join(f"{one.message_id} {one.digest}\n" for one in documents).encode()).hexdigest()[:16]
-    name = f"{now:%Y%m%dT%H%M%SZ}-{identity}"
-    index.plan(name, now.isoformat(timespec="seconds"), [one.message_id for one in documents])
-    return name
+def recover(index: Index, spool: Spool) -> None:
+    """Enter what is durable in the spool and missing in the index: a receiver was killed between the two, or the index was lost."""
+    for segment in spool.segments():
+        _enter_missing(index, spool, segment)
 
 
-def _store(index: Index, spool: Spool, directory: str, stores: Sequence[Store], name: str, damaged: set[str]) -> int:
-    """Make one planned pack, put it into all stores and enter it; how many documents it holds."""
+def _expected(index: Index, pack_bytes: int) -> int:
+    """About how many packs this run will make."""
+    counts = index.counts()
+    waiting = max(counts.spooled_bytes // pack_bytes, counts.spooled // PACK_DOCUMENTS) + (counts.spooled > 0)
+    return max(waiting, counts.planned_packs)
+
+
+def _names(index: Index, pack_bytes: int, damaged: set[str]) -> Iterator[str]:
+    """The packs that were planned before, then new ones."""
+    yield from index.packs(stored=False)
+    while documents := index.waiting(pack_bytes, PACK_DOCUMENTS, damaged):
+        now = datetime.now(UTC)
+        identity = hashlib.sha256("".join(f"{one.message_id} {one.digest}\n" for one in documents).encode()).hexdigest()[:16]
+        name = f"{now:%Y%m%dT%H%M%SZ}-{identity}"
+        index.plan(name, now.isoformat(timespec="seconds"), [one.message_id for one in documents])
+        yield name
+
+
+@contextlib.contextmanager
+def _opened(places: Places) -> Iterator[Callable[[str], _Pack]]:
+    """What one process needs, and its work."""
+    from toolkit.core.storage import open_store
+
+    with open_index(places.index) as index, Spool(places.spool) as spool:
+        stores = [open_store(url) for url in places.stores]
+        yield lambda name: _store(index, spool, stores, name)
+
+
+def _store(index: Index, spool: Spool, stores: Sequence[Store], name: str) -> _Pack:
+    """Make one planned pack, put it into all stores and enter it."""
+    from pyarrow import parquet
+
     found: list[VisitRows] = []
-    lost: list[str] = []
+    done = _Pack(0, [], [], [])
 
     def documents() -> Iterator[tuple[Document, bytes]]:
         for document in index.documents_of(name):
-            body = _body(spool, document)
-            if body is None:
-                lost.append(document.message_id)
+            try:
+                body = _body(spool, document)
+            except BadData as error:
+                done.lost.append(document.message_id)
+                done.errors.append(str(error))
                 continue
-            one = read_rows(body, document)
-            if one is not None:
-                found.append(one)
+            try:
+                found.append(read_rows(body, document))
+            except BadData as error:
+                done.warnings.append(str(error))
             yield document, body
 
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    with tempfile.TemporaryDirectory(prefix=".packing-", dir=directory) as place:
+    with tempfile.TemporaryDirectory(prefix=".packing-", dir=spool.directory) as place:
         files = {pack_object(name): Path(place, "pack")}
         with files[pack_object(name)].open("wb") as stream:
             placed = write_pack(stream, name, documents())
-        index.release(name, lost)
-        damaged.update(lost)
+        index.release(name, done.lost)
         if not placed:
-            return 0
-        files.update(_row_files(place, name, found))
+            return done
+        tables = RowTables()
+        for one in found:
+            tables.add(one)
+        for number, (key, table) in enumerate(tables.tables()):
+            path = Path(place, f"rows{number}")
+            parquet.write_table(table, path, compression="zstd")
+            files[f"rows/{key}/{name}.parquet"] = path
         objects = [_described(key, file) for key, file in files.items()]
         _put_all(stores, files, objects)
         manifest = Path(place, "manifest")
         manifest.write_bytes(write_manifest(name, created, len(placed), objects))
         listed = _described(manifest_object(name), manifest)
         _put_all(stores, {listed.name: manifest}, [listed])
-    index.packed(name, created, placed, [*objects, listed], found)
-    return len(placed)
+    index.enter_rows(found)
+    index.packed(name, created, placed, [*objects, listed])
+    return _Pack(len(placed), done.lost, done.errors, done.warnings)
 
 
-def _body(spool: Spool, document: Document) -> bytes | None:
-    """A document's bytes from the spool; None, with a warning, when they are not those that were received."""
+def _body(spool: Spool, document: Document) -> bytes:
+    """A document's bytes from the spool. Raises BadData when they are not those that were received."""
     try:
         body = spool.read(document.place).body
         if "sha256:" + hashlib.sha256(body).hexdigest() == document.digest:
@@ -171,19 +241,8 @@ def _body(spool: Spool, document: Document) -> bytes | None:
         problem = "is not what was received"
     except (BadData, NoInput, InputOutput, OSError) as error:
         problem = str(error)
-    _log.error("%s at %s: %s; it stays in the spool, ask the sender to send it again", document.message_id, document.place, problem)
-    return None
-
-
-def _row_files(place: str, name: str, found: Sequence[VisitRows]) -> dict[str, Path]:
-    from pyarrow import parquet
-
-    files = {}
-    for number, (key, table) in enumerate(write_rows(found).items()):
-        path = Path(place, f"rows{number}")
-        parquet.write_table(table, path, compression="zstd")
-        files[f"rows/{key}/{name}.parquet"] = path
-    return files
+    where = f"{document.message_id} at {document.place}"
+    raise BadData(where, problem, "it stays in the spool, ask the sender to send it again")
 
 
 def _described(name: str, path: Path) -> StoredObject:
@@ -196,12 +255,6 @@ def _put_all(stores: Sequence[Store], files: dict[str, Path], objects: Sequence[
         done = [workers.submit(copy_checked, store, one.name, files[one.name], one.digest) for store in stores for one in objects]
         for one in done:
             one.result()
-
-
-def recover(index: Index, spool: Spool) -> None:
-    """Enter what is durable in the spool and missing in the index: a receiver was killed between the two, or the index was lost."""
-    for segment in spool.segments():
-        _enter_missing(index, spool, segment)
 
 
 def _enter_missing(index: Index, spool: Spool, segment: str) -> None:

@@ -41,6 +41,13 @@ def manifest_object(pack: str) -> str:
     return f"packs/{pack}.json"
 
 
+def manifests(store: Store) -> Iterator[str]:
+    """The names of the packs that a store lists, in order of time."""
+    for name in sorted(entry.name for entry in store.list("packs")):
+        if name.endswith(".json"):
+            yield name.removeprefix("packs/").removesuffix(".json")
+
+
 def write_pack(stream: BinaryIO, pack: str, documents: Iterable[tuple[Document, bytes]]) -> list[Document]:
     """Write a pack; the documents at their new places."""
     import pyarrow
@@ -52,8 +59,9 @@ def write_pack(stream: BinaryIO, pack: str, documents: Iterable[tuple[Document, 
     with parquet.ParquetWriter(stream, schema, compression="zstd", compression_level=_LEVEL, use_dictionary=["client"]) as writer:
 
         def write_group() -> None:
-            columns = [[getattr(document, name) for document, _ in group] for name in schema.names[:-1]]
-            writer.write_table(pyarrow.table([*columns, [body for _, body in group]], schema=schema))
+            values = [(one.message_id, one.mdc_visit, one.digest, one.client, one.received, body) for one, body in group]
+            columns = [pyarrow.array(column, kind) for column, kind in zip(zip(*values, strict=True), schema.types, strict=True)]
+            writer.write_table(pyarrow.Table.from_arrays(columns, schema=schema))
             group.clear()
 
         size = 0
@@ -78,34 +86,31 @@ def read_pack(stream: BinaryIO, pack: str, place: str) -> Iterator[tuple[Documen
             row += 1
 
 
-def write_rows(rows: Iterable[VisitRows]) -> dict[str, pyarrow.Table]:
-    """The row tables of documents: table and partition, as ``visits/year=2026/month=1``, to an Arrow table."""
-    import pyarrow
+class RowTables:
+    """The row tables of a pack's documents, by table and by the month in which the visit began."""
 
-    columns: dict[str, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
-    schemas = _row_schemas()
-    for one in rows:
+    def __init__(self) -> None:
+        self._rows: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
+
+    def add(self, one: VisitRows) -> None:
+        """Add a document's rows."""
         visit = one.visit
         partition = _partition(visit.start)
-        head = {
-            "message_id": one.message_id,
-            "received": one.received,
-            "mdc_visit": visit.mdc_visit,
-            "patient": visit.patient,
-            "start": visit.start,
-        }
-        for table, items in (("visits", (visit,)), ("diagnoses", one.diagnoses), ("procedures", one.procedures), ("results", one.results)):
-            if not items:
-                continue
-            target = columns[f"{table}/{partition}"]
-            for name in schemas[table].names:
-                if name in head:
-                    target[name].extend([head[name]] * len(items))
-                elif name == "number":
-                    target[name].extend(range(len(items)))
-                else:
-                    target[name].extend([getattr(item, name) for item in items])
-    return {key: pyarrow.table(dict(values), schema=schemas[key.partition("/")[0]]) for key, values in columns.items()}
+        head = one.message_id, one.received, visit.mdc_visit, visit.patient, visit.start
+        self._rows[f"visits/{partition}"].append((*head, visit.end, visit.sex, visit.age, visit.city, visit.kind, visit.accessions))
+        for table, items in (("diagnoses", one.diagnoses), ("procedures", one.procedures), ("results", one.results)):
+            if items:
+                self._rows[f"{table}/{partition}"].extend([(*head, number, *item) for number, item in enumerate(items)])
+
+    def tables(self) -> Iterator[tuple[str, pyarrow.Table]]:
+        """Each table and partition, as ``visits/year=2026/month=1``, with its rows."""
+        import pyarrow
+
+        schemas = _row_schemas()
+        for key, rows in self._rows.items():
+            schema = schemas[key.partition("/")[0]]
+            columns = [pyarrow.array(column, kind) for column, kind in zip(zip(*rows, strict=True), schema.types, strict=True)]
+            yield key, pyarrow.Table.from_arrays(columns, schema=schema)
 
 
 def write_manifest(pack: str, created: str, documents: int, objects: Sequence[StoredObject]) -> bytes:

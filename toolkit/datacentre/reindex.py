@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from toolkit.core.errors import BadData, InputOutput, NoInput
 from toolkit.core.progress import progress
-from toolkit.datacentre.index import Document, Index, StoredObject
-from toolkit.datacentre.pack import read_rows
-from toolkit.datacentre.packs import manifest_object, pack_object, read_manifest, read_pack
-from toolkit.datacentre.verify_store import manifests
+from toolkit.datacentre.index import Document, Index, StoredObject, open_index
+from toolkit.datacentre.pack import Places, alone, read_rows, recover
+from toolkit.datacentre.packs import manifest_object, manifests, pack_object, read_manifest, read_pack
+from toolkit.datacentre.spool import Spool
+from toolkit.datacentre.workers import Workers
 
 if TYPE_CHECKING:
     from toolkit.core.storage import Store
@@ -23,52 +25,77 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Reindexed:
-    """How many packs and documents were entered."""
+    """How many packs and documents of the store were entered."""
 
     packs: int
     documents: int
 
 
-def reindex(index: Index, stores: Sequence[Store]) -> Reindexed:
-    """Enter all packs of the store, the first of `stores`, one transaction each, reading a damaged one from the next; what the index knows
-    already is written again, nothing is removed.
+def reindex(places: Places, jobs: int = 1) -> Reindexed:
+    """Enter all packs that any store lists, reading a damaged one from the next store, then what waits in the spool, unless its name is
+    empty; at most `jobs` processes. What the index knows already is written again, nothing is removed.
 
-    Raises BadData at a pack of which no copy is whole; those before it stay entered.
+    With several jobs this process is forked: it must have no threads and no open database. Raises BadData at a pack of which no copy is
+    whole; others stay entered.
     """
-    names = list(manifests(stores[0]))
-    documents = 0
-    with progress("indexing", len(names), "packs") as bar:
-        for name in bar.each(names):
-            documents += _from_any(index, stores, name)
+    with alone(places.spool) if places.spool else contextlib.nullcontext():
+        open_index(places.index).close()  # made here, once
+        with Workers(lambda: _opened(places), jobs) as workers:
+            names = _listed(places)
+            documents = 0
+            with progress("indexing", len(names), "packs") as bar:
+                for number, warnings in bar.each(workers.each(names)):
+                    documents += number
+                    for words in warnings:
+                        _log.warning("%s", words)
+        if places.spool:
+            with open_index(places.index) as index, Spool(places.spool) as spool:
+                recover(index, spool)
     return Reindexed(len(names), documents)
 
 
-def _from_any(index: Index, stores: Sequence[Store], pack: str) -> int:
+def _listed(places: Places) -> list[str]:
+    from toolkit.core.storage import open_store
+
+    return sorted({name for url in places.stores for name in manifests(open_store(url))})
+
+
+@contextlib.contextmanager
+def _opened(places: Places) -> Iterator[Callable[[str], tuple[int, list[str]]]]:
+    """What one process needs, and its work: a pack's name to the number of its documents, and warnings."""
+    from toolkit.core.storage import open_store
+
+    with open_index(places.index) as index:
+        stores = [open_store(url) for url in places.stores]
+        yield lambda name: _from_any(index, stores, name)
+
+
+def _from_any(index: Index, stores: Sequence[Store], pack: str) -> tuple[int, list[str]]:
+    warnings: list[str] = []
     for store in stores[:-1]:
         try:
-            return _enter(index, store, pack)
-        except (BadData, InputOutput) as error:
-            _log.warning("%s; the next copy is read", error)
-    return _enter(index, stores[-1], pack)
+            return _enter(index, store, pack, warnings), warnings
+        except (BadData, InputOutput, NoInput) as error:
+            warnings = [f"{error}; the next copy is read"]
+    return _enter(index, stores[-1], pack, warnings), warnings
 
 
-def _enter(index: Index, store: Store, pack: str) -> int:
+def _enter(index: Index, store: Store, pack: str, warnings: list[str]) -> int:
     listed = manifest_object(pack)
     data = store.get(listed)
     _, created, number, objects = read_manifest(data, listed)
     documents: list[Document] = []
     found = []
     name = pack_object(pack)
-    try:
-        with store.open(name) as stream:
-            for document, body in read_pack(stream, pack, name):
-                documents.append(document)
-                one = read_rows(body, document)
-                if one is not None:
-                    found.append(one)
-    except NoInput as error:
-        raise BadData(name, "is missing", "run mdc-store verify, which restores it from the archive") from error
+    with store.open(name) as stream:
+        for document, body in read_pack(stream, pack, name):
+            documents.append(document)
+            try:
+                found.append(read_rows(body, document))
+            except BadData as error:
+                warnings.append(str(error))
     if len(documents) != number:
         raise BadData(name, f"holds {len(documents)} documents instead of {number}", "run mdc-store verify")
-    index.packed(pack, created, documents, [*objects, StoredObject(listed, "sha256:" + sha256(data).hexdigest(), len(data))], found)
+    index.enter_rows(found)
+    index.packed(pack, created, documents, [*objects, StoredObject(listed, "sha256:" + sha256(data).hexdigest(), len(data))])
     return len(documents)

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,10 +15,11 @@ from toolkit.core.errors import BadData, InputOutput, NoInput, ToolError
 from toolkit.core.progress import progress
 from toolkit.datacentre.index import Index, StoredObject
 from toolkit.datacentre.pack import copy_checked
-from toolkit.datacentre.packs import manifest_object, read_manifest
+from toolkit.datacentre.packs import manifest_object, manifests, read_manifest
 
 if TYPE_CHECKING:
     from toolkit.core.storage import Store
+    from toolkit.datacentre.spool import Spool
 
 _PIECE = 1 << 20
 _log = logging.getLogger(__name__)
@@ -35,33 +36,44 @@ class Verified:
     unsolved: int
 
 
-def verify(index: Index | None, stores: Sequence[Store], restore: bool = True) -> Verified:
+def verify(index: Index, stores: Sequence[Store], restore: bool = True) -> Verified:
     """Read every object of every store and compare its digest with its pack's list; then compare the lists with the index.
 
     A damaged or missing copy is replaced from a good one unless `restore` is off. Each finding is a warning. Raises what the stores
     raise when they cannot be reached.
     """
     counts: Counter[str] = Counter()
-    objects, documents = _listed(stores, counts, restore)
+    before = {one.name for one in index.objects()}  # a packer may be at work: what it enters meanwhile is not yet listed here
+    objects, documents = _listed(stores, counts)
     with progress("verifying", len(objects), "objects") as bar:
         for one in bar.each(objects):
             counts["objects"] += 1
             good = [store for store in stores if _holds(store, one)]
             _mend(one, stores, good, counts, restore)
-    if index is not None:
-        _compare(index, {one.name: one for one in objects}, documents, counts)
+    _compare(index, before, {one.name: one for one in objects}, documents, counts)
     return Verified(counts["objects"], counts["damaged"], counts["restored"], counts["unsolved"])
 
 
-def manifests(store: Store) -> Iterator[str]:
-    """The names of the packs that a store lists, in order of time."""
-    for name in sorted(entry.name for entry in store.list("packs")):
-        if name.endswith(".json"):
-            yield name.removeprefix("packs/").removesuffix(".json")
+def verify_spool(index: Index, spool: Spool) -> int:
+    """Read every document that the index places in the spool; how many are not there as they were received. Each is a warning."""
+    lost = 0
+    for document in index.in_spool():
+        try:
+            if spool.read(document.place).digest == document.digest:
+                continue
+            problem = "is not what was received"
+        except (BadData, NoInput, InputOutput, OSError) as error:
+            current = index.message(document.message_id)
+            if current is None or current.place != document.place:
+                continue  # packed meanwhile
+            problem = str(error)
+        lost += 1
+        _log.error("%s at %s: %s; ask the sender to send it again", document.message_id, document.place, problem)
+    return lost
 
 
-def _listed(stores: Sequence[Store], counts: Counter[str], restore: bool) -> tuple[list[StoredObject], dict[str, int]]:
-    """All objects that any store's lists name, and the number of documents in each pack; damaged lists are mended first."""
+def _listed(stores: Sequence[Store], counts: Counter[str]) -> tuple[list[StoredObject], dict[str, int]]:
+    """All objects that any store's lists name, and the number of documents in each pack."""
     objects: dict[str, StoredObject] = {}
     documents: dict[str, int] = {}
     for pack in sorted({pack for store in stores for pack in manifests(store)}):
@@ -125,17 +137,21 @@ def _copy(source: Store, target: Store, one: StoredObject) -> None:
         copy_checked(target, one.name, Path(copy.name), one.digest)
 
 
-def _compare(index: Index, objects: dict[str, StoredObject], documents: dict[str, int], counts: Counter[str]) -> None:
-    """The index must know what the lists say, and nothing more."""
-    for one in index.objects():
-        if objects.pop(one.name, None) != one:
+def _compare(index: Index, before: set[str], objects: dict[str, StoredObject], documents: dict[str, int], counts: Counter[str]) -> None:
+    """The index must know what the lists say, and nothing more; but for packs that are only planned: the next packer completes them."""
+    planned = set(index.packs(stored=False))
+    known = {one.name: one for one in index.objects()}
+    for name, one in known.items():
+        if name in before and objects.get(name) != one:
             counts["unsolved"] += 1
-            _log.error("%s: the index knows it, and no list in the store does, or another one; restore the store from a backup", one.name)
-    for name in objects:
-        counts["unsolved"] += 1
-        _log.error("%s: the index does not know it; run mdc-store reindex", name)
-    known = index.documents_by_pack()
+            _log.error("%s: the index knows it, and no list in the store does, or another one; restore the store from a backup", name)
+    numbers = index.documents_by_pack()
     for pack, number in documents.items():
-        if known.get(pack, 0) != number:
+        if pack in planned:
+            continue
+        if manifest_object(pack) not in known:
             counts["unsolved"] += 1
-            _log.error("%s: holds %d documents, the index knows %d; run mdc-store reindex", pack, number, known.get(pack, 0))
+            _log.error("%s: the index does not know it; run mdc-store reindex", manifest_object(pack))
+        elif numbers.get(pack, 0) != number:
+            counts["unsolved"] += 1
+            _log.error("%s: holds %d documents, the index knows %d; run mdc-store reindex", pack, number, numbers.get(pack, 0))

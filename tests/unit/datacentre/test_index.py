@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import pytest
@@ -65,11 +64,12 @@ def test_a_packed_document_is_found_at_its_new_place_and_searched_by_its_rows(in
     index.add([one])
     index.plan("p", "now", ["m1"])
     assert index.in_segment("000001")
-    found = dataclasses.replace(rows(etree.fromstring(document(1))), message_id="m1", received=one.received)
-    visit = dataclasses.replace(found.visit, mdc_visit=one.mdc_visit)
-    found = dataclasses.replace(found, visit=visit)
+    found = rows(etree.fromstring(document(1)))._replace(message_id="m1", received=one.received)
+    visit = found.visit._replace(mdc_visit=one.mdc_visit)
+    found = found._replace(visit=visit)
     for _ in range(2):  # again changes nothing
-        index.packed("p", "now", [moved(one, "p", 0)], [StoredObject("packs/p.parquet", "sha256:00", 5)], [found])
+        index.enter_rows([found])
+        index.packed("p", "now", [moved(one, "p", 0)], [StoredObject("packs/p.parquet", "sha256:00", 5)])
     assert not index.in_segment("000001")
     assert index.find(one.mdc_visit)[0].place == "pack:p:0"
     assert index.objects() == [StoredObject("packs/p.parquet", "sha256:00", 5)]
@@ -84,10 +84,10 @@ def test_a_packed_document_is_found_at_its_new_place_and_searched_by_its_rows(in
 
 def test_the_newest_document_of_a_visit_gives_its_rows(index: Index) -> None:
     base = rows(etree.fromstring(document(1)))
-    newer = dataclasses.replace(base, message_id="m2", received="2026-11-23", diagnoses=())
-    older = dataclasses.replace(base, message_id="m1", received="2026-11-22")
-    index.packed("p", "now", [], [], [newer])
-    index.packed("q", "now", [], [], [older])
+    newer = base._replace(message_id="m2", received="2026-11-23", diagnoses=())
+    older = base._replace(message_id="m1", received="2026-11-22")
+    index.enter_rows([newer])
+    index.enter_rows([older])
     assert index.search(diagnosis=base.diagnoses[0].code) == []
-    index.packed("r", "now", [], [], [dataclasses.replace(older, message_id="m3", received="2026-11-24")])
+    index.enter_rows([older._replace(message_id="m3", received="2026-11-24")])
     assert index.search(diagnosis=base.diagnoses[0].code) == [base.visit.mdc_visit]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from toolkit.core.errors import BadData
 from toolkit.hospital.visits.profile import Profile, read_profile
@@ -65,6 +66,11 @@ def first(parent: etree._Element, name: str) -> etree._Element | None:
     return None
 
 
+def texts(parent: etree._Element) -> Iterator[str]:
+    """The pieces of text in `parent` in their order, without those of comments and processing instructions."""
+    return cast("Iterator[str]", parent.itertext("*"))
+
+
 def identifiers(parent: etree._Element) -> list[tuple[str, str]]:
     """The distinct ids (II) right below `parent` as (root, extension), without those that stand for nothing."""
     found = (
@@ -96,7 +102,12 @@ def interval(time: etree._Element | None) -> tuple[str, str]:
 def point(time: etree._Element | None) -> str:
     """The value of a TS when it is well-formed, else ""."""
     value = (time.get("value") or "").strip() if time is not None else ""
-    return value if _TIME.fullmatch(value) else ""
+    return value if is_time(value) else ""
+
+
+def is_time(value: str) -> bool:
+    """Whether `value` is a TS of HL7 v3."""
+    return _TIME.fullmatch(value) is not None
 
 
 def _one(ids: list[tuple[str, str]], preferred: tuple[str, ...], last: tuple[str, ...], place: str, what: str) -> tuple[str, str]:

@@ -32,7 +32,10 @@ _BASE = (
     "g|l|L|m|mol|mole|Eq|eq|val|osm|osmol|U|IU|iu|j|J|kat|Pa|bar|s|V|Hz|W|cal|K|N|A|Cel|Bq|Gy|Sv|C|"
     r"\[IU\]|\[iU\]|\[arb'U\]|\[arb\]|m\[Hg\]|mHg|\[pH\]|\[lb_av\]|\[oz_av\]|\[in_i\]|\[ft_i\]|\[degF\]|\[CFU\]|\[APL'U\]|\[GPL'U\]|\[MPL'U\]|jm|jm\."
 )
-_OTHER = r"%|‰|°C|°F|10\*-?\d{1,2}|10\^-?\d{1,2}|10e\d{1,2}|1|min|h|d|wk|mo|a|hr|day|tys|mln|fl|pg|ratio|cells|komórek|HPF|LPF|hpf|lpf|wpw|wpm|dl|ul|mm|lb|lbs|oz|in|kg|beats|bpm|tab|mmHg|\[HPF\]|\[LPF\]|1\.73 ?m2?|x10\^-?\d{1,2}"
+_OTHER = (
+    r"%|‰|°C|°F|10\*-?\d{1,2}|10\^-?\d{1,2}|10e\d{1,2}|1|min|h|d|wk|mo|a|hr|day|tys|mln|fl|pg|ratio|cells|komórek|HPF|LPF|hpf|lpf|"
+    r"wpw|wpm|dl|ul|mm|lb|lbs|oz|in|kg|beats|bpm|tab|mmHg|\[HPF\]|\[LPF\]|1\.73 ?m2?|x10\^-?\d{1,2}"
+)
 _KNOWN_ATOM = re.compile(rf"(?:{_PREFIXES}(?:{_BASE})|{_OTHER})(?:-?\d)?|100|24 ?h")
 _ANNOTATION = re.compile(r"\{[^{}]*\}")
 

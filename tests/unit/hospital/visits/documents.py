@@ -48,7 +48,8 @@ DIAGNOSIS = """<component><section><!-- pan Grzegorz --><?his 44051401359?>
 <code code="29308-4" codeSystem="2.16.840.1.113883.6.1"/><effectiveTime value="19440514"/>
 <value xsi:type="CD" code="I50.9" codeSystem="2.16.840.1.113883.6.3" displayName="chory Grzegorz"><originalText>Łucja</originalText>
 <translation code="428.0" codeSystem="2.16.840.1.113883.6.103"/></value>
-<performer><assignedEntity><id root="2.1" extension="7"/><assignedPerson><name>Łucja Żółkiewska</name></assignedPerson></assignedEntity></performer>
+<performer><assignedEntity><id root="2.1" extension="7"/>
+<assignedPerson><name>Łucja Żółkiewska</name></assignedPerson></assignedEntity></performer>
 </observation></entry></section></component>
 """
 RESULTS = """<component><section><code code="30954-2" codeSystem="2.16.840.1.113883.6.1"/>
@@ -69,7 +70,8 @@ RESULTS = """<component><section><code code="30954-2" codeSystem="2.16.840.1.113
 </organizer></entry></section></component>
 """
 SCAN = """<component><section><code code="18748-4" codeSystem="2.16.840.1.113883.6.1"/><entry>
-<observationMedia classCode="OBS" moodCode="EVN"><value mediaType="application/pdf" representation="B64">JVBERi0xLjQK</value></observationMedia>
+<observationMedia classCode="OBS" moodCode="EVN">
+<value mediaType="application/pdf" representation="B64">JVBERi0xLjQK</value></observationMedia>
 </entry></section></component>
 """
 SIGNATURE = """<ds:Signature xmlns:ds="http://www.w3.org/2000/09/xmldsig#"><ds:KeyInfo><ds:X509Data>

@@ -39,7 +39,10 @@ def prefixed(content: bytes) -> bytes:
     return text.replace('xmlns="urn:hl7-org:v3"', 'xmlns:hl7="urn:hl7-org:v3"').encode()
 
 
-@pytest.mark.parametrize("content", [document(), prefixed(document()), document(encoding="ISO-8859-2")], ids=["default", "prefixed", "latin-2"])
+WRITTEN = {"default": document(), "prefixed": prefixed(document()), "latin-2": document(encoding="ISO-8859-2")}
+
+
+@pytest.mark.parametrize("content", WRITTEN.values(), ids=WRITTEN)
 def test_nobody_is_left(content: bytes) -> None:
     found = rebuilt(content)
     text = found.document.decode().casefold()
@@ -53,7 +56,8 @@ def test_what_is_kept() -> None:
     root = etree.fromstring(found.document)
     assert root.findtext(f".//{V3}patientRole/{V3}addr/{V3}city") == "Łódź"
     assert [e.get("code") for e in root.iter(f"{V3}administrativeGenderCode")] == ["M"]
-    assert [e.get("value") for e in root.findall(f"{V3}componentOf/{V3}encompassingEncounter/{V3}effectiveTime/*")] == ["20260310", "20260312"]
+    times = root.findall(f"{V3}componentOf/{V3}encompassingEncounter/{V3}effectiveTime/*")
+    assert [e.get("value") for e in times] == ["20260310", "20260312"]
     value = observation(found, "29308-4").find(f"{V3}value")
     assert value is not None
     assert (value.get("code"), value[0].get("code")) == ("I50.9", "428.0")
@@ -91,7 +95,8 @@ def test_what_was_dropped_is_counted_by_place_alone() -> None:
 @pytest.mark.parametrize("planted", [PESEL, "Brzęczyszczykiewicz", "PAC-4242", "600123456", "Jan Nowak"])
 @pytest.mark.parametrize("system", ["2.16.840.1.113883.6.3", "2.16.840.1.113883.5.83", "1.2.3.4"])
 def test_a_person_in_the_place_of_a_code(planted: str, system: str) -> None:
-    found = rebuilt(document(DIAGNOSIS.replace('code="I50.9" codeSystem="2.16.840.1.113883.6.3"', f'code="{planted}" codeSystem="{system}"')))
+    section = DIAGNOSIS.replace('code="I50.9" codeSystem="2.16.840.1.113883.6.3"', f'code="{planted}" codeSystem="{system}"')
+    found = rebuilt(document(section))
     assert planted not in found.document.decode()
     assert "428.0" in found.document.decode()
 
@@ -141,7 +146,8 @@ def test_another_document_is_refused() -> None:
 
 
 def test_a_scanned_document_keeps_its_header() -> None:
-    content = re.sub(rb"<structuredBody>.*</structuredBody>", b"<nonXMLBody><text>JVBERi0xLjQK</text></nonXMLBody>", document(), flags=re.DOTALL)
+    scan = b"<nonXMLBody><text>JVBERi0xLjQK</text></nonXMLBody>"
+    content = re.sub(rb"<structuredBody>.*</structuredBody>", scan, document(), flags=re.DOTALL)
     found = rebuilt(content)
     assert b"JVBERi" not in found.document and validate(found.document) == [] and found.dropped["component/nonXMLBody"] == 1
 
@@ -153,7 +159,9 @@ def test_a_site_s_profile(tmp_path: Path) -> None:
     assert '<birthTime value="1944"/>' in text and "Łódź" not in text
 
 
-@pytest.mark.parametrize("content", ["", "version = 1\n[x]\n", "version = 1\n[patient]\nbrith = 1\n", 'version = 1\n[elements]\nname = ["given"]\n'])
+@pytest.mark.parametrize(
+    "content", ["", "version = 1\n[x]\n", "version = 1\n[patient]\nbrith = 1\n", 'version = 1\n[elements]\nname = ["given"]\n']
+)
 def test_a_wrong_profile(tmp_path: Path, content: str) -> None:
     path = tmp_path / "visit.toml"
     path.write_text(content)

@@ -1,0 +1,125 @@
+"""The gateway's side of TLS: mutual, 1.2 or newer (BCP 195), and what went wrong in words.
+
+asyncio and uvloop close a connection whose handshake failed without sending the alert that tells the client why (RFC 8446,
+section 6): what OpenSSL wanted to say is therefore kept with the error, for whoever has the socket to send.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+import stat
+from datetime import UTC, datetime
+from typing import Any, NoReturn
+
+from toolkit.core.errors import BadData, NoInput, NotPermitted
+
+# Reason in metrics, words for the log.
+_PLAIN = "plain HTTP", "speaks HTTP without TLS; give it https:// in the URL"
+_REASONS = {
+    "HTTP_REQUEST": _PLAIN,
+    "HTTPS_PROXY_REQUEST": _PLAIN,
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": ("no certificate", "shows no certificate; give it one of its own and its key"),
+    "UNSUPPORTED_PROTOCOL": ("old TLS", "speaks a TLS older than 1.2; update it"),
+    "NO_SHARED_CIPHER": ("no cipher", "has no cipher in common with us; update it"),
+    "TLSV1_ALERT_UNKNOWN_CA": ("not trusted", "does not know the authority of our certificate; give it the right one"),
+    "SSLV3_ALERT_BAD_CERTIFICATE": ("not trusted", "refuses our certificate; look at its host name and its authority"),
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": ("not trusted", "says that our certificate has expired; renew it, or set the client's clock"),
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": ("not trusted", "refuses our certificate; look at its host name and its authority"),
+    "WRONG_VERSION_NUMBER": ("no TLS", "does not speak TLS"),
+}
+
+
+class _Handshake(ssl.SSLObject):
+    """Keeps what OpenSSL wanted to send when a handshake fails."""
+
+    outgoing: ssl.MemoryBIO
+
+    def do_handshake(self) -> None:
+        try:
+            super().do_handshake()
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except ssl.SSLError as error:
+            error.alert = self.outgoing.read()  # type: ignore[attr-defined]
+            raise
+
+
+class _Context(ssl.SSLContext):
+    sslobject_class = _Handshake
+
+    def wrap_bio(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, *words: Any, **more: Any) -> ssl.SSLObject:
+        made = super().wrap_bio(incoming, outgoing, *words, **more)
+        made.outgoing = outgoing  # type: ignore[attr-defined]
+        return made
+
+
+def server_context(cert: str, key: str, client_ca: str) -> ssl.SSLContext:
+    """How we show who we are and whom we let in, from PEM files: our certificate with those above it, its key, the authority of the
+    clients' certificates, and its lists of revoked ones (CRL) where the file holds some.
+
+    Raises NoInput, BadData for files that cannot be read or used, NotPermitted for a private key that others can read.
+    """
+    for path in (cert, key, client_ca):
+        _must_be_readable(path)
+    if stat.S_IMODE(os.stat(key).st_mode) & 0o077:
+        raise NotPermitted(key, "other users have access to this private key", f"chmod 600 {key}")
+    context = _Context(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")  # of TLS 1.2: forward secrecy and AEAD, RFC 9325, 4.2
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET
+    context.num_tickets = 0  # each connection shows its certificate anew: one that expired meanwhile does not slip in
+    context.verify_mode = ssl.CERT_REQUIRED
+
+    def encrypted() -> NoReturn:
+        raise BadData(key, "is encrypted with a passphrase, and nobody is there to type it", "name an unencrypted key with mode 0600")
+
+    try:
+        context.load_cert_chain(cert, key, encrypted)
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise BadData(key, f"is not the key of {cert}", "name certificate and key that belong together") from error
+        raise BadData(f"{cert} and {key}", "hold no certificate and private key in PEM", "name them in PEM") from error
+    try:
+        context.load_verify_locations(client_ca)
+    except ssl.SSLError as error:
+        raise BadData(client_ca, "holds no certificate in PEM", "name the certificate of the clients' authority") from error
+    with open(client_ca, "rb") as stream:
+        if b"-----BEGIN X509 CRL-----" in stream.read():
+            context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
+    return context
+
+
+def days_left(cert: str) -> int:
+    """Whole days until the first certificate in this PEM file ends; below 0 when it has ended."""
+    from cryptography import x509
+
+    with open(cert, "rb") as stream:
+        ends = x509.load_pem_x509_certificate(stream.read()).not_valid_after_utc
+    return (ends - datetime.now(UTC)).days
+
+
+def explained(error: Exception) -> tuple[str, str]:
+    """Why a handshake failed: a short reason of few kinds, and words that follow the client's address."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return "certificate", f"its certificate is not accepted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError) and error.reason in _REASONS:
+        return _REASONS[error.reason]
+    if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
+        return "TLS", f"TLS failed: {(error.reason or 'unknown').lower().replace('_', ' ')}"
+    if isinstance(error, TimeoutError):
+        return "silence", "connected and said nothing"
+    return "hung up", "hung up before TLS was agreed on"
+
+
+def subject(certificate: dict[str, Any] | None) -> str:
+    """The subject of a certificate as `getpeercert` gives it: ``organizationName=...,commonName=...``."""
+    return ",".join(f"{name}={value}" for part in (certificate or {}).get("subject", ()) for name, value in part)
+
+
+def _must_be_readable(path: str) -> None:
+    try:
+        with open(path, "rb"):
+            pass
+    except OSError as error:
+        raise NoInput(path, error.strerror or str(error), "name a file that exists and can be read") from error

@@ -1,0 +1,132 @@
+"""Packs worked on by several processes. They are forked before the first thread and the first connection: neither survives a fork."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Generic, TypeVar
+
+from toolkit.core.errors import ToolError, Unavailable
+
+Result = TypeVar("Result")
+_processes = multiprocessing.get_context("fork")  # the scripts in bin/ cannot be imported a second time, as other ways would do
+_Failure = tuple[type[ToolError], str, str, str]
+
+
+class Workers(Generic[Result]):
+    """Processes that each open what they need by `opened`, a context manager that gives the work: pack's name to result.
+
+    One alone is no process: the work is done by this one. A context manager; at its end no process is left.
+    """
+
+    def __init__(self, opened: Callable[[], AbstractContextManager[Callable[[str], Result]]], number: int) -> None:
+        self._opened, self._number = opened, number
+        self._connections: dict[Connection, BaseProcess] = {}
+
+    def __enter__(self) -> Workers[Result]:
+        if self._number > 1:
+            life, self._life = os.pipe()  # its end tells that this process has ended, however it did
+            try:
+                for _ in range(self._number):
+                    ours, theirs = _processes.Pipe()
+                    inherited = [*self._connections, ours]
+                    process = _processes.Process(target=_live, args=(self._opened, theirs, inherited, life, self._life), daemon=True)
+                    process.start()
+                    theirs.close()
+                    self._connections[ours] = process
+            finally:
+                os.close(life)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._number > 1:
+            os.close(self._life)
+            for connection, process in self._connections.items():
+                process.kill()  # it holds nothing that the next run could not repeat
+                process.join()
+                connection.close()
+
+    def each(self, packs: Iterable[str]) -> Iterator[Result]:
+        """The results, as they come; a pack is asked for when a process is free. After a failure the others end what they have begun.
+
+        Raises the ToolError of the first that failed, Unavailable when a process died.
+        """
+        if self._number == 1:
+            with self._opened() as work:
+                yield from map(work, packs)
+            return
+        names = iter(packs)
+        busy = [connection for connection in self._connections if _give(connection, names)]
+        failure: ToolError | None = None
+        while busy:
+            for connection in wait(busy):
+                assert isinstance(connection, Connection)
+                try:
+                    result, failed = connection.recv()
+                except (EOFError, OSError):
+                    result, failed = None, self._death(connection)
+                if failed is None:
+                    yield result
+                else:
+                    failure = failure or failed[0](*failed[1:])
+                if failure is not None or not _give(connection, names):
+                    busy.remove(connection)
+        if failure is not None:
+            raise failure
+
+    def _death(self, connection: Connection) -> _Failure:
+        process = self._connections[connection]
+        process.join()
+        code = process.exitcode or 0
+        how = signal.Signals(-code).name if code < 0 else f"exit status {code}"
+        return Unavailable, "a process that packs", f"ended by {how}", "run it again, with fewer --jobs if memory ran out; nothing is lost"
+
+
+def _give(connection: Connection, names: Iterator[str]) -> bool:
+    """Hand over the next pack; False when there is none."""
+    name = next(names, None)
+    if name is not None:
+        with contextlib.suppress(OSError):  # it has died: its connection is ready with its end
+            connection.send(name)
+    return name is not None
+
+
+def _live(
+    opened: Callable[[], AbstractContextManager[Callable[[str], Result]]],
+    connection: Connection,
+    inherited: list[Connection],
+    life: int,
+    other_end: int,
+) -> None:
+    """The life of a process: a pack in, its result or its failure out."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to handle: it ends its processes
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    for one in inherited:
+        one.close()
+    os.close(other_end)
+    gc.disable()  # a pack's rows are a million objects without cycles: looking through them again and again costs a tenth of the time
+    threading.Thread(target=_end_with_parent, args=(life,), daemon=True).start()
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError, EOFError):
+        name = connection.recv()
+        try:
+            with opened() as work:
+                while True:
+                    connection.send((work(name), None))
+                    gc.collect()
+                    name = connection.recv()
+        except ToolError as error:
+            connection.send((None, (type(error), error.place, error.problem, error.remedy)))
+
+
+def _end_with_parent(life: int) -> None:
+    os.read(life, 1)  # nothing is ever written
+    os._exit(1)
