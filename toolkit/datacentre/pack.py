@@ -169,8 +169,10 @@ def _tidy(places: Places) -> None:
     for url in places.stores:
         try:
             open_store(url).tidy()
-        except NotPermitted as error:  # a bucket's policy may forbid it; nothing depends on it
-            _log.warning("%s; what killed runs left half-written stays there", error)
+        except Unavailable:
+            raise
+        except ToolError as error:  # a bucket's policy may forbid it, a server may not know how; nothing depends on it
+            _log.info("%s; what killed runs left half-written stays there", error)
 
 
 def _expected(index: Index, pack_bytes: int) -> int:
