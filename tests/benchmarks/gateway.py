@@ -1,4 +1,4 @@
-"""mdc-gateway over mutual TLS on loopback, with every fsync: documents of 90 KB as hl7-send rebuilds them, new each, on several connections.
+"""mdc-gateway over mutual TLS on loopback, with every fsync: documents of 90 KB as hl7-send rebuilds them, all new.
 
 The clients are a process of their own, on the same processors; documents are made before the clock starts.
 """
@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-import ssl
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile

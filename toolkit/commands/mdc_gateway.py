@@ -54,12 +54,11 @@ def mdc_gateway(
     from toolkit.core.errors import UsageError
     from toolkit.core.storage import open_store
     from toolkit.datacentre.running import Kept, Limits, run
-    from toolkit.datacentre.serving import Door, bound
+    from toolkit.datacentre.serving import Door
 
     if store == archive:
         raise UsageError("--archive", "is the store itself", "name another place for the copy")
-    host, port = address_of(listen)
-    door = Door(bound(host, port), cert, key, client_ca, connections)
+    door = Door(*address_of(listen), cert, key, client_ca, connections)
     kept = Kept(spool, index_url, open_store(store), open_store(archive) if archive else None, audit)
     run(door, kept, Limits(workers or len(os.sched_getaffinity(0)), largest, rate or 0.0))
     return 0

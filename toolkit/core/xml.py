@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import cache
 from typing import TYPE_CHECKING
 
 from toolkit.core.errors import BadData, NoInput
@@ -106,16 +107,14 @@ def _parse(content: bytes, place: str) -> etree._ElementTree:
         raise BadData(place, "has a document type (DOCTYPE), which is refused", "export it without; entities are never resolved")
     for element in root.iter(f"{{{_XINCLUDE}}}*"):
         raise BadData(place, f"line {element.sourceline}: asks for XInclude, which is refused", "export the document whole")
-    if _deep(root):
+    if _deep()(root):
         raise BadData(place, f"has more than {DEEPEST} elements inside each other", "a visit's record has about 30")
     return tree
 
 
-def _deep(root: etree._Element) -> bool:
-    """Whether there is an element below DEEPEST others; level by level, so that no recursion is needed."""
-    level = [root]
-    for _ in range(DEEPEST):
-        level = [child for element in level for child in element]
-        if not level:
-            return False
-    return True
+@cache
+def _deep() -> etree.XPath:
+    """Whether there is an element below DEEPEST others: asked of libxml2, which needs no recursion and no Python object for each."""
+    from lxml import etree
+
+    return etree.XPath("boolean(/*" + "/*" * DEEPEST + ")")

@@ -51,7 +51,10 @@ class Audit:
             return
         self.synchronise()
         try:
-            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            size = os.fstat(descriptor).st_size
+            if size and os.pread(descriptor, 1, size - 1) != b"\n":  # the machine stopped in the middle of a line
+                os.write(descriptor, b"\n")
             synchronise(os.path.dirname(os.path.abspath(self._path)))
         except OSError as error:
             raise CannotCreate(self._path, error.strerror or str(error), "name a file that the gateway can write with --audit") from error

@@ -15,14 +15,16 @@ from datetime import UTC, datetime
 
 from toolkit.core.errors import InputOutput, ToolError, Unavailable
 from toolkit.datacentre.audit import Audit, Event
+from toolkit.datacentre.faults import report
 from toolkit.datacentre.index import Document, Index
 from toolkit.datacentre.looking import Workers
 from toolkit.datacentre.metrics import Metrics
 from toolkit.datacentre.spool import Entry, Spool
 
-RESERVE = 512 << 20  # bytes of the spool's disk that stay free, for the index and the packer; of small disks the twentieth part
+RESERVE = 512 << 20  # bytes of the spool's disk that stay free, for the index and the packer
+_PART_FREE = 0.05  # of a small disk
 _GATHER_SECONDS = 0.015  # that a document waits for others, when others are on their way
-_PROBE_SECONDS = 30.0  # after which an index that gives no answer counts as failing
+_PROBE_SECONDS = 30.0  # after which an index that gives no answer counts as failing, and a failure as old
 _log = logging.getLogger(__name__)
 
 
@@ -38,15 +40,23 @@ class Answer:
 class Receiver:
     """Takes documents into `spool`, `index` and `audit`, many at once, after `workers` have looked at them."""
 
-    def __init__(self, spool: Spool, index: Index, audit: Audit, metrics: Metrics, workers: Workers, reserve: int = RESERVE) -> None:
+    def __init__(self, spool: Spool, index: Index, audit: Audit, metrics: Metrics, workers: Workers) -> None:
         self._spool, self._index, self._audit, self._metrics, self._workers = spool, index, audit, metrics, workers
-        self._reserve = reserve
         self._waiting: list[tuple[Entry, str, asyncio.Future[Answer]]] = []
         self._looking = 0
         self._working: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, "commit")
         self._index_answered, self._index_problem = time.monotonic(), ""
-        self._failure = ""
+        self._failure, self._failed_at = "", 0.0
+
+    async def start(self) -> None:
+        """Raises Unavailable when the workers do not start."""
+        await self._workers.start()
+
+    async def end(self) -> None:
+        """After the last document: wait for what is being written, and let the workers end."""
+        await asyncio.to_thread(self._thread.shutdown)
+        await self._workers.close()
 
     async def receive(self, message_id: str, client: str, address: str, data: bytes) -> Answer:
         """The answer to one document: 201 new, 200 known, 409 another one under its message id, 400 malformed, 422 personal data found,
@@ -71,7 +81,7 @@ class Receiver:
 
     def problems(self) -> list[str]:
         """Why documents cannot be kept at present; empty when all is well."""
-        found = [self._failure] if self._failure else []
+        found = [self._failure] if self._failure and time.monotonic() - self._failed_at < _PROBE_SECONDS else []
         if self.nearly_full():
             found.append("the spool's disk is nearly full")
         if self._index_problem:
@@ -83,7 +93,7 @@ class Receiver:
     def nearly_full(self) -> bool:
         """Whether less of the spool's disk is free than has to be."""
         disk = shutil.disk_usage(self._spool.directory)
-        return disk.free < min(self._reserve, disk.total // 20)
+        return disk.free < min(RESERVE, disk.total * _PART_FREE)
 
     def look_after(self) -> None:
         """What has to be done every few seconds, in a thread: whether the index can be written, the spool's segment, the audit log."""
@@ -99,10 +109,6 @@ class Receiver:
             self._audit.synchronise()
         except InputOutput as error:
             self._failed(error)
-
-    def close(self) -> None:
-        """Wait for what is being written."""
-        self._thread.shutdown()
 
     async def _commit(self) -> None:
         loop = asyncio.get_running_loop()
@@ -126,8 +132,8 @@ class Receiver:
             if isinstance(error, ToolError):
                 _log.error("%s; clients are told to wait", error)
             else:
-                _log.error("%s: a fault of this program; clients are told to wait", type(error).__name__, exc_info=error)
-        self._failure = problem
+                report(_log, error, "clients are told to wait")
+        self._failure, self._failed_at = problem, time.monotonic()
         return Answer(507 if isinstance(error, InputOutput) else 503, {"error": f"{problem} at present; send it again later"})
 
     def _keep(self, entries: list[Entry], addresses: list[str]) -> list[Answer]:

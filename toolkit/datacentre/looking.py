@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from toolkit.core.errors import BadData, Unavailable
+from toolkit.datacentre.faults import place_of
 
 SECONDS = 60.0  # that one document may take; 90 KB take some milliseconds
 _VISIT = "{urn:hl7-org:v3}componentOf/{urn:hl7-org:v3}encompassingEncounter/{urn:hl7-org:v3}id"
@@ -82,8 +83,7 @@ def work(largest: int) -> None:
         except MemoryError:
             found = Looked(413, "document: takes more memory than there is; send a smaller one")
         except Exception as error:  # a fault of ours: refuse, name the place without the content, stay alive
-            line = error.__traceback__.tb_next.tb_lineno if error.__traceback__ and error.__traceback__.tb_next else 0
-            found = Looked(500, f"document: cannot be looked at ({type(error).__name__}, line {line}); ask the data centre")
+            found = Looked(500, f"document: cannot be looked at ({place_of(error)}); ask the data centre")
         del data
         with contextlib.suppress(BrokenPipeError):
             _send(sink, found)
@@ -121,12 +121,12 @@ class Workers:
                 if worker is None:
                     worker = await _started(self._largest)
                 return await asyncio.wait_for(worker.look(data), SECONDS)
+            except TimeoutError:  # an OSError, too
+                worker, problem = await self._replaced(worker), f"took longer than {SECONDS:g} s"
+                break
             except (OSError, EOFError) as error:
                 worker, problem = await self._replaced(worker), "ended the process that looked at it"
                 _log.warning("a worker died (%s); another one takes its place", type(error).__name__)
-            except TimeoutError:
-                worker, problem = await self._replaced(worker), f"took longer than {SECONDS:g} s"
-                break
             except asyncio.CancelledError:  # it may be in the middle of anything
                 worker = await self._replaced(worker)
                 raise
@@ -150,6 +150,8 @@ class _Worker:
         self.process, self._into, self._from = process, process.stdin, process.stdout
 
     async def look(self, data: bytes) -> Looked:
+        if self._into.is_closing():  # uvloop would call that a fault of ours
+            raise BrokenPipeError("the worker is gone")
         self._into.write(_LENGTH.pack(len(data)))
         self._into.write(data)
         await self._into.drain()

@@ -15,9 +15,10 @@ from toolkit.datacentre.metrics import Metrics
 from toolkit.datacentre.pack import recover
 from toolkit.datacentre.packs import PackReader
 from toolkit.datacentre.reading import Reader
-from toolkit.datacentre.serving import Door, serve
+from toolkit.datacentre.serving import Door, bound, serve
 from toolkit.datacentre.spool import Spool
 
+PATIENCE = 45.0  # seconds to wait while the packer writes to the index; senders wait longer
 _MEMORY = 256 << 20  # bytes of documents on their way in, at least; and room for four of the largest
 
 
@@ -47,7 +48,8 @@ def run(door: Door, kept: Kept, limits: Limits) -> None:
     Raises what opening any of the parts raises, and KeyboardInterrupt on SIGINT.
     """
     context = door.context()
-    with Spool(kept.spool, writing=True) as spool, open_index(kept.index) as index:
+    sockets = bound(door.host, door.port)
+    with Spool(kept.spool, writing=True) as spool, open_index(kept.index, patience=PATIENCE) as index:
         audit = Audit(kept.audit)
         try:
             recover(index, spool)
@@ -57,11 +59,6 @@ def run(door: Door, kept: Kept, limits: Limits) -> None:
             reader = Reader(index, spool, PackReader(kept.store, kept.archive))
             room = Room(max(_MEMORY, 4 * limits.largest))
             parts = Parts(receiver, reader, audit, metrics, Rate(limits.rate), room, limits.largest)
-
-            async def end() -> None:
-                receiver.close()
-                await workers.close()
-
-            serve(parts, door, context, workers.start, end)
+            serve(parts, door, context, sockets)
         finally:
             audit.close()

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,19 +36,27 @@ class Said:
 
 
 class Running:
-    """mdc-gateway below `home`; a context manager. `words` are more options, `before` is called in the new process."""
+    """mdc-gateway below `home`; a context manager. `words` are more options, `before` is called in the new process, `constants` of its
+    modules have other values (``serving.HEAD_SECONDS``), so that nobody has to wait for minutes."""
 
     def __init__(
-        self, home: Path, certificates: Certificates, *words: str, before: Callable[[], None] | None = None, **paths: Path
+        self,
+        home: Path,
+        certificates: Certificates,
+        *words: str,
+        before: Callable[[], None] | None = None,
+        constants: dict[str, float] | None = None,
+        **paths: Path,
     ) -> None:
         self.home, self.certificates = home, certificates
-        self.spool, self.store, self.archive, self.index = home / "spool", home / "store", home / "archive", home / "index.db"
+        self.spool, self.store, self.archive = home / "spool", home / "store", home / "archive"
+        self.index: Path | str = home / "index.db"
         self.cert = paths.get("cert", certificates.server.cert)
         self.key = paths.get("key", certificates.server.key)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
-        self.words, self.before = words, before
+        self.words, self.before, self.constants = words, before, constants or {}
 
     def __enter__(self) -> Running:
         self.start()
@@ -63,12 +71,25 @@ class Running:
     def command(self) -> list[str]:
         places = ["--spool", self.spool, "--store", self.store, "--archive", self.archive, "--index", self.index]
         names = ["--listen", f"127.0.0.1:{self.port}", "--cert", self.cert, "--key", self.key, "--client-ca", self.certificates.ca]
-        return [sys.executable, *map(str, (ROOT / "bin/mdc-gateway", "serve", *names, *places)), *self.words]
+        program = [str(ROOT / "bin/mdc-gateway")]
+        if self.constants:
+            changed = "".join(
+                f"import toolkit.datacentre.{name.partition('.')[0]}\ntoolkit.datacentre.{name} = {value}\n"
+                for name, value in self.constants.items()
+            )
+            program = ["-c", f"{changed}from toolkit.commands.mdc_gateway import mdc_gateway\nmdc_gateway()"]
+        return [sys.executable, *program, "serve", *map(str, (*names, *places)), *self.words]
 
     def start(self) -> None:
         with (self.home / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                self.command, cwd=self.home, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=self.before
+                self.command,
+                cwd=self.home,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                preexec_fn=self.before,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
             )
         deadline = time.monotonic() + 60
         while True:
@@ -118,10 +139,8 @@ class Running:
 
 
 def ask(connection: http.client.HTTPSConnection, method: str, path: str, body: Any = None, **headers: str) -> Said:
-    try:
+    with suppress(BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):  # refused before all was sent: the answer is there
         connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
-    except (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
-        pass  # refused before all was sent: the answer is there
     answer = connection.getresponse()
     return Said(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
 

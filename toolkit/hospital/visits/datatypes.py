@@ -1,4 +1,8 @@
-"""The data types of HL7 v3 (Abstract Data Types R1), copied value by value: only what has the form of a code, time or number."""
+"""The data types of HL7 v3 (Abstract Data Types R1), written value by value: only what has the form of a code, time or number.
+
+Everything is read from the attributes of one element, and documents say the same again and again: what depends on the attributes
+alone is worked out once and remembered; what depends on the people in a document is asked every time.
+"""
 
 from __future__ import annotations
 
@@ -6,225 +10,275 @@ import logging
 import re
 from collections import Counter
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, cast
 
-from lxml import etree
-
-from toolkit.hospital.visits.document import NAMESPACE, V3, first, point, texts
-from toolkit.hospital.visits.profile import Profile
+from toolkit.hospital.visits.codes import is_code
+from toolkit.hospital.visits.document import NAMESPACE, V3, first, is_time, texts
+from toolkit.hospital.visits.persons import Persons, digits
+from toolkit.hospital.visits.profile import QUANTITIES, Profile, listed
 from toolkit.hospital.visits.results import NUMBER, Quantity, Range, known_unit, read_quantity, read_range
+from toolkit.hospital.visits.writing import Written, attribute, label
 
 if TYPE_CHECKING:
-    from toolkit.hospital.visits.persons import Persons
+    from lxml import etree
 
 XSI_TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
 NULL_FLAVORS = {"NI", "INV", "DER", "OTH", "NINF", "PINF", "UNC", "MSK", "NA", "UNK", "ASKU", "NAV", "NASK", "QS", "TRC"}
-_CODE = re.compile(r"[A-Za-z0-9<>+-][A-Za-z0-9.+*†/_:^#<>-]{0,39}")
 _VERSION = re.compile(r"[0-9A-Za-z.-]{1,16}")
-_INTERPRETATION = re.compile(r"[A-Z<>+-]{1,4}")
-# Systems whose codes have one form, so that a name can never stand in one (ICD-10: WHO volume 2; LOINC and SNOMED CT: their manuals).
-_FORMS = {
-    "2.16.840.1.113883.6.3": re.compile(r"[A-Z]\d[0-9A-Z](\.?[0-9A-Z-]{1,4})?[*+†]?"),
-    "2.16.840.1.113883.6.90": re.compile(r"[A-Z]\d[0-9A-Z](\.?[0-9A-Z]{1,4})?"),
-    "2.16.840.1.113883.6.1": re.compile(r"(L[A-Z])?\d{1,7}-\d"),
-    "2.16.840.1.113883.6.96": re.compile(r"\d{6,18}"),
-    "2.16.840.1.113883.3.4424.11.2.6": re.compile(r"[A-Z0-9]{1,3}(\.[0-9A-Z]{1,4}){0,3}"),
-}
-_SNOMED = "2.16.840.1.113883.6.96"
 _TIME_TYPES = {"TS", "IVL_TS", "PIVL_TS", "EIVL_TS", "SXCM_TS"}
 _CODE_TYPES = {"CD", "CE", "CV", "CO", "CS"}
+_QUANTITY_TYPES = {"PQ", "INT", "REAL", "MO"}
+_INTERVAL_TYPES = {"IVL_PQ", "IVL_INT", "IVL_REAL"}
+_STATUSES = {"active", "aborted", "cancelled", "completed", "held", "new", "normal", "nullified", "obsolete", "suspended"}
+_TEMPLATES = ("2.16.840.1.113883.10.", "2.16.840.1.113883.3.4424.13.10.", "2.16.840.1.113883.3.88.11.", "1.3.6.1.4.1.19376.")
+_OID = re.compile(r"[0-2](\.(0|[1-9]\d*)){1,30}")
+_TEMPLATE_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}|\d{1,3}(\.\d{1,3})*")
+_ENDS: dict[object, str] = {V3 + part: part for part in ("low", "center", "high")}
+_QUALIFIER, _TRANSLATION = f"{V3}qualifier", f"{V3}translation"
+_KEPT = 8192  # different sets of attributes that are remembered
 
 logger = logging.getLogger(__name__)
 
+Attributes = tuple[tuple[str, str], ...]
+
+
+def attributes(source: etree._Element) -> Attributes:
+    """All attributes as pairs of name and value, in the order of the document."""
+    return tuple(cast("list[tuple[str, str]]", source.items()))
+
+
+class _Code(NamedTuple):
+    """What the attributes of a code come to. `code`, `shown`: to be looked for among the people of the document."""
+
+    code: str  # "" when it is not kept
+    kept: str  # the attributes to be written
+    shown: str  # a display name that the profile keeps
+    dropped: tuple[str, ...]  # for counting
+
+
+class _Number(NamedTuple):
+    value: str  # "" when there is none
+    written: str
+    shown: str
+    dropped: tuple[str, ...]
+
+
+class _Leaf(NamedTuple):
+    """What an element without children comes to when its value tells nobody. `written`: None when its attributes do not say all."""
+
+    written: Written | None
+    asked: str  # whether it tells somebody is asked of this
+    dropped: tuple[str, ...]
+
 
 class DataTypes:
-    """Copies data types below an element of the new document and counts what is left out, by path, never by value."""
+    """Writes data types and counts what is left out, by path, never by value. `age` in years and `sex` (F, M) choose among ranges."""
 
-    def __init__(self, profile: Profile, persons: Persons, dropped: Counter[str], place: str) -> None:
-        self.profile, self.persons, self.dropped, self.place = profile, persons, dropped, place
-        self._systems: dict[str, bool] = {}
+    def __init__(
+        self, profile: Profile, persons: Persons, dropped: Counter[str], place: str, age: int | None = None, sex: str = ""
+    ) -> None:
+        self.profile, self.persons, self.dropped, self.place, self.age, self.sex = profile, persons, dropped, place, age, sex
+        self._told, self._leaves = persons.told, _leaves(profile.systems, profile.display_names, profile.units)
 
-    def code(self, source: etree._Element, parent: etree._Element, name: str, as_type: str = "") -> etree._Element:
-        """A CD and its kin: code, coding system, version, qualifiers, translations; MSK where its code may not stay."""
-        out = etree.SubElement(parent, V3 + name)
-        if as_type:
-            out.set(XSI_TYPE, as_type)
-        code, system = source.get("code"), (source.get("codeSystem") or "").strip()
-        if code is not None and self._is_code(code.strip(), system, name):
-            out.set("code", code.strip())
-            if system:
-                out.set("codeSystem", system)
-            version = source.get("codeSystemVersion")
-            if version and _VERSION.fullmatch(version):
-                out.set("codeSystemVersion", version)
-            shown = source.get("displayName")
-            if shown and self.profile.keeps_display_name(system) and not self.persons.mentioned(shown):
-                out.set("displayName", shown)
-            elif shown:
-                self.dropped[f"{name}/@displayName"] += 1
-        else:
-            if code is not None:
-                self.dropped[f"{name}/@code"] += 1
-            flavor = source.get("nullFlavor")
-            out.set("nullFlavor", flavor if flavor in NULL_FLAVORS and code is None else "MSK")
+    def write(self, source: etree._Element, name: str) -> Written:
+        """The element `name`, one of profile.DATA_TYPES but id."""
         if len(source):
-            self._code_children(source, out, name)
-        return out
+            return self._write(source, name)
+        key = (name, *source.items())
+        leaf = self._leaves.get(key)
+        if leaf is None:
+            leaf = self._leaves[key] = self._leaf(source, name)
+        written, asked, dropped = leaf
+        if written is None or asked in self._told:
+            return self._write(source, name)
+        for path in dropped:
+            self.dropped[path] += 1
+        return written
 
-    def _code_children(self, source: etree._Element, out: etree._Element, name: str) -> None:
-        for child in source.iterchildren(f"{V3}qualifier"):
-            self._qualifier(child, out)
+    def _write(self, source: etree._Element, name: str) -> Written:
+        if name == "value":
+            return self.value(source)
+        if name == "effectiveTime":
+            return self.time(source, name)
+        if name in QUANTITIES:
+            return self.quantity(source, name)
+        if name == "statusCode":
+            code = source.get("code")
+            return Written(f'<statusCode code="{code}"/>' if code in _STATUSES else '<statusCode nullFlavor="NI"/>', "", False)
+        if name == "templateId":
+            return self._template(source)
+        return self.code(source, name)
+
+    def _leaf(self, source: etree._Element, name: str) -> _Leaf:
+        """Worked out as if nobody were known; `asked` then says for whom it has to be worked out again."""
+        if len(self._leaves) >= _KEPT:
+            self._leaves.clear()
+        code, value, declared = source.get("code"), source.get("value", "").strip(), self.declared_type(source)
+        known = _CODE_TYPES | _QUANTITY_TYPES | _INTERVAL_TYPES | _TIME_TYPES | {"BL"}
+        if name == "value" and declared not in known or code and source.get("displayName") and self.profile.display_names:
+            return _Leaf(None, "", ())
+        dropped: Counter[str] = Counter()
+        written = DataTypes(self.profile, _NOBODY, dropped, self.place)._write(source, name)
+        timed = name == "effectiveTime" or declared in _TIME_TYPES
+        asked = (code or "").strip().casefold() or (value[:8] if timed else digits(value))
+        return _Leaf(written, asked, tuple(dropped.elements()))
+
+    def code(self, source: etree._Element, name: str, as_type: str = "") -> Written:
+        """A CD and its kin: code, coding system, version, qualifiers, translations; MSK where its code may not stay."""
+        code, kept, shown, dropped = _read_code(attributes(source), name, self.profile.systems, self.profile.display_names)
+        if code and self.persons.is_value(code):
+            code, kept, shown, dropped = "", ' nullFlavor="MSK"', "", (f"{name}/@code",)
+        for path in dropped:
+            self.dropped[path] += 1
+        if shown:
+            if self.persons.mentioned(shown):
+                self.dropped[f"{name}/@displayName"] += 1
+            else:
+                kept += attribute("displayName", shown)
+        start = f'<{name} xsi:type="{as_type}"{kept}' if as_type else f"<{name}{kept}"
+        if not len(source):
+            return Written(f"{start}/>", code, False, not code)
+        children, codes = self._code_children(source, name)
+        if not children:
+            return Written(f"{start}/>", code, False, not code)
+        return Written(f"{start}>{children}</{name}>", " = ".join((code, *codes) if code else codes), True, not code)
+
+    def _code_children(self, source: etree._Element, name: str) -> tuple[str, list[str]]:
+        """Qualifiers, then translations, and the codes of the translations."""
+        qualifiers, translations, codes = "", "", []
         for child in source:
-            if child.tag == f"{V3}translation":
-                translation = self.code(child, out, "translation")
-                if translation.get("nullFlavor"):
-                    out.remove(translation)
-            elif isinstance(child.tag, str) and child.tag != f"{V3}qualifier":
-                self.dropped[f"{name}/{label(child)}"] += 1
+            if child.tag == _QUALIFIER:
+                qualifiers += self._qualifier(child)
+            elif child.tag == _TRANSLATION:
+                translation = self.code(child, "translation")
+                if not translation.masked:
+                    translations += translation.xml
+                    codes.append(translation.shown)
+            elif isinstance(child.tag, str):
+                self.dropped[f"{name}/{label(child.tag)}"] += 1
+        return qualifiers + translations, codes
 
-    def _qualifier(self, source: etree._Element, parent: etree._Element) -> None:
-        out = etree.SubElement(parent, f"{V3}qualifier")
+    def _qualifier(self, source: etree._Element) -> str:
+        parts = ""
         for name in ("name", "value"):
             child = first(source, name)
-            copied = self.code(child, out, name) if child is not None else None
-            if copied is None or copied.get("nullFlavor"):
+            copied = self.code(child, name) if child is not None else None
+            if copied is None or copied.masked:
                 self.dropped["qualifier"] += 1
-                parent.remove(out)
-                return
+                return ""
+            parts += copied.xml
+        return f"<qualifier>{parts}</qualifier>"
 
-    def _is_code(self, code: str, system: str, name: str) -> bool:
-        if not system:
-            return name == "interpretationCode" and bool(_INTERPRETATION.fullmatch(code))
-        if (kept := self._systems.get(system)) is None:
-            kept = self._systems[system] = self.profile.keeps_system(system) and bool(re.fullmatch(r"[0-9.]{3,64}", system))
-        if not kept:
-            return False
-        if not _FORMS.get(system, _CODE).fullmatch(code) or self.persons.is_value(code):
-            return False
-        return system == _SNOMED or not is_pesel(code)
-
-    def time(self, source: etree._Element | None, parent: etree._Element, name: str) -> etree._Element:
+    def time(self, source: etree._Element | None, name: str, as_type: str = "") -> Written:
         """A TS, IVL_TS or PIVL_TS: moments, ends, period. The birth date is masked wherever it stands."""
-        out = etree.SubElement(parent, V3 + name)
         if source is None:
-            out.set("nullFlavor", "NI")
-            return out
+            return Written(f'<{name} nullFlavor="NI"/>', "", False)
         declared = self.declared_type(source)
-        if declared in _TIME_TYPES - {"EIVL_TS", "SXCM_TS"}:
-            out.set(XSI_TYPE, declared)
+        start = f"<{name}"
+        if as_type or declared in ("TS", "IVL_TS", "PIVL_TS"):
+            start += f' xsi:type="{as_type or declared}"'
         if source.get("operator") in ("I", "E", "A", "H", "P"):
-            out.set("operator", str(source.get("operator")))
-        kept = self._moment(source, out)
-        for part in () if len(source) == 0 else ("low", "center", "high"):
-            child = first(source, part)
-            if child is not None:
-                kept = self._moment(child, etree.SubElement(out, V3 + part), end=True) or kept
+            start += f' operator="{source.get("operator")}"'
+        moment, written = self._moment(source, "")
+        if not len(source):
+            return Written(f"{start}{written or _NO_INFORMATION}/>", moment, bool(moment))
+        ends, shown = {"low": "", "center": "", "high": ""}, {"low": "", "center": "", "high": ""}
+        for child in source:
+            part = _ENDS.get(child.tag, "")
+            if part and not ends[part]:
+                shown[part], end = self._moment(child, _NO_INFORMATION)
+                ends[part] = f"<{part}{end}/>"
+        parts = "".join(ends.values())
         if declared == "PIVL_TS" and (period := first(source, "period")) is not None:
-            kept = self.quantity(period, out, "period") or kept
-        if not kept and len(out) == 0 and not out.get("nullFlavor"):
-            out.set("nullFlavor", "NI")
-        return out
+            parts += self.quantity(period, "period").xml
+        if not parts:
+            return Written(f"{start}{written or _NO_INFORMATION}/>", moment, bool(moment))
+        between = f"[{shown['low']}; {shown['high']}]" if ends["low"] or ends["high"] else ""
+        return Written(f"{start}{written}>{parts}</{name}>", moment or between, True)
 
-    def _moment(self, source: etree._Element, out: etree._Element, end: bool = False) -> bool:
-        moment = point(source)
-        if moment and not self.persons.born_on(moment):
-            out.set("value", moment)
-            if source.get("inclusive") in ("true", "false"):
-                out.set("inclusive", str(source.get("inclusive")))
-            return True
-        if source.get("value"):
-            self.dropped[f"{label(source)}/@value"] += 1
-            out.set("nullFlavor", "MSK")
-        elif source.get("nullFlavor") in NULL_FLAVORS:
-            out.set("nullFlavor", str(source.get("nullFlavor")))
-        elif end:
-            out.set("nullFlavor", "NI")
-        return False
+    def _moment(self, source: etree._Element, otherwise: str) -> tuple[str, str]:
+        """The moment ("" when there is none that may stay) and the attributes to be written."""
+        value, written, masked = _read_moment(attributes(source))
+        if value and not self.persons.born_on(value):
+            return value, written
+        if masked:
+            self.dropped[f"{label(source.tag)}/@value"] += 1
+            return "", ' nullFlavor="MSK"'
+        return "", written or otherwise
 
-    def quantity(self, source: etree._Element, parent: etree._Element, name: str, as_type: str = "") -> bool:
-        """A PQ, INT or REAL; False when it holds no number, where nothing but a nullFlavor is written."""
-        out = etree.SubElement(parent, V3 + name)
-        if as_type:
-            out.set(XSI_TYPE, as_type)
-        return self._number(source, out)
+    def quantity(self, source: etree._Element | None, name: str, as_type: str = "") -> Written:
+        """A PQ, INT or REAL; a nullFlavor alone when it holds no number that may stay."""
+        value, written, shown = self._number(source)
+        kind = f' xsi:type="{as_type}"' if as_type else ""
+        return Written(f"<{name}{kind}{written}/>", shown, bool(value))
 
-    def _number(self, source: etree._Element, out: etree._Element) -> bool:
-        value = (source.get("value") or "").strip().replace(",", ".")
-        if NUMBER.fullmatch(value) and not (len(value) > 5 and self.persons.is_value(value)):
-            out.set("value", value)
-            self._unit(source.get("unit"), out)
-            if source.get("inclusive") in ("true", "false"):
-                out.set("inclusive", str(source.get("inclusive")))
-            return True
-        if value:
-            self.dropped[f"{label(source)}/@value"] += 1
-        flavor = source.get("nullFlavor")
-        out.set("nullFlavor", flavor if flavor in NULL_FLAVORS and not value else "MSK" if value else "NI")
-        return False
+    def _number(self, source: etree._Element | None) -> tuple[str, str, str]:
+        """The number ("" when there is none that may stay), the attributes to be written, and how it is shown."""
+        value, written, shown, dropped = _read_number(attributes(source) if source is not None else (), self.profile.units)
+        if value and self.persons.is_number(value):
+            value, written, shown, dropped = "", ' nullFlavor="MSK"', "", ("/@value",)
+        for path in dropped:
+            self.dropped[f"{label(source.tag)}{path}" if source is not None and path == "/@value" else path] += 1
+        return value, written, shown
 
-    def _unit(self, unit: str | None, out: etree._Element) -> None:
-        if not unit:
-            return
-        known = known_unit(unit, self.profile.units)
-        if known is None:
-            # Without any unit the number would claim to have none (UCUM's 1).
-            self.dropped["@unit"] += 1
-            known = "{unknown}"
-        if known:
-            out.set("unit", known)
-
-    def value(self, source: etree._Element, parent: etree._Element, age: int | None, sex: str) -> None:
+    def value(self, source: etree._Element) -> Written:
         """A result (ANY) by its xsi:type; text only when it is a number, a range or one of the profile's words."""
         declared = self.declared_type(source)
         if not declared:
             declared = "CD" if source.get("code") else "PQ" if source.get("value") else ""
         if declared in _CODE_TYPES:
-            self.code(source, parent, "value", declared)
-        elif declared in ("PQ", "INT", "REAL", "MO"):
-            self.quantity(source, parent, "value", declared)
-        elif declared in ("IVL_PQ", "IVL_INT", "IVL_REAL"):
-            self.interval(source, parent, declared)
-        elif declared in _TIME_TYPES:
-            out = self.time(source, parent, "value")
-            out.set(XSI_TYPE, declared if declared in ("TS", "IVL_TS") else "TS")
-        elif declared == "BL" and source.get("value") in ("true", "false"):
-            etree.SubElement(parent, f"{V3}value", {XSI_TYPE: "BL", "value": str(source.get("value"))})
-        elif declared in ("RTO", "RTO_PQ_PQ"):
-            out = etree.SubElement(parent, f"{V3}value", {XSI_TYPE: "RTO_PQ_PQ"})
-            for part in ("numerator", "denominator"):
-                child = first(source, part)
-                self.quantity(child if child is not None else etree.Element("none"), out, part)
-        elif declared in ("ST", "ED", "SC"):
-            self.printed(" ".join("".join(texts(source)).split()), parent, age, sex)
-        else:
-            if declared:
-                logger.warning("%s: line %s: a value of the unknown type %s is left out", self.place, source.sourceline, _shown(declared))
-            self.dropped["value"] += 1
-            etree.SubElement(parent, f"{V3}value", {XSI_TYPE: "ST", "nullFlavor": "MSK"})
+            return self.code(source, "value", declared)
+        if declared in _QUANTITY_TYPES:
+            return self.quantity(source, "value", declared)
+        if declared in _INTERVAL_TYPES:
+            return self._interval(source, declared)
+        if declared in _TIME_TYPES:
+            return self.time(source, "value", declared if declared in ("TS", "IVL_TS", "PIVL_TS") else "TS")
+        if declared == "BL" and (truth := source.get("value")) in ("true", "false"):
+            return Written(f'<value xsi:type="BL" value="{truth}"/>', str(truth), True)
+        if declared in ("RTO", "RTO_PQ_PQ"):
+            parts = "".join(self.quantity(first(source, part), part).xml for part in ("numerator", "denominator"))
+            return Written(f'<value xsi:type="RTO_PQ_PQ">{parts}</value>', "", True)
+        if declared in ("ST", "ED", "SC"):
+            return self._printed(" ".join("".join(texts(source)).split()))
+        if declared:
+            logger.warning("%s: line %s: a value of the unknown type %s is left out", self.place, source.sourceline, _shown(declared))
+        self.dropped["value"] += 1
+        return _MASKED_TEXT
 
-    def printed(self, text: str, parent: etree._Element, age: int | None, sex: str) -> None:
+    def _printed(self, text: str) -> Written:
         """A result that was text, as what it is."""
         found = read_quantity(text, self.profile.units)
-        between = read_range(text, age, sex, self.profile.units) if found is None else None
-        if found is not None:
-            write_quantity(parent, found)
-        elif between is not None:
-            write_range(parent, between)
-        elif text.casefold() in self.profile.words:
-            etree.SubElement(parent, f"{V3}value", {XSI_TYPE: "ST"}).text = text.casefold()
-        else:
-            self.dropped["value/text()"] += 1
-            etree.SubElement(parent, f"{V3}value", {XSI_TYPE: "ST", "nullFlavor": "MSK"})
+        if found is not None and not self.persons.is_number(found.value):
+            return write_quantity(found)
+        between = read_range(text, self.age, self.sex, self.profile.units) if found is None else None
+        if between is not None:
+            return write_range(between)
+        if (word := text.casefold()) in self.profile.words:
+            return Written(f'<value xsi:type="ST">{word}</value>', word, False)
+        self.dropped["value/text()"] += 1
+        return _MASKED_TEXT
 
-    def interval(self, source: etree._Element, parent: etree._Element, declared: str) -> None:
-        out = etree.SubElement(parent, f"{V3}value", {XSI_TYPE: declared})
-        kept = False
-        for part in ("low", "high"):
-            child = first(source, part)
-            if child is not None:
-                kept = self._number(child, etree.SubElement(out, V3 + part)) or kept
-        if not kept and len(out) == 0:
-            kept = self._number(source, out)
+    def _interval(self, source: etree._Element, declared: str) -> Written:
+        ends, shown = {"low": "", "high": ""}, {"low": "", "high": ""}
+        for child in source:
+            part = _ENDS.get(child.tag, "")
+            if part in ends and not ends[part]:
+                _, written, shown[part] = self._number(child)
+                ends[part] = f"<{part}{written}/>"
+        if parts := ends["low"] + ends["high"]:
+            return Written(f'<value xsi:type="{declared}">{parts}</value>', f"[{shown['low']}; {shown['high']}]", True)
+        value, written, printed = self._number(source)
+        return Written(f'<value xsi:type="{declared}"{written}/>', printed, bool(value))
+
+    def _template(self, source: etree._Element) -> Written:
+        """The id of a published template; "" for others."""
+        root, version = source.get("root") or "", source.get("extension") or ""
+        if not root.startswith(_TEMPLATES) or not _OID.fullmatch(root):
+            self.dropped["templateId"] += 1
+            return Written("", "", False)
+        kept = attribute("extension", version) if _TEMPLATE_VERSION.fullmatch(version) else ""
+        return Written(f'<templateId root="{root}"{kept}/>', "", False)
 
     def declared_type(self, source: etree._Element) -> str:
         """The local name of its xsi:type; with its prefix where that is another vocabulary's, such as extPL:…"""
@@ -233,53 +287,94 @@ class DataTypes:
         return declared if prefix and source.nsmap.get(prefix) != NAMESPACE else local
 
 
-def write_quantity(parent: etree._Element, found: Quantity) -> None:
+@lru_cache(maxsize=8)
+def _leaves(*_: object) -> dict[tuple[object, ...], _Leaf]:
+    """What is remembered of leaves under the settings of one profile."""
+    return {}
+
+
+_NOBODY = Persons(None, None)
+_NO_INFORMATION = ' nullFlavor="NI"'
+_MASKED_TEXT = Written('<value xsi:type="ST" nullFlavor="MSK"/>', "", False)
+
+
+def write_quantity(found: Quantity) -> Written:
     """A number as PQ; one with a comparison sign (``<5``) as the interval that it is."""
     if found.sign:
         low = found.sign in (">", ">=")
         inclusive = found.sign.endswith("=")
-        write_range(
-            parent, Range(found.value, "", inclusive, True, found.unit) if low else Range("", found.value, True, inclusive, found.unit)
+        return write_range(
+            Range(found.value, "", inclusive, True, found.unit) if low else Range("", found.value, True, inclusive, found.unit)
         )
-        return
-    out = etree.SubElement(parent, f"{V3}value", {XSI_TYPE: "PQ", "value": found.value})
-    if found.unit:
-        out.set("unit", found.unit)
+    unit = attribute("unit", found.unit) if found.unit else ""
+    return Written(f'<value xsi:type="PQ" value="{found.value}"{unit}/>', _with_unit(found.value, found.unit), True)
 
 
-def write_range(parent: etree._Element, found: Range) -> None:
+@lru_cache(maxsize=_KEPT)
+def write_range(found: Range) -> Written:
     """A range as IVL_PQ; ends that are not part of it say so."""
-    out = etree.SubElement(parent, f"{V3}value", {XSI_TYPE: "IVL_PQ"})
+    parts, unit = "", attribute("unit", found.unit) if found.unit else ""
     for name, value, inclusive in (("low", found.low, found.low_inclusive), ("high", found.high, found.high_inclusive)):
         if value:
-            end = etree.SubElement(out, V3 + name, {"value": value})
-            if found.unit:
-                end.set("unit", found.unit)
-            if not inclusive:
-                end.set("inclusive", "false")
+            outside = "" if inclusive else ' inclusive="false"'
+            parts += f'<{name} value="{value}"{unit}{outside}/>'
+    ends = [_with_unit(end, found.unit) if end else "" for end in (found.low, found.high)]
+    return Written(f'<value xsi:type="IVL_PQ">{parts}</value>', f"[{ends[0]}; {ends[1]}]", True)
 
 
-def label(node: etree._Element) -> str:
-    """What a left-out node is, for counting; names that are not CDA's are not repeated, for they could say something."""
-    tag = node.tag
-    if not isinstance(tag, str):
-        return "comment()" if tag is etree.Comment else "processing-instruction()"
-    return _named(tag)
+@lru_cache(maxsize=_KEPT)
+def _read_code(found: Attributes, name: str, systems: tuple[str, ...], display_names: tuple[str, ...]) -> _Code:
+    given = dict(found)
+    code, system, flavor, shown = given.get("code"), given.get("codeSystem", "").strip(), given.get("nullFlavor"), given.get("displayName")
+    if code is None:
+        return _Code("", attribute("nullFlavor", flavor if flavor in NULL_FLAVORS else "MSK"), "", ())
+    code = code.strip()
+    if not is_code(code, system, name, systems):
+        return _Code("", ' nullFlavor="MSK"', "", (f"{name}/@code",))
+    kept = attribute("code", code)
+    if system:
+        kept += attribute("codeSystem", system)
+    version = given.get("codeSystemVersion")
+    if version and _VERSION.fullmatch(version):
+        kept += attribute("codeSystemVersion", version)
+    if shown and listed(display_names, system):
+        return _Code(code, kept, shown, ())
+    return _Code(code, kept, "", (f"{name}/@displayName",) if shown else ())
 
 
-@lru_cache(maxsize=1024)
-def _named(tag: str) -> str:
-    if not tag.startswith(V3):
-        return "(another namespace)"
-    local = tag[len(V3) :]
-    return local if re.fullmatch(r"[a-z][A-Za-z]{1,30}", local) else "(unknown)"
+@lru_cache(maxsize=_KEPT)
+def _read_moment(found: Attributes) -> tuple[str, str, bool]:
+    """The moment or "", the attributes to be written, and whether there was a value that is not to stay or was none."""
+    given = dict(found)
+    value, inclusive, flavor = given.get("value", ""), given.get("inclusive"), given.get("nullFlavor")
+    if is_time(value.strip()):
+        written = attribute("value", value.strip()) + (attribute("inclusive", inclusive) if inclusive in ("true", "false") else "")
+        return value.strip(), written, True
+    if value:
+        return "", "", True
+    return "", attribute("nullFlavor", flavor) if flavor in NULL_FLAVORS else "", False
 
 
-def is_pesel(text: str) -> bool:
-    """Whether `text` is a number of the Polish register PESEL: 11 digits, the last of which checks the others."""
-    if len(text) != 11 or not (text.isascii() and text.isdigit()):
-        return False
-    return sum(int(digit) * weight for digit, weight in zip(text, (1, 3, 7, 9, 1, 3, 7, 9, 1, 3, 1), strict=True)) % 10 == 0
+@lru_cache(maxsize=_KEPT)
+def _read_number(found: Attributes, units: frozenset[str]) -> _Number:
+    given = dict(found)
+    value, unit, flavor = given.get("value", "").strip().replace(",", "."), given.get("unit"), given.get("nullFlavor")
+    if not NUMBER.fullmatch(value):
+        if value:
+            return _Number("", ' nullFlavor="MSK"', "", ("/@value",))
+        return _Number("", attribute("nullFlavor", flavor if flavor in NULL_FLAVORS else "NI"), "", ())
+    known = known_unit(unit, units) if unit else ""
+    # Without any unit the number would claim to have none (UCUM's 1).
+    written = attribute("value", value) + (attribute("unit", "{unknown}" if known is None else known) if known != "" else "")
+    if (inclusive := given.get("inclusive")) in ("true", "false"):
+        written += attribute("inclusive", inclusive)
+    if known is None:
+        return _Number(value, written, _with_unit(value, "{unknown}"), ("@unit",))
+    return _Number(value, written, _with_unit(value, known), ())
+
+
+def _with_unit(value: str, unit: str) -> str:
+    return f"{value} {unit}" if unit and unit != "1" else value
 
 
 def _shown(declared: str) -> str:

@@ -102,7 +102,12 @@ def interval(time: etree._Element | None) -> tuple[str, str]:
 def point(time: etree._Element | None) -> str:
     """The value of a TS when it is well-formed, else ""."""
     value = (time.get("value") or "").strip() if time is not None else ""
-    return value if _TIME.fullmatch(value) else ""
+    return value if is_time(value) else ""
+
+
+def is_time(value: str) -> bool:
+    """Whether `value` is a TS of HL7 v3."""
+    return _TIME.fullmatch(value) is not None
 
 
 def _one(ids: list[tuple[str, str]], preferred: tuple[str, ...], last: tuple[str, ...], place: str, what: str) -> tuple[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +48,13 @@ class Profile:
     value_headings: tuple[str, ...]
     elements: dict[str, tuple[str, ...]]
 
-    def keeps_system(self, system: str) -> bool:
-        """Whether codes of this coding system (an OID) are kept."""
-        return _listed(self.systems, system)
-
-    def keeps_display_name(self, system: str) -> bool:
-        """Whether the sender's own words for codes of this system are kept."""
-        return _listed(self.display_names, system)
+    @cached_property
+    def plans(self) -> dict[str, dict[object, tuple[int, str, bool]]]:
+        """For each element the tags of its children that are kept: place in the order, local name, whether it is a data type."""
+        return {
+            name: {f"{{urn:hl7-org:v3}}{child}": (place, child, child in DATA_TYPES) for place, child in enumerate(children)}
+            for name, children in self.elements.items()
+        }
 
 
 @cache
@@ -86,7 +86,9 @@ def read_profile(path: str | None) -> Profile:
     )
 
 
-def _listed(patterns: tuple[str, ...], system: str) -> bool:
+@lru_cache(maxsize=1024)
+def listed(patterns: tuple[str, ...], system: str) -> bool:
+    """Whether a coding system (an OID) is one of `patterns`: OIDs, or beginnings of them that end in ``*``."""
     return any(system.startswith(p[:-1]) if p.endswith("*") else system == p for p in patterns)
 
 

@@ -2,69 +2,48 @@
 
 from __future__ import annotations
 
-from lxml import etree
+from dataclasses import dataclass, field
 
-from toolkit.hospital.visits.document import V3, first
+from toolkit.hospital.visits.writing import Written, text
 
-_ENTRIES = {V3 + name for name in ("act", "encounter", "observation", "organizer", "procedure", "substanceAdministration", "supply")}
-
-_MEDICATION = f"{V3}substanceAdministration"
+STATEMENTS = {"act", "encounter", "observation", "organizer", "procedure", "substanceAdministration", "supply"}
 
 
-def write_text(section: etree._Element) -> None:
-    """Give `section` the element text: a list with one item for each coded statement, as ``718-7: 7.8 g/dl [12.0; 16.0]``."""
-    items = [line for entry in section.iterchildren(f"{V3}entry") for element in entry.iter(*_ENTRIES) if (line := _line(element))]
-    if not items:
-        return
-    text = etree.Element(f"{V3}text")
-    listed = etree.SubElement(text, f"{V3}list")
-    for line in items:
-        etree.SubElement(listed, f"{V3}item").text = line
-    place = next(at for at, child in enumerate(section) if child.tag in (f"{V3}entry", f"{V3}component"))
-    section.insert(place, text)
+@dataclass(slots=True)
+class Statement:
+    """What the narrative text says of one statement: an act, observation and so on."""
+
+    code: str | None = None  # a code and its translations
+    material: str | None = None  # the code of what is given, where the statement has none
+    values: list[str] = field(default_factory=list)
+    ranges: list[str] = field(default_factory=list)
+    number: bool = False  # whether a range can belong to one of the values
+
+    def name(self, holder: str, code: str) -> None:
+        """A code of the element `holder`, of which the first of the statement and the first of its material count."""
+        if holder == "manufacturedMaterial":
+            if self.material is None:
+                self.material = code
+        elif self.code is None and holder in STATEMENTS:
+            self.code = code
+
+    def say(self, written: Written, as_range: bool) -> None:
+        """Add a value or a reference range."""
+        if as_range:
+            self.ranges.append(written.shown)
+        else:
+            self.values.append(written.shown)
+            self.number = self.number or written.number
+
+    def line(self, medication: bool) -> str:
+        """As ``718-7: 7.8 g/dl [12.0; 16.0]``; "" when there is nothing to say."""
+        codes, values = self.code or (medication and self.material) or "", ", ".join(filter(None, self.values))
+        if not codes and not values:
+            return ""
+        return (codes or "-") + (f": {values}" if values else "") + "".join(f" {shown}" for shown in self.ranges if shown)
 
 
-def _line(element: etree._Element) -> str:
-    code = first(element, "code")
-    codes = _codes(code)
-    if (
-        not codes
-        and element.tag == _MEDICATION
-        and (material := element.find(f"{V3}consumable//{V3}manufacturedMaterial/{V3}code")) is not None
-    ):
-        codes = _codes(material)
-    values = [shown for value in element.iterchildren(f"{V3}value") if (shown := _value(value))]
-    if not codes and not values:
-        return ""
-    ranges = [
-        _value(value)
-        for reference in element.iterchildren(f"{V3}referenceRange")
-        for span in reference.iterchildren(f"{V3}observationRange")
-        for value in span.iterchildren(f"{V3}value")
-    ]
-    return (codes or "-") + (f": {', '.join(values)}" if values else "") + "".join(f" {shown}" for shown in ranges if shown)
-
-
-def _codes(code: etree._Element | None) -> str:
-    """A code and its translations."""
-    if code is None:
-        return ""
-    return " = ".join(found for element in (code, *code.iterchildren(f"{V3}translation")) if (found := element.get("code")))
-
-
-def _value(value: etree._Element) -> str:
-    if value.get("value") is not None:
-        return _number(value)
-    if value.get("code") is not None or first(value, "translation") is not None:
-        return _codes(value)
-    low, high = first(value, "low"), first(value, "high")
-    if low is None and high is None:
-        return (value.text or "").strip()
-    return f"[{_number(low)}; {_number(high)}]"
-
-
-def _number(end: etree._Element | None) -> str:
-    if end is None or end.get("value") is None:
-        return ""
-    unit = end.get("unit")
-    return str(end.get("value")) + (f" {unit}" if unit and unit != "1" else "")
+def narrative(lines: list[str]) -> str:
+    """The element text: a list with an item for each line; "" when there are none."""
+    items = text("\n".join([line for line in lines if line])).replace("\n", "</item><item>")  # no line holds a line break
+    return f"<text><list><item>{items}</item></list></text>" if items else ""

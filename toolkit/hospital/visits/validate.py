@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Callable, Iterator
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from toolkit.core.errors import BadData, NoInput
@@ -61,8 +61,7 @@ _REQUIRED = {
     "referenceRange": ("observationRange",),
 }  # fmt: skip
 _ONCE = {"ClinicalDocument": ("typeId", "id", "code", "effectiveTime", "confidentialityCode", "custodian", "componentOf", "component")}
-_STATEMENTS = ("act", "encounter", "observation", "organizer", "procedure", "substanceAdministration", "supply")
-_ATTRIBUTES: dict[str, tuple[str, ...]] = {"entryRelationship": ("typeCode",), **dict.fromkeys(_STATEMENTS, ("classCode", "moodCode"))}
+_XSI_TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
 
 
 def validate(document: bytes, xsd: str | None = None) -> list[str]:
@@ -91,33 +90,70 @@ def validate(document: bytes, xsd: str | None = None) -> list[str]:
 
 
 def _problems(root: etree._Element) -> Iterator[str]:
-    for element in root.iter(f"{V3}*"):
-        name = element.tag[len(V3) :]
-        children = [child.tag[len(V3) :] for child in element if isinstance(child.tag, str) and child.tag.startswith(V3)]
-        where = f"line {element.sourceline}: {name}"
-        for wanted in _REQUIRED.get(name, ()):
-            if wanted not in children:
-                yield f"{where} has no {wanted}"
-        for single in _ONCE.get(name, ()):
-            if children.count(single) > 1:
-                yield f"{where} has more than one {single}"
-        if (order := _ORDER.get(name)) is not None:
-            places = [order.index(child) for child in children if child in order]
-            if len(places) < len(children):
-                yield f"{where} has a child that does not belong there"
-            elif places != sorted(places):
-                yield f"{where} has its children out of order"
-        for attribute in _ATTRIBUTES.get(name, ()):
-            if element.get(attribute) is None:
-                yield f"{where} has no {attribute}"
-        if name in ("id", "templateId", "typeId") and not element.get("nullFlavor") and not _ROOT.fullmatch(element.get("root") or ""):
-            yield f"{where} has no valid root"
-        if name in ("effectiveTime", "birthTime", "time") and element.get("value") and not _TIME.fullmatch(str(element.get("value"))):
-            yield f"{where} is no time"
-        if name == "observation":
-            for value in element.iterchildren(f"{V3}value"):
-                if value.get("{http://www.w3.org/2001/XMLSchema-instance}type") is None:
-                    yield f"{where} has a value without xsi:type"
+    for element in root.iter(*_RULED):
+        tag = element.tag
+        found = _shape(tag, tuple([child.tag for child in element]))
+        checked = _CHECKED.get(tag)
+        if checked is not None:
+            found = (*found, *checked(element))
+        for problem in found:
+            yield f"line {element.sourceline}: {tag[len(V3) :]} {problem}"
+
+
+@lru_cache(maxsize=4096)
+def _shape(tag: str, tags: tuple[object, ...]) -> tuple[str, ...]:
+    """What is wrong with the children of an element, by their tags: elements of the same shape are many."""
+    name, children = tag[len(V3) :], [child[len(V3) :] for child in tags if isinstance(child, str) and child.startswith(V3)]
+    problems = [f"has no {wanted}" for wanted in _REQUIRED.get(name, ()) if wanted not in children]
+    problems += [f"has more than one {single}" for single in _ONCE.get(name, ()) if children.count(single) > 1]
+    if (order := _ORDER.get(name)) is not None:
+        places = [order.index(child) for child in children if child in order]
+        if len(places) < len(children):
+            problems.append("has a child that does not belong there")
+        elif places != sorted(places):
+            problems.append("has its children out of order")
+    return tuple(problems)
+
+
+def _check_statement(element: etree._Element) -> list[str]:
+    return [f"has no {name}" for name in ("classCode", "moodCode") if element.get(name) is None]
+
+
+def _check_relationship(element: etree._Element) -> list[str]:
+    return ["has no typeCode"] if element.get("typeCode") is None else []
+
+
+def _check_identifier(element: etree._Element) -> list[str]:
+    return [] if _ROOT.fullmatch(element.get("root") or "") or element.get("nullFlavor") else ["has no valid root"]
+
+
+def _check_time(element: etree._Element) -> list[str]:
+    value = element.get("value")
+    return [] if value is None or _is_time(value) else ["is no time"]
+
+
+@lru_cache(maxsize=4096)
+def _is_time(value: str) -> bool:
+    return not value or _TIME.fullmatch(value) is not None
+
+
+def _check_observation(element: etree._Element) -> list[str]:
+    untyped = any(value.get(_XSI_TYPE) is None for value in element.iterchildren(f"{V3}value"))
+    return _check_statement(element) + (["has a value without xsi:type"] if untyped else [])
+
+
+_CHECKED: dict[str, Callable[[etree._Element], list[str]]] = {
+    V3 + name: check
+    for names, check in (
+        (("act", "encounter", "organizer", "procedure", "substanceAdministration", "supply"), _check_statement),
+        (("observation",), _check_observation),
+        (("entryRelationship",), _check_relationship),
+        (("id", "templateId", "typeId"), _check_identifier),
+        (("effectiveTime", "birthTime", "time"), _check_time),
+    )
+    for name in names
+}
+_RULED = tuple(_CHECKED) + tuple(V3 + name for name in {**_ORDER, **_REQUIRED, **_ONCE} if V3 + name not in _CHECKED)
 
 
 @cache
