@@ -177,6 +177,22 @@ def test_slow_clients(tmp_path: Path, certs: Certificates) -> None:
         assert gateway.post(document(text="quick").encode(), "quick-001").status == 201
 
 
+def test_a_slow_reader_gets_all_and_a_deaf_one_is_cut_off(tmp_path: Path, certs: Certificates) -> None:
+    body = document(text="ma kota. " * 1_500_000).encode()
+    impatient = {"serving.IDLE_SECONDS": 1, "serving._CARE_SECONDS": 0.1, "application.PART_SECONDS": 2}
+    with Running(tmp_path, certs, "--workers", "1", constants=impatient) as gateway:
+        assert gateway.post(body, "slow-read").status == 201
+        with raw(gateway, f"GET /visits/{SEALED} HTTP/1.1\r\nHost: x\r\n\r\n") as slow, suppress(ConnectionError, ssl.SSLEOFError):
+            got, began = 0, time.monotonic()
+            while got < len(body) and (part := slow.recv(1 << 16)):
+                got += len(part)
+                time.sleep(0.004)
+        assert got >= len(body) and time.monotonic() - began > 2.5
+        with raw(gateway, f"GET /visits/{SEALED} HTTP/1.1\r\nHost: x\r\n\r\n") as deaf:
+            time.sleep(3)
+            assert len(until_closed(deaf)) < len(body)
+
+
 def kept(gateway: Running) -> dict[str, str]:
     with Spool(str(gateway.spool)) as spool, open_index(str(gateway.index), create=False) as index:
         entries = dict(spool)
