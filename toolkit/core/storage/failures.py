@@ -44,6 +44,12 @@ def package_missing(name: str, extra: str) -> Unavailable:
 
 
 def _first_line(error: BaseException) -> str:
-    """Java's exceptions bring their stack."""
+    """What it says, without the stack that Java's exceptions bring; of requests', which nest four others, what the system said."""
+    inner: BaseException | None = error
+    if type(error).__module__.startswith("requests"):
+        while inner is not None:
+            if isinstance(inner, OSError) and inner.errno and inner.strerror:
+                error = inner
+            inner = inner.__cause__ or inner.__context__
     words = getattr(error, "strerror", None) or str(error)
     return (words.strip().splitlines() or [type(error).__name__])[0][:300]

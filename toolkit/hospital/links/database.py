@@ -7,7 +7,7 @@ documents that wait hold no personal data.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -44,6 +44,18 @@ class Link:
     root: str
     id: str
     mdc: str
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """A document that may leave, with what `Links.queue` says of it."""
+
+    visit: Identified
+    mdc_visit: str
+    mdc_patient: str
+    message_id: str
+    document: bytes
+    source: str
 
 
 def open_links(url: str, keyring: Keyring, *, create: bool = True, patience: float = 60.0) -> Links:
@@ -93,13 +105,20 @@ class Links:
         Raises BadData when an id is linked to another one, TryLater when it was linked under an older key (rotate), NotPermitted when
         another process opened the links with a newer key.
         """
+        return self.queue_all([Outgoing(visit, mdc_visit, mdc_patient, message_id, document, source)])[0]
+
+    def queue_all(self, documents: Sequence[Outgoing]) -> list[bool]:
+        """As `queue`, several documents in one transaction: all of them or, when it raises, none."""
         key = self.keyring.current
         with failures_named(self.place), self.engine.begin() as connection:
             self.check_newest(connection)
-            first = self.link(connection, Link("visit", visit.visit_root, visit.visit_id, mdc_visit))
-            second = self.link(connection, Link("patient", visit.patient_root, visit.patient_id, mdc_patient))
-            sealed = key.seal("link source", source) if source else ""
-            return self._queue.add(connection, self.place, first, second, message_id, document, sealed)
+            fresh = []
+            for one in documents:
+                visit = self.link(connection, Link("visit", one.visit.visit_root, one.visit.visit_id, one.mdc_visit))
+                patient = self.link(connection, Link("patient", one.visit.patient_root, one.visit.patient_id, one.mdc_patient))
+                sealed = key.seal("link source", one.source) if one.source else ""
+                fresh.append(self._queue.add(connection, self.place, visit, patient, one.message_id, one.document, sealed))
+            return fresh
 
     def take(self, limit: int, now: float, lease_seconds: float) -> list[Message]:
         """At most `limit` messages that are due at `now` (seconds since 1970), leased to this object.

@@ -12,28 +12,32 @@ if TYPE_CHECKING:
 
 _NAMES = tuple(V3 + name for name in ("name", "given", "family"))
 _PLACES = tuple(V3 + name for name in ("streetAddressLine", "streetName", "houseNumber", "postalCode"))
+_ID = f"{V3}id"
+_TELLING = (*_NAMES, *_PLACES, _ID, f"{V3}telecom")
 _WORD = re.compile(r"[^\W\d_]{3,}")
 
 
 class Persons:
     """Names, ids, addresses and the birth date in one document."""
 
-    def __init__(self, root: etree._Element, patient: etree._Element | None) -> None:
+    def __init__(self, root: etree._Element | None, patient: etree._Element | None) -> None:
         self._names: set[str] = set()
-        self._values: set[str] = set()
-        for element in root.iter(*_NAMES):
-            if element.get("code") is None:
-                self._names.update(word.casefold() for word in _WORD.findall(" ".join(texts(element))))
-        self._values.update(self._names)
-        for element in root.iter(*_PLACES):
-            self._values.add(" ".join((element.text or "").split()).casefold())
-        for element in root.iter(f"{V3}id"):
-            self._values.add((element.get("extension") or "").strip().casefold())
-        for element in root.iter(f"{V3}telecom"):
-            self._values.add((element.get("value") or "").strip().rpartition(":")[2].casefold())
-        self._values = {value for value in self._values if len(value) >= 4 or value in self._names}
+        values: set[str] = set()
+        for element in root.iter(*_TELLING) if root is not None else ():
+            tag = element.tag
+            if tag == _ID:
+                values.add((element.get("extension") or "").strip().casefold())
+            elif tag in _NAMES:
+                if element.get("code") is None:
+                    self._names.update(word.casefold() for word in _WORD.findall(" ".join(texts(element))))
+            elif tag in _PLACES:
+                values.add(" ".join((element.text or "").split()).casefold())
+            else:
+                values.add((element.get("value") or "").strip().rpartition(":")[2].casefold())
+        self._values = self._names | {value for value in values if len(value) >= 4}
         self.birth = point(first(patient, "birthTime")) if patient is not None else ""
         self.newborn = False
+        self.told = self._values | {self.birth[:8]} - {""}  # all that may not stay as a code, a number or the day of a moment
 
     def is_value(self, text: str) -> bool:
         """Whether `text` as a whole is a name, an id, a telephone number or a part of an address."""
@@ -50,6 +54,11 @@ class Persons:
     def born_on(self, moment: str) -> bool:
         """Whether this TS tells the day of birth. Of somebody who was born during the visit the visit's dates tell it anyhow."""
         return not self.newborn and len(self.birth) >= 8 and moment[:8] == self.birth[:8]
+
+
+def digits(value: str) -> str:
+    """A number as it is compared with ids and telephone numbers."""
+    return value.casefold() if len(value) > 5 else ""
 
 
 def age_in_years(birth: str, moment: str) -> int | None:
