@@ -10,7 +10,6 @@ import signal
 import socket
 import sqlite3
 import ssl
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -275,14 +274,13 @@ def test_workers_that_are_killed_lose_nothing(tmp_path: Path, certs: Certificate
                     body = document(text=f"{lane} {n} " + "ma kota. " * 3000).encode()
                     statuses.append(ask(connection, "POST", "/visits", body, X_Message_Id=f"work-{lane}-{n:03}", **XML).status)
 
-        lanes = [threading.Thread(target=send, args=(lane,)) for lane in range(4)]
-        for one in lanes:
-            one.start()
+        threads = ThreadPoolExecutor(4)
+        lanes = [threads.submit(send, lane) for lane in range(4)]
         for pid in first:
             time.sleep(0.3)
             os.kill(pid, signal.SIGKILL)
         for one in lanes:
-            one.join()
+            one.result()
         assert statuses == [201] * 240 and len(kept(gateway)) == 240
         assert "a worker died" in gateway.log() and "Traceback" not in gateway.log()
         assert b"mdc_gateway_workers_replaced 2.0" in gateway.ask("GET", "/metrics").body
