@@ -266,6 +266,7 @@ def test_workers_that_are_killed_lose_nothing(tmp_path: Path, certs: Certificate
     with Running(tmp_path, certs, "--workers", "2") as gateway:
         first = children(gateway.process.pid)
         assert len(first) == 2
+        assert [Path(f"/proc/{pid}/oom_score_adj").read_text() for pid in first] == ["1000\n"] * 2
         statuses: list[int] = []
 
         def send(lane: int) -> None:
