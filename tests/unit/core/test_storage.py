@@ -128,6 +128,7 @@ def test_a_wrong_digest_leaves_the_old_object(store: Store) -> None:
             store.put("o", data, digest_of(b"other"))
     assert store.get("o") == b"old"
     assert list(store.list()) == [Entry("o", 3)]
+    assert store.tidy(age=-60) == 0  # nothing was left behind
     with pytest.raises(BadData, match="restore it from the other copy"):
         store.get("o", digest_of(b"other"))
 
@@ -152,6 +153,8 @@ def test_a_source_that_fails_leaves_nothing(store: Store, before: int) -> None:
         store.put("a/o", Failing(before))  # type: ignore[arg-type]
     assert not store.exists("a/o")
     assert list(store.list()) == []
+    if not store.url.startswith("webhdfs"):  # whose DataNode may begin the file after it was removed
+        assert store.tidy(age=-60) == 0
 
 
 def test_nothing_is_half_visible(store: Store) -> None:
@@ -473,6 +476,7 @@ def test_s3_over_tls(bucket_server: s3.Server, tmp_path: Path, monkeypatch: pyte
         assert "\n" not in str(raised.value)
         monkeypatch.setenv("AWS_CA_BUNDLE", str(files[0]))
         store = open_store("s3://visits/a")
+        assert store.tidy() == 0
         store.put("o", b"1")
         assert store.get("o") == b"1"
         monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint.replace("https", "http"))
