@@ -40,12 +40,13 @@ def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
 def make(home: Path) -> Certificates:
     """All of them, in directories below `home`."""
     good, other = home / "certs", home / "other"
-    here = ["--server", "127.0.0.1=::1=localhost"]
-    for words in (
+    here: list[str | Path] = ["--server", "127.0.0.1=::1=localhost"]
+    asked: tuple[list[str | Path], ...] = (
         [good, *here, "--server", "elsewhere.example", "--client", "st-anna"],
         [good, "--server", "127.0.0.1=::1=localhost=expired-server", "--client", "expired-client", "--days=-1"],
         [other, "--client", "stranger"],
-    ):
+    )
+    for words in asked:
         done = run(*words)
         if done.returncode:
             raise RuntimeError(done.stderr)

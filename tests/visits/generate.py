@@ -239,13 +239,14 @@ def _section(code: str, title: str, text: str, entries: str) -> str:
 
 
 def _narrative(patient: _Person, doctor: _Person, chance: random.Random) -> str:
-    """Free text with the patient's name whole, upper case, and split over elements."""
+    """Free text with the patient's name whole, upper case, and split over elements, and so with the PESEL."""
     cut = len(patient.family) // 2
     split = f"<content>{patient.family[:cut]}</content><content>{patient.family[cut:]}</content>"
+    number = f"<content>{patient.pesel[:4]}</content> <content>{patient.pesel[4:]}</content>"
     told = " ".join(chance.sample(PARAGRAPHS, 3))
     words = (
         f"<paragraph>Pacjent {patient.given} {patient.family} (PESEL {patient.pesel}), zam. {patient.street}. {told}</paragraph>"
-        f'<paragraph styleCode="xCaps">{patient.family.upper()} {patient.given[0]}. {split}</paragraph>'
+        f'<paragraph styleCode="xCaps">{patient.family.upper()} {patient.given[0]}. {split}, {number}</paragraph>'
         f"<paragraph>Lekarz prowadzący: {doctor.given} {doctor.family}, tel. {doctor.phone}</paragraph>"
     )
     return _section("8648-8", "Przebieg leczenia", words, "")

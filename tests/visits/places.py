@@ -106,7 +106,7 @@ def held_by_the_data_centre(index: str, spool: Path, stores: Iterable[Path], fil
         from sqlalchemy import inspect, text
 
         for table in inspect(connection).get_table_names() if connection is not None else ():
-            yield "\n".join(str(tuple(row)) for row in connection.execute(text(f"SELECT * FROM {table}"))).encode()  # type: ignore[union-attr]
+            yield "\n".join(str(tuple(row)) for row in connection.execute(text(f"SELECT * FROM {table}"))).encode()
 
 
 @contextlib.contextmanager

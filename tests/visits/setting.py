@@ -59,7 +59,7 @@ class Setting:
 
     def way(self, client: Pair, ca: Path | None = None) -> list[str | Path]:
         """The options for the way to the data centre with this certificate, trusting this authority."""
-        to = ["--to", f"https://localhost:{self.port}"]
+        to: list[str | Path] = ["--to", f"https://localhost:{self.port}"]
         return [*to, "--cert", client.cert, "--client-key", client.key, "--ca", ca or self.certificates.ca]
 
     def start(self, name: str, *words: str | Path) -> subprocess.Popen[bytes]:
@@ -120,7 +120,7 @@ class Setting:
     def status(self) -> dict[str, int]:
         """What hl7-send --status counts."""
         words = self.run("hl7-send", "--status", "--format", "json", *self.linked, expected=(0, 1, 75))
-        return json.loads(words)  # type: ignore[no-any-return]
+        return json.loads(words)
 
     def pack(self) -> None:
         """mdc-store pack."""

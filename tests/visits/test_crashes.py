@@ -1,7 +1,8 @@
-"""kill -9 of sender, gateway and packer at random moments, a hundred times: nothing is lost, doubled or half-visible."""
+"""kill -9 of senders, gateway and packer at random moments, a hundred times: nothing is lost, doubled or half-visible."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import subprocess
@@ -12,59 +13,119 @@ from tests.visits import generate
 from tests.visits.setting import Setting, kill
 
 KILLS = 100
-BATCH = 4  # documents that each round adds
+BATCH = 4  # documents that each round adds, the last of them a new version of an earlier visit
+LONGEST = 0.9  # seconds between two kills
+GOOD = {"hl7-send": (0, 75, -9), "drain": (0, 75, -9), "mdc-store": (0, -9), "mdc-gateway": (-9,)}  # exit statuses
+
+
+class Night:
+    """The processes of one night, of which each that ends is started again."""
+
+    def __init__(self, setting: Setting, seed: int) -> None:
+        self.setting, self.seed, self.chance = setting, seed, random.Random(seed)
+        self.documents: list[bytes] = []
+        self.running: dict[str, subprocess.Popen[bytes]] = {}
+
+    def keep_running(self) -> None:
+        """Start what has ended, and look at how it ended."""
+        for name in GOOD:
+            process = self.running.get(name)
+            if process is None or process.poll() is not None:
+                assert process is None or process.returncode in GOOD[name], (name, process.returncode, self.words(name))
+                self.running[name] = self.start(name)
+
+    def start(self, name: str) -> subprocess.Popen[bytes]:
+        """The gateway is not waited for: it can be killed while it starts."""
+        setting = self.setting
+        if name == "mdc-gateway":
+            return setting.start(name, *setting.serving)
+        if name == "mdc-store":
+            return setting.start(name, "pack", *setting.kept)
+        return setting.start("hl7-send", "--drain" if name == "drain" else self.batch(), *setting.sending)
+
+    def batch(self) -> Path:
+        """A directory of new documents."""
+        number, numbers = len(self.documents) // BATCH, range(len(self.documents), len(self.documents) + BATCH)
+        folder = self.setting.home / "visits" / f"{number:04}"
+        folder.mkdir(parents=True)
+        for document in numbers:
+            version = document % BATCH == BATCH - 1
+            which = self.chance.randrange(document) if version else document
+            size = 20_000 + document if version else 0  # other results than before
+            made = generate.visit(which, self.seed, size, scan=0)
+            self.documents.append(made.document)
+            (folder / f"{document}.xml").write_bytes(made.document)
+        return folder
+
+    def words(self, name: str) -> str:
+        return self.setting.log("hl7-send" if name == "drain" else name)
+
+    def end(self) -> None:
+        kill(*self.running.values())
 
 
 def test_a_hundred_kills(tmp_path: Path) -> None:
     seed = int(os.environ.get("CRASH_SEED", time.time_ns() % 1_000_000))
     print(f"CRASH_SEED={seed}")
-    chance = random.Random(seed)
     setting = Setting(tmp_path)
-    gateway = setting.start_gateway()
-    sender: subprocess.Popen[bytes] | None = None
-    packer: subprocess.Popen[bytes] | None = None
-    visits: list[generate.Generated] = []
-    hit = {"sender": 0, "gateway": 0, "packer": 0}  # kills of a process that was alive
+    night = Night(setting, seed)
+    hit = dict.fromkeys(GOOD, 0)
+    kill(setting.start_gateway())  # from now on there is a spool
     try:
         while sum(hit.values()) < KILLS:
-            if sender is None or sender.poll() is not None:
-                assert sender is None or sender.returncode in (0, 75, -9), log(setting, "hl7-send")
-                folder = tmp_path / "visits" / str(len(visits))
-                folder.mkdir(parents=True)
-                for number in range(len(visits), len(visits) + BATCH):
-                    visits.append(generate.visit(number, seed, scan=0))
-                    (folder / visits[-1].name).write_bytes(visits[-1].document)
-                sender = setting.start("hl7-send", folder, *setting.sending)
-            if packer is None or packer.poll() is not None:
-                assert packer is None or packer.returncode in (0, -9), log(setting, "mdc-store")
-                packer = setting.start("mdc-store", "pack", *setting.kept)
-            assert gateway.poll() is None, log(setting, "mdc-gateway")
-            time.sleep(chance.uniform(0.0, 1.5))
-            name = chance.choice(list(hit))
-            process = {"sender": sender, "gateway": gateway, "packer": packer}[name]
-            hit[name] += process.poll() is None
-            kill(process)
-            if name == "gateway":
-                gateway = setting.start_gateway()
-        for process in (sender, packer):
-            if process is not None:
-                process.wait(120)
-        # Documents of a sender that was killed before it queued them are given again, as the next night would.
-        setting.run("hl7-send", tmp_path / "visits", *setting.sending, expected=(0, 75))
-        setting.drain()
-        setting.pack()
-        setting.run("mdc-store", "verify", *setting.kept)
-        setting.run("his-mdc", "check", "--links", setting.links, "--key", setting.key)
+            night.keep_running()
+            time.sleep(night.chance.uniform(0.0, LONGEST))
+            name = night.chance.choice(list(GOOD))
+            hit[name] += night.running[name].poll() is None  # of a process that was alive
+            kill(night.running[name])
+        half = setting.places()
+        for name, process in night.running.items():
+            if name != "mdc-gateway":
+                process.wait(60)
+        night.keep_running()
+        setting.wait_for(night.running["mdc-gateway"])
+        night.running["mdc-store"].wait(60)
+        morning(setting, night)
     finally:
-        for process in (sender, packer, gateway):
-            if process is not None:
-                kill(process)
+        night.end()
+    print(hit, len(night.documents), "documents,", len(half.acknowledged), "acknowledged and", len(half.store), "packed between the kills")
+    assert min(hit.values()) >= KILLS // 20, hit
+    assert len(half.acknowledged) >= KILLS // 4 and half.store, "they did work between the kills"
+
+
+def morning(setting: Setting, night: Night) -> None:
+    """Hours later all documents are given again, as the next night would, and then everything agrees."""
+    hours_later(setting)
+    setting.run("hl7-send", setting.home / "visits", *setting.sending, expected=(0, 75))
+    setting.drain(60)
+    gateway = night.running["mdc-gateway"]
+    gateway.terminate()
+    assert gateway.wait(60) == 0, night.words("mdc-gateway")
+    setting.pack()
+    setting.check()
     places = setting.places()
     assert places.problems() == []
-    assert len(places.acknowledged) == len(places.index) == len(visits)
-    assert not places.queued
-    assert min(hit.values()) > 0, hit
+    assert (places.queued, places.spool) == ({}, {})
+    assert places.acknowledged == places.index == places.store == places.archive
+    assert sorted(places.index.values()) == sorted(sent(setting, night.documents))
 
 
-def log(setting: Setting, name: str) -> str:
-    return (setting.home / f"{name}.log").read_text()[-3000:]
+def hours_later(setting: Setting) -> None:
+    """What was put off until later is due."""
+    import sqlite3
+
+    with sqlite3.connect(setting.links, timeout=60) as connection:
+        connection.execute("UPDATE link_message SET due = 0")
+    connection.close()
+
+
+def sent(setting: Setting, documents: list[bytes]) -> set[str]:
+    """The digests of what has to be in the data centre, made here once more."""
+    from toolkit.core.keys import read_keys
+    from toolkit.core.xml import parse_safely
+    from toolkit.hospital.visits.profile import read_profile
+    from toolkit.hospital.visits.rebuild import rebuild
+
+    key, profile = read_keys(str(setting.key)).current, read_profile(None)
+    rebuilt = (rebuild(parse_safely(document, "document"), key, profile, "document").document for document in documents)
+    return {"sha256:" + hashlib.sha256(document).hexdigest() for document in rebuilt}
