@@ -44,7 +44,7 @@ class HdfsStore(RemoteStore):
             "dfs.client.socket-timeout": str(ANSWER * 1000),
             # its own 15 attempts with growing pauses would keep a cron job waiting for minutes
             "dfs.client.failover.max.attempts": "3",
-            "dfs.client.failover.sleep.max.millis": "2000",
+            "dfs.client.failover.sleep.max.millis": "1000",
         }
         self._client = Client(f"hdfs://{address}", settings)
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from toolkit.core.errors import InputOutput, UsageError
-from toolkit.core.storage.failures import package_missing
+from toolkit.core.storage.failures import failures_named, package_missing
 from toolkit.core.storage.remote import ANSWER, CONNECT, RemoteStore
 from toolkit.core.storage.source import Source
 from toolkit.core.storage.store import Entry, is_temporary, plain, temporary_beside
@@ -89,7 +89,8 @@ class WebHdfsStore(RemoteStore):
                 return _good(answer)
             except (NoConnection, Timeout, ChunkedEncodingError):
                 if not left or not (source is None or source.rewind()):
-                    raise
+                    with failures_named(f"http://{urlsplit(node).netloc}"):  # not the store's own address
+                        raise
                 self._dead[self._address_for_data(node)] = time.monotonic() + _DEAD
         raise AssertionError("the last try returns or raises")
 
