@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from toolkit.core.database import READING, ensure_tables, failures_named, open_database, place_of
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, Table
 
+    from toolkit.datacentre.aliases import Alias
     from toolkit.datacentre.cda import VisitRows
 
+Item = TypeVar("Item")
 _AT_ONCE = 500  # values in one IN (...)
 _VISITS_AT_ONCE = 500  # in one transaction, a fraction of a second
 
@@ -127,8 +129,9 @@ class Index:
         return list(self._documents("message_id", message_ids))
 
     def find(self, mdc_visit: str) -> list[Document]:
-        """The documents of a visit, the oldest first; empty when it is not known."""
-        return sorted(self._documents("mdc_visit", [mdc_visit]), key=lambda document: (document.received, document.message_id))
+        """The documents of a visit under any of its pseudonyms, the oldest first; empty when it is not known."""
+        found = self._documents("mdc_visit", self._names("visit", mdc_visit))
+        return sorted(found, key=lambda document: (document.received, document.message_id))
 
     def search(
         self,
@@ -150,7 +153,7 @@ class Index:
         visits = tables.VISITS.c
         statement = select(visits.mdc_visit).where(visits.mdc_visit > after).order_by(visits.mdc_visit).limit(limit)
         if patient:
-            statement = statement.where(visits.patient == patient)
+            statement = statement.where(visits.patient == self._names("patient", patient)[0])
         if since:
             statement = statement.where(visits.start >= since)
         if until:
@@ -295,6 +298,31 @@ class Index:
         held = packs.get(False, 0), packs.get(True, 0), objects, int(object_bytes)
         return Counts(spooled, int(spooled_bytes), packed, int(packed_bytes), *held, visits or 0, patients or 0, oldest or "")
 
+    def check_aliases(self, aliases: Sequence[Alias]) -> None:
+        """Raises BadData when `enter_aliases` would; changes nothing."""
+        from toolkit.datacentre.index_aliases import check_aliases
+
+        with failures_named(self.place), self._reading() as connection:
+            check_aliases(connection, aliases)
+
+    def enter_aliases(self, aliases: Sequence[Alias], listed: StoredObject) -> None:
+        """Go by these replacements of pseudonyms from now on; `listed` is where they are kept. In short transactions; doing it
+        again changes nothing. Raises BadData when they contradict earlier ones."""
+        from toolkit.datacentre.index_aliases import enter_aliases
+        from toolkit.datacentre.index_rows import upsert
+
+        for some in portions(aliases):
+            with failures_named(self.place), self._engine.begin() as connection:
+                enter_aliases(connection, some)
+        with failures_named(self.place), self._engine.begin() as connection:
+            connection.exec_driver_sql(upsert(connection, self._tables.OBJECTS), [(listed.name, "", listed.digest, listed.size)])
+
+    def _names(self, kind: str, one: str) -> list[str]:
+        from toolkit.datacentre.index_aliases import names_of
+
+        with failures_named(self.place), self._reading() as connection:
+            return names_of(connection, kind, one)
+
     def _documents(self, column: str, values: Iterable[str]) -> Iterator[Document]:
         from sqlalchemy import select
 
@@ -333,7 +361,7 @@ def _document(row: Any) -> Document:
     return Document(*(getattr(row, name) for name in _FIELDS))
 
 
-def portions(values: Sequence[str]) -> Iterator[Sequence[str]]:
+def portions(values: Sequence[Item]) -> Iterator[Sequence[Item]]:
     """As many at once as one IN (...) holds."""
     for start in range(0, len(values), _AT_ONCE):
         yield values[start : start + _AT_ONCE]

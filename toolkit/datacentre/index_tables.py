@@ -44,6 +44,16 @@ OBJECTS = Table(
     Column("size", BigInteger, nullable=False),
 )
 
+# Pseudonyms that the hospital replaced, each by the newest one of its visit or patient.
+ALIASES = Table(
+    "aliases",
+    METADATA,
+    Column("kind", TEXT, primary_key=True),  # visit or patient
+    Column("old", TEXT, primary_key=True),
+    Column("new", TEXT, nullable=False),
+    Index("aliases_by_new", "kind", "new"),
+)
+
 PATIENTS = Table(
     "patients",
     METADATA,
