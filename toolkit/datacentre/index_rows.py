@@ -46,7 +46,7 @@ def enter_rows(connection: Connection, rows: Iterable[VisitRows]) -> None:
                 connection.execute(delete(table).where(table.c.mdc_visit.in_(replaced)))
     for table, values in _values(newest.values()):
         if values:
-            connection.exec_driver_sql(upsert(connection, table) if table is PATIENTS else _plain_insert(connection, table), values)
+            connection.exec_driver_sql(upsert(connection, table) if table is PATIENTS else plain_insert(connection, table), values)
     if left:
         refresh_patients(connection, sorted(left))
 
@@ -57,6 +57,12 @@ def lock_rows(connection: Connection) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('index rows'))"))
 
 
+def lock_documents(connection: Connection) -> None:
+    """Two receivers may get one document: the second has to see the first."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('index documents'))"))
+
+
 def refresh_patients(connection: Connection, patients: Sequence[str]) -> None:
     """A patient is what the newest document of its visits says; without one there is none."""
     for some in portions(patients):
@@ -65,7 +71,7 @@ def refresh_patients(connection: Connection, patients: Sequence[str]) -> None:
         rows = connection.execute(select(VISITS.c.patient, VISITS.c.sex, *order).where(VISITS.c.patient.in_(some)).order_by(*order))
         newest = {row.patient: tuple(row) for row in rows}
         if newest:
-            connection.exec_driver_sql(_plain_insert(connection, PATIENTS), list(newest.values()))
+            connection.exec_driver_sql(plain_insert(connection, PATIENTS), list(newest.values()))
 
 
 def upsert(connection: Connection, table: Table, changed: tuple[str, ...] = ()) -> str:
@@ -73,6 +79,11 @@ def upsert(connection: Connection, table: Table, changed: tuple[str, ...] = ()) 
     key is known; a patient only from a document that is as new or newer. Text for the driver itself: three times as fast as expressions."""
     dialect: Any = type(connection.dialect)
     return _upsert(table, dialect, connection.dialect.name, changed)
+
+
+@cache
+def _insert(table: Table, dialect: Any, name: str) -> str:
+    return _sql(insert(table), table, dialect, name)
 
 
 @cache
@@ -88,8 +99,10 @@ def _upsert(table: Table, dialect: Any, name: str, changed: tuple[str, ...]) -> 
     return _sql(statement, table, dialect, name)
 
 
-def _plain_insert(connection: Connection, table: Table) -> str:
-    return _sql(insert(table), table, type(connection.dialect), connection.dialect.name)
+def plain_insert(connection: Connection, table: Table) -> str:
+    """The SQL that enters rows which are not yet there, tuples in the order of the table's columns."""
+    dialect: Any = type(connection.dialect)
+    return _insert(table, dialect, connection.dialect.name)
 
 
 def _sql(statement: Any, table: Table, dialect: Any, name: str) -> str:
