@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -513,6 +514,42 @@ def test_hdfs_refuses_a_stranger(cluster: hdfs.Cluster, tmp_path: Path) -> None:
         stranger.put("p", b"1")
 
 
+@pytest.mark.parametrize("scheme", ["hdfs", "webhdfs"])
+def test_hdfs_is_full(cluster: hdfs.Cluster, tmp_path: Path, scheme: str) -> None:
+    store = open_store(cluster.url(scheme, f"/{tmp_path.name}"))
+    store.put("o", b"1")
+    place = f"http://127.0.0.1:{cluster.web}/webhdfs/v1/{tmp_path.name}?op=SETQUOTA&storagespacequota={1 << 20}"
+    with urllib.request.urlopen(urllib.request.Request(f"{place}&user.name={getpass.getuser()}", method="PUT")):
+        pass
+    with pytest.raises(InputOutput, match="quota .* exceeded.*; make room there") as raised:
+        store.put("p", bytes(9 << 20))
+    assert "\n" not in str(raised.value)
+    assert list(store.list()) == [Entry("o", 1)]
+
+
+def test_hdfs_as_its_configuration_says(cluster: hdfs.Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A group of NameNodes of which the first is dead, and the user."""
+    properties = {
+        "dfs.nameservices": "hospital",
+        "dfs.ha.namenodes.hospital": "first,second",
+        "dfs.namenode.rpc-address.hospital.first": "127.0.0.1:9",
+        "dfs.namenode.rpc-address.hospital.second": f"127.0.0.1:{cluster.rpc}",
+    }
+    hdfs.write_configuration(tmp_path / "hdfs-site.xml", properties)
+    hdfs.write_configuration(tmp_path / "core-site.xml", {})
+    monkeypatch.setenv("HADOOP_CONF_DIR", str(tmp_path))
+    open_store(f"hdfs://hospital/{tmp_path.name}").put("o", b"1")
+    monkeypatch.setenv("HADOOP_USER_NAME", "stranger")
+    for url in (f"hdfs://hospital/{tmp_path.name}", f"webhdfs://127.0.0.1:{cluster.web}/{tmp_path.name}"):
+        assert open_store(url).get("o") == b"1"
+        with pytest.raises(NotPermitted, match="Permission denied: user=stranger.*; ask for the right") as raised:
+            open_store(url).put("p", b"1")
+        assert "org.apache" not in str(raised.value)
+    monkeypatch.setenv("HADOOP_USER_NAME", "no such&user")
+    with pytest.raises(UsageError, match="is not a user's name"):
+        open_store(url)
+
+
 def test_a_directory_refuses(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(CannotCreate, match="name a directory that can be written"):
@@ -536,6 +573,8 @@ def test_a_directory_refuses(tmp_path: Path) -> None:
         "webhdfs://u:p@h:1/a",
         "s3://b/a b",
         "s3://b/../c",
+        "hdfs://h:port/a",
+        "webhdfs://a%20b@h:1/a",
     ],
 )
 def test_urls_that_are_none(url: str) -> None:

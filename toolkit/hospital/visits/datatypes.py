@@ -12,7 +12,7 @@ from collections import Counter
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from toolkit.hospital.visits.codes import is_code
+from toolkit.hospital.visits.codes import is_code, is_pesel
 from toolkit.hospital.visits.document import NAMESPACE, V3, first, is_time, texts
 from toolkit.hospital.visits.persons import Persons, digits
 from toolkit.hospital.visits.profile import QUANTITIES, Profile, listed
@@ -252,7 +252,7 @@ class DataTypes:
         if found is not None and not self.persons.is_number(found.value):
             return write_quantity(found)
         between = read_range(text, self.age, self.sex, self.profile.units) if found is None else None
-        if between is not None:
+        if between is not None and not self.persons.ends_in(between):
             return write_range(between)
         if (word := text.casefold()) in self.profile.words:
             return Written(f'<value xsi:type="ST">{word}</value>', word, False)
@@ -359,7 +359,7 @@ def _read_moment(found: Attributes) -> tuple[str, str, bool]:
 def _read_number(found: Attributes, units: frozenset[str]) -> _Number:
     given = dict(found)
     value, unit, flavor = given.get("value", "").strip().replace(",", "."), given.get("unit"), given.get("nullFlavor")
-    if not NUMBER.fullmatch(value):
+    if not NUMBER.fullmatch(value) or is_pesel(re.sub(r"\D", "", value)):
         if value:
             return _Number("", ' nullFlavor="MSK"', "", ("/@value",))
         return _Number("", attribute("nullFlavor", flavor if flavor in NULL_FLAVORS else "NI"), "", ())
