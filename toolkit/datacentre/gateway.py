@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 
 from toolkit.core.errors import InputOutput, ToolError, Unavailable
 from toolkit.datacentre.audit import Audit, Event
+from toolkit.datacentre.faults import report
 from toolkit.datacentre.index import Document, Index
 from toolkit.datacentre.looking import Workers
 from toolkit.datacentre.metrics import Metrics
@@ -131,7 +132,7 @@ class Receiver:
             if isinstance(error, ToolError):
                 _log.error("%s; clients are told to wait", error)
             else:
-                _log.error("%s: a fault of this program; clients are told to wait", type(error).__name__, exc_info=error)
+                report(_log, error, "clients are told to wait")
         self._failure, self._failed_at = problem, time.monotonic()
         return Answer(507 if isinstance(error, InputOutput) else 503, {"error": f"{problem} at present; send it again later"})
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from toolkit.core.errors import BadData, Unavailable
+from toolkit.datacentre.faults import place_of
 
 SECONDS = 60.0  # that one document may take; 90 KB take some milliseconds
 _VISIT = "{urn:hl7-org:v3}componentOf/{urn:hl7-org:v3}encompassingEncounter/{urn:hl7-org:v3}id"
@@ -82,8 +83,7 @@ def work(largest: int) -> None:
         except MemoryError:
             found = Looked(413, "document: takes more memory than there is; send a smaller one")
         except Exception as error:  # a fault of ours: refuse, name the place without the content, stay alive
-            line = error.__traceback__.tb_next.tb_lineno if error.__traceback__ and error.__traceback__.tb_next else 0
-            found = Looked(500, f"document: cannot be looked at ({type(error).__name__}, line {line}); ask the data centre")
+            found = Looked(500, f"document: cannot be looked at ({place_of(error)}); ask the data centre")
         del data
         with contextlib.suppress(BrokenPipeError):
             _send(sink, found)

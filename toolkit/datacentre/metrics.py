@@ -41,9 +41,10 @@ class Metrics:
         self._waiting = Gauge("documents_waiting", "Documents in the spool that no pack holds yet.", **self._place)
         self._index = index
 
-    def watch_connections(self, count: Callable[[], int]) -> None:
-        """Tell how many connections there are, too."""
-        Gauge("connections", "Open connections.", **self._place).set_function(count)
+    def watch_door(self, connections: Callable[[], int], days: Callable[[], int]) -> None:
+        """Tell how many connections there are, and how many days our certificate is still good, too."""
+        Gauge("connections", "Open connections.", **self._place).set_function(connections)
+        Gauge("certificate_days", "Days until the gateway's certificate ends.", **self._place).set_function(days)
 
     def answered(self, action: str, status: int, seconds: float, size: int) -> None:
         """One request is over."""

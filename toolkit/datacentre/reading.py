@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-from toolkit.core.errors import BadData, NoInput, UsageError
+from toolkit.core.errors import BadData, NoInput, TryLater, UsageError
 from toolkit.datacentre.index import Document, Index
 from toolkit.datacentre.packs import PackReader
 from toolkit.datacentre.spool import Spool
@@ -32,21 +32,21 @@ class Reader:
     def read(self, document: Document) -> bytes:
         """Its bytes. When the packer moves it between look-up and reading, it is looked up again.
 
-        Raises what store and spool raise, BadData when what is there is not what was received.
+        Raises what store and spool raise, BadData when it is not there or not what was received.
         """
         for _ in range(_MOVES):
             try:
                 body = self._spool.read(document.place).body if document.place.startswith("spool:") else self._packs.read(document.place)
-            except NoInput:
+            except NoInput as error:
                 again = self._index.message(document.message_id)
                 if again is None or again.place == document.place:
-                    raise
+                    raise BadData(document.place, "is not where the index says", "run mdc-store verify") from error
                 document = again
                 continue
             if "sha256:" + hashlib.sha256(body).hexdigest() != document.digest:
                 raise BadData(document.place, "holds another document than the index says", "run mdc-store verify")
             return body
-        raise NoInput(document.place, "moves all the time", "try again")
+        raise TryLater(document.place, "moves all the time", "try again")
 
     def search(self, filters: dict[str, str]) -> tuple[list[str], str]:
         """A page of pseudonyms of visits, and behind which one the next page begins (empty when this is the last).

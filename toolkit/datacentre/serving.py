@@ -14,7 +14,7 @@ import signal
 import socket
 import ssl
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,13 +23,15 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from toolkit.core.errors import NotPermitted, ToolError, Unavailable, UsageError
 from toolkit.datacentre.application import Parts, application
-from toolkit.datacentre.tls import explained, server_context, subject
+from toolkit.datacentre.faults import report
+from toolkit.datacentre.tls import days_left, explained, server_context, subject
 
 HANDSHAKE_SECONDS = 10.0
 HEAD_SECONDS = 20.0  # for a request's line and headers
 IDLE_SECONDS = 75.0  # between two requests
 FINISH_SECONDS = 30.0  # that running requests get when the gateway is ended
 _LARGEST_HEAD = 1 << 16  # bytes
+_WARNING_DAYS = 14
 _CARE_SECONDS = 5.0  # between two rounds of what has to be done all the time
 _QUIET_SECONDS = 60.0  # for which the same failure of the same client is not logged again
 _ALERT_SECONDS = 2.0  # for the last words on a connection
@@ -52,8 +54,13 @@ class Door:
     connections: int
 
     def context(self) -> ssl.SSLContext:
-        """The files as they are now. Raises what `server_context` raises."""
-        return server_context(self.cert, self.key, self.client_ca)
+        """The files as they are now, with a warning when our certificate ends soon. Raises what `server_context` raises."""
+        context = server_context(self.cert, self.key, self.client_ca)
+        left = days_left(self.cert)
+        if left < _WARNING_DAYS:
+            ends = f"ends within {left + 1} days" if left >= 0 else "has expired, and clients refuse it"
+            _log.warning("%s: %s; renew it, then send SIGHUP", self.cert, ends)
+        return context
 
 
 def bound(host: str, port: int) -> list[socket.socket]:
@@ -151,12 +158,14 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await self.lifespan.startup()
         await self._parts.receiver.start()
-        self._parts.metrics.watch_connections(self.connections)
+        self._parts.metrics.watch_door(self.connections, lambda: days_left(self._door.cert))
         self.servers = []
         for one in self._sockets:
             one.listen(1024)
             self._spawn(self._accept(one))
-        self._spawn(self._care())
+        self._spawn(self._every(_CARE_SECONDS, self._sweep))
+        # a task of its own: the index may keep it waiting
+        self._spawn(self._every(_CARE_SECONDS, lambda: asyncio.to_thread(self._parts.receiver.look_after)))
         self.started = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -188,7 +197,12 @@ class _Server(uvicorn.Server):
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            report(_log, error, "a connection was lost")
 
     async def _accept(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -196,7 +210,7 @@ class _Server(uvicorn.Server):
             try:
                 client, address = await loop.sock_accept(listening)
             except OSError as error:  # too many open files, or a client that went before it was let in
-                _log.warning("cannot accept a connection: %s", error.strerror)
+                self._complain("a client", "not accepted", f"cannot be let in: {error.strerror}")
                 await asyncio.sleep(0.1)
                 continue
             if self.connections() >= self._door.connections:
@@ -208,20 +222,25 @@ class _Server(uvicorn.Server):
 
     async def _let_in(self, client: socket.socket, address: str) -> None:
         loop = asyncio.get_running_loop()
-        last_words = client.dup()  # the loop closes its own when the handshake fails
+        last_words = None
         try:
+            last_words = client.dup()  # the loop closes its own when the handshake fails
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             client.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             patience = {"ssl_handshake_timeout": HANDSHAKE_SECONDS, "ssl_shutdown_timeout": _ALERT_SECONDS}
             await loop.connect_accepted_socket(self._protocol, client, ssl=self._context, **patience)
-        except (OSError, TimeoutError) as error:
+        except OSError as error:  # TimeoutError and SSLError, too
             reason, words = explained(error)
             self._complain(address, reason, words)
-            with contextlib.suppress(OSError, TimeoutError):
+            with contextlib.suppress(OSError):
                 alert = _PLAIN_ANSWER if reason == "plain HTTP" else getattr(error, "alert", b"")
-                await asyncio.wait_for(_say_and_wait(last_words, alert), _ALERT_SECONDS)
+                if last_words is None:  # too many open files
+                    client.close()
+                else:
+                    await asyncio.wait_for(_say_and_wait(last_words, alert), _ALERT_SECONDS)
         finally:
-            last_words.close()
+            if last_words is not None:
+                last_words.close()
             self._coming -= 1
 
     def _protocol(self) -> _Protocol:
@@ -238,15 +257,20 @@ class _Server(uvicorn.Server):
         level = logging.INFO if reason in ("hung up", "silence") else logging.WARNING
         _log.log(level, "%s: %s", address, words)
 
-    async def _care(self) -> None:
-        """Close what is overdue, and let the receiver look after spool, index and audit log."""
+    async def _every(self, seconds: float, step: Callable[[], Awaitable[None]]) -> None:
         while True:
-            now = time.monotonic()
-            for connection in list(self.server_state.connections):
-                if isinstance(connection, _Protocol) and connection.overdue(now):
-                    connection.transport.abort()
-            await asyncio.to_thread(self._parts.receiver.look_after)
-            await asyncio.sleep(_CARE_SECONDS)
+            try:
+                await step()
+            except Exception as error:  # a gateway whose care has ended would go on uncared for
+                report(_log, error, "it is tried again")
+            await asyncio.sleep(seconds)
+
+    async def _sweep(self) -> None:
+        """Close what is overdue."""
+        now = time.monotonic()
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, _Protocol) and connection.overdue(now):
+                connection.transport.abort()
 
 
 async def _say_and_wait(client: socket.socket, words: bytes) -> None:

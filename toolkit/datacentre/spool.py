@@ -3,8 +3,8 @@
 A directory of append-only segments. A frame is a fixed head (magic, length of the record, length of the body, CRC-32 of all
 these and the record, SHA-256 of the body), the record (JSON: who sent what and when) and the body as it came. One process writes;
 it begins a new segment at each start and never changes what stands in an older one. So what a killed process left half-written
-stays at a segment's end, where readers pass over it; it was never acknowledged. Whoever reads needs no lock. A segment that is
-being written is locked (flock), so that no packer drops it.
+stays at a segment's end, where readers pass over it; it was never acknowledged. Whoever reads needs no lock, and keeps what it has
+opened when that is dropped meanwhile. A segment that is being written is locked (flock), so that no packer drops it.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import time
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from toolkit.core.errors import BadData, CannotCreate, InputOutput, NoInput, TryLater
 from toolkit.core.streams import synchronise
@@ -45,7 +46,7 @@ class Entry:
     received: str
     body: bytes
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """``sha256:<hex>`` of the body."""
         return "sha256:" + hashlib.sha256(self.body).hexdigest()
@@ -74,6 +75,10 @@ class Spool:
         self._segment, self._name, self._size, self._begun = -1, "", 0, 0.0
         self._directory = _open_directory(directory, writing)
         self._writing = writing
+        for segment in self.segments() if writing else ():
+            if self._bytes(segment) == 0:  # begun by a process that wrote nothing to it
+                with contextlib.suppress(NoInput, InputOutput):
+                    self.drop(segment)
 
     def __enter__(self) -> Spool:
         return self
@@ -105,9 +110,10 @@ class Spool:
                 return self._append(entries)
             except OSError as error:
                 # A failed fsync may have dropped pages that a second one would call clean: never go on with that segment.
-                with contextlib.suppress(OSError):
-                    os.ftruncate(self._segment, self._size)
-                self._end_segment()
+                if self._segment >= 0:
+                    with contextlib.suppress(OSError):
+                        os.ftruncate(self._segment, self._size)
+                    self._end_segment()
                 place = os.path.join(self.directory, self._name + _SUFFIX)
                 raise InputOutput(place, error.strerror or str(error), "make room or repair the disk; nothing was acknowledged") from error
 
@@ -120,53 +126,84 @@ class Spool:
     def read(self, place: str) -> Entry:
         """The entry at ``spool:SEGMENT:OFFSET``.
 
-        Raises NoInput when its segment is gone (a pack holds it then), BadData when no whole entry stands there.
+        Raises NoInput when its segment is gone (a pack holds it then), BadData when no whole entry stands there, InputOutput when the
+        disk cannot read it.
         """
         match = re.fullmatch(r"spool:([0-9]{20}):([0-9]+)", place)
         if match is None:
             raise BadData(place, "is no place in a spool", "it reads spool:SEGMENT:OFFSET")
-        with self._opened(match[1]) as segment:
+        with self._opened(match[1]) as segment, _failures_named(self._path(match[1])):
             found = _entry_at(segment, int(match[2]), os.fstat(segment).st_size)
         if found is None:
             raise BadData(self._path(match[1]), f"holds no whole document at byte {match[2]}", "restore it with mdc-store verify")
         return found[0]
 
     def segments(self) -> list[str]:
-        """The names of the segments, the oldest first."""
-        return sorted(name.removesuffix(_SUFFIX) for name in os.listdir(self.directory) if re.fullmatch(r"[0-9]{20}\.spool", name))
+        """The names of the segments, the oldest first. Raises InputOutput when the directory cannot be read."""
+        try:
+            names = os.listdir(self.directory)
+        except OSError as error:
+            raise InputOutput(self.directory, error.strerror or str(error), "put the spool's directory back") from error
+        return sorted(name.removesuffix(_SUFFIX) for name in names if re.fullmatch(r"[0-9]{20}\.spool", name))
+
+    def ended(self) -> list[str]:
+        """The names of the segments that hold something and to which nothing will be written any more, the oldest first."""
+        found = []
+        for segment in self.segments():
+            with contextlib.suppress(NoInput, BlockingIOError), self._opened(segment) as descriptor:
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                if os.fstat(descriptor).st_size:
+                    found.append(segment)
+        return found
 
     def entries(self, segment: str) -> Iterator[tuple[str, Entry]]:
-        """Each whole entry of a segment with its place, in the order in which they were written; what is not whole is passed over."""
-        with self._opened(segment) as descriptor:
+        """Each whole entry of a segment with its place, in the order in which they were written; what is not whole is passed over.
+
+        Raises NoInput when the segment is gone, InputOutput when it cannot be read.
+        """
+        with self._opened(segment) as descriptor, _failures_named(self._path(segment)):
             size, offset, lost = os.fstat(descriptor).st_size, 0, 0
             while offset < size:
                 found = _entry_at(descriptor, offset, size)
-                if found is not None:
-                    yield f"spool:{segment}:{offset}", found[0]
-                    offset = found[1]
-                else:
+                if found is None:
                     begin, offset = offset, _next_magic(descriptor, offset + 1, size)
                     lost += offset - begin
+                    continue
+                if lost:  # an interrupted write is the last of its segment
+                    _log.warning("%s: %d bytes before byte %d are damaged", self._path(segment), lost, offset)
+                    lost = 0
+                yield f"spool:{segment}:{offset}", found[0]
+                offset = found[1]
         if lost:
             _log.info("%s: %d bytes are no whole document: a write that was interrupted and never acknowledged", self._path(segment), lost)
 
     def __iter__(self) -> Iterator[tuple[str, Entry]]:
+        """All entries; those of a segment that is dropped meanwhile are in a pack."""
         for segment in self.segments():
-            yield from self.entries(segment)
+            try:
+                yield from self.entries(segment)
+            except NoInput:
+                continue
 
     def size(self) -> int:
         """Bytes of all segments."""
-        return sum(os.path.getsize(self._path(segment)) for segment in self.segments())
+        return sum(map(self._bytes, self.segments()))
 
     def drop(self, segment: str) -> bool:
-        """Remove a segment whose documents are all packed and archived; False when it is still being written."""
-        with self._opened(segment) as descriptor:
+        """Remove a segment whose documents are all packed and archived; False when it is still being written, or another process has
+        just removed it. It must have been among those that `ended` before its documents were counted: later ones would be lost.
+
+        Raises NoInput when it was gone before, InputOutput when it cannot be removed.
+        """
+        with self._opened(segment) as descriptor, _failures_named(self._path(segment)):
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return False
+            if not self._stands(descriptor, segment):
+                return False
             os.unlink(self._path(segment))
-        synchronise(self.directory)
+            synchronise(self.directory)
         return True
 
     def _append(self, entries: Sequence[Entry]) -> list[Receipt]:
@@ -189,12 +226,16 @@ class Spool:
 
     def _begin_segment(self) -> None:
         """Segments are numbered by the time, and upwards whatever the clock does."""
-        newest = max((int(name) for name in self.segments()), default=0)
-        self._name = f"{max(time.time_ns(), newest + 1, int(self._name or 0) + 1):020d}"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
-        self._segment = os.open(self._path(self._name), flags, 0o600)
-        fcntl.flock(self._segment, fcntl.LOCK_EX)
-        self._size, self._begun = 0, time.monotonic()
+        while True:
+            newest = max((int(name) for name in self.segments()), default=0)
+            self._name = f"{max(time.time_ns(), newest + 1, int(self._name or 0) + 1):020d}"
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+            self._segment = os.open(self._path(self._name), flags, 0o600)
+            self._size, self._begun = 0, time.monotonic()
+            fcntl.flock(self._segment, fcntl.LOCK_EX)
+            if self._stands(self._segment, self._name):
+                break
+            self._end_segment()  # dropped between the two: what is written to it would be nowhere
         synchronise(self.directory)
 
     def _end_segment(self) -> None:
@@ -205,24 +246,52 @@ class Spool:
     def _path(self, segment: str) -> str:
         return os.path.join(self.directory, segment + _SUFFIX)
 
+    def _bytes(self, segment: str) -> int:
+        try:
+            return os.path.getsize(self._path(segment))
+        except FileNotFoundError:  # dropped
+            return 0
+
+    def _stands(self, descriptor: int, segment: str) -> bool:
+        """Whether an open file is still the one that has the segment's name."""
+        opened = os.fstat(descriptor)
+        try:
+            return opened.st_nlink > 0 and os.path.samestat(opened, os.stat(self._path(segment)))
+        except FileNotFoundError:
+            return False
+
     @contextlib.contextmanager
     def _opened(self, segment: str) -> Iterator[int]:
         try:
             descriptor = os.open(self._path(segment), os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
+        except FileNotFoundError as error:
             raise NoInput(self._path(segment), error.strerror or str(error), "look its document up again: it may be in a pack") from error
+        except OSError as error:
+            raise InputOutput(self._path(segment), error.strerror or str(error), "run as the gateway's user, or repair the disk") from error
         try:
             yield descriptor
         finally:
             os.close(descriptor)
 
 
+@contextlib.contextmanager
+def _failures_named(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputOutput(path, error.strerror or str(error), "repair the disk; packs and archive may hold its documents") from error
+
+
 def _open_directory(directory: str, writing: bool) -> int:
     """A descriptor of the spool's directory, locked for the one process that writes."""
     try:
         if writing and not os.path.isdir(directory):
-            os.makedirs(directory, mode=0o700)
-            synchronise(os.path.dirname(os.path.abspath(directory)))
+            made = [os.path.abspath(directory)]
+            while not os.path.isdir(parent := os.path.dirname(made[-1])):
+                made.append(parent)
+            os.makedirs(directory, mode=0o700, exist_ok=True)
+            for path in reversed(made):
+                synchronise(os.path.dirname(path))
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         kind, remedy = (CannotCreate, "name a directory that can be written") if writing else (NoInput, "name the gateway's spool")
@@ -241,9 +310,9 @@ def _frame(entry: Entry) -> tuple[tuple[bytes, bytes, bytes], str]:
     record = json.dumps(fields).encode()
     if len(record) > _LARGEST_RECORD:
         raise ValueError("the record of an entry is too long")
-    digest = hashlib.sha256(entry.body)
-    head = _HEAD.pack(_MAGIC, len(record), len(entry.body), _checksum(record, len(entry.body), digest.digest()), digest.digest())
-    return (head, record, entry.body), "sha256:" + digest.hexdigest()
+    digest = bytes.fromhex(entry.digest.removeprefix("sha256:"))
+    head = _HEAD.pack(_MAGIC, len(record), len(entry.body), _checksum(record, len(entry.body), digest), digest)
+    return (head, record, entry.body), entry.digest
 
 
 def _checksum(record: bytes, length: int, digest: bytes) -> int:

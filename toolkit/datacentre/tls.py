@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import ssl
 import stat
+from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 from toolkit.core.errors import BadData, NoInput, NotPermitted
@@ -87,6 +88,15 @@ def server_context(cert: str, key: str, client_ca: str) -> ssl.SSLContext:
         if b"-----BEGIN X509 CRL-----" in stream.read():
             context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
     return context
+
+
+def days_left(cert: str) -> int:
+    """Whole days until the first certificate in this PEM file ends; below 0 when it has ended."""
+    from cryptography import x509
+
+    with open(cert, "rb") as stream:
+        ends = x509.load_pem_x509_certificate(stream.read()).not_valid_after_utc
+    return (ends - datetime.now(UTC)).days
 
 
 def explained(error: Exception) -> tuple[str, str]:

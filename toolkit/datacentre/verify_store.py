@@ -50,7 +50,10 @@ def verify(index: Index, stores: Sequence[Store], restore: bool = True) -> Verif
             counts["objects"] += 1
             good = [store for store in stores if _holds(store, one)]
             _mend(one, stores, good, counts, restore)
-    _compare(index, before, {one.name: one for one in objects}, documents, counts)
+    by_name = {one.name: one for one in objects}
+    _compare(index, before, by_name, documents, counts)
+    for store in stores:
+        _tell_strangers(index, store, by_name)
     return Verified(counts["objects"], counts["damaged"], counts["restored"], counts["unsolved"])
 
 
@@ -155,3 +158,12 @@ def _compare(index: Index, before: set[str], objects: dict[str, StoredObject], d
         elif numbers.get(pack, 0) != number:
             counts["unsolved"] += 1
             _log.error("%s: holds %d documents, the index knows %d; run mdc-store reindex", pack, number, numbers.get(pack, 0))
+
+
+def _tell_strangers(index: Index, store: Store, objects: dict[str, StoredObject]) -> None:
+    """Objects of no list: a run was killed and its plan lost with the index. Nothing reads them; nothing removes them either."""
+    present = [entry.name for entry in store.list()]
+    packs = {*index.packs(stored=False), *index.packs(stored=True)}  # asked for afterwards: a packer may be at work
+    for name in present:
+        if name not in objects and name.rpartition("/")[2].partition(".")[0] not in packs:
+            _log.warning("%s in %s: stands in no list and is not read; remove it when no mdc-store runs", name, store.url)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-from tests.unit.datacentre.visits import document  # noqa: E402
-from toolkit.datacentre.index import Document, open_index  # noqa: E402
-from toolkit.datacentre.spool import Entry, Spool  # noqa: E402
+from tests.unit.datacentre.visits import document
+from toolkit.datacentre.index import Document, open_index
+from toolkit.datacentre.spool import Entry, Spool
 
 with open_index("index.db") as index, Spool("spool", writing=True) as spool:
     for number in (1, 2):

@@ -49,7 +49,8 @@ class Running:
         **paths: Path,
     ) -> None:
         self.home, self.certificates = home, certificates
-        self.spool, self.store, self.archive, self.index = home / "spool", home / "store", home / "archive", home / "index.db"
+        self.spool, self.store, self.archive = home / "spool", home / "store", home / "archive"
+        self.index: Path | str = home / "index.db"
         self.cert = paths.get("cert", certificates.server.cert)
         self.key = paths.get("key", certificates.server.key)
         with socket.socket() as probe:

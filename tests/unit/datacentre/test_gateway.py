@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+import random
+import socket
 import subprocess
 import sys
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 
@@ -74,8 +78,6 @@ def test_another_document_under_a_known_message_id_is_refused(gateway: Running) 
 
 
 def test_many_at_once(gateway: Running) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
     def send(lane: int) -> list[int]:
         with gateway.connection() as connection:
             sent = [(f"many-{lane}-{n:03}", document(text=f"{lane} {n}").encode()) for n in range(20)]
@@ -89,6 +91,55 @@ def test_many_at_once(gateway: Running) -> None:
     count = float(next(line for line in groups if "commit_documents_count" in line).split()[1])
     total = float(next(line for line in groups if "commit_documents_sum" in line).split()[1])
     assert total > count, "no two documents ever shared an fsync"
+
+
+@pytest.mark.parametrize("same_message", [True, False])
+def test_the_same_document_many_times_at_once_is_new_once(gateway: Running, same_message: bool) -> None:
+    visit = SEALED.replace("ABC", "TW" + "AB"[same_message])
+    body = document(text="zugleich", visit=visit).encode()
+    with ThreadPoolExecutor(12) as senders:
+        names = ["at-once-0" if same_message else f"at-once-{n + 1}" for n in range(12)]
+        said = list(senders.map(lambda name: gateway.post(body, name), names))
+    assert sorted(one.status for one in said) == [200] * 11 + [201]
+    assert len({one.body for one in said}) == 1
+    with open_index(str(gateway.index), create=False) as index:
+        assert len(index.find(visit)) == 1
+
+
+NONSENSE = [
+    b"\x00" * 100,
+    b"GET\r\n\r\n",
+    b"GET /vis\xc5\xbcits HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET http://[ HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET /visits/%00%ff HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET /visits?limit=%ff&since=%00 HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"POST /visits HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+    b"POST /visits HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999999\r\n\r\n",
+    b"POST /visits HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n12345",
+    b"POST /visits HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    b"POST /visits HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n",
+    b"POST /visits HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n",
+    b"GET /health HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n",
+    b"GET /health HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 200_000 + b"\r\n\r\n",
+    b"GET /" + b"y" * 200_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+]
+
+
+def test_nonsense_instead_of_http(gateway: Running) -> None:
+    dice = random.Random(1)
+    whole = (
+        b"POST /visits HTTP/1.1\r\nHost: x\r\nX-Message-Id: nonsense-1\r\nContent-Type: application/xml\r\nContent-Length: 4\r\n\r\n<a/>"
+    )
+    for sent in [*NONSENSE, *(b"".join(dice.sample([whole[n : n + 9] for n in range(0, len(whole), 9)], 12)) for _ in range(40))]:
+        plain = socket.create_connection(("localhost", gateway.port), 10)
+        with gateway.context().wrap_socket(plain, server_hostname="localhost") as link, suppress(OSError):
+            link.sendall(sent)
+            link.settimeout(0.05)
+            said = link.recv(100)
+            assert said == b"" or said[:10] in (b"HTTP/1.1 2", b"HTTP/1.1 4"), (sent[:80], said)
+    assert gateway.ask("GET", "/health").status == 200
+    assert "fault" not in gateway.log() and "Traceback" not in gateway.log()
 
 
 PNOPL = base64.b64encode(b"0\x82serialNumber PNOPL-" + PESEL.encode() + bytes(90)).decode()
@@ -217,6 +268,11 @@ def test_a_document_is_read_while_it_moves_and_found_when_it_is_packed(gateway: 
     for pack in (gateway.store / "packs").glob("*.parquet"):
         pack.unlink()
     assert gateway.ask("GET", f"/visits/{visits[0]}").body == bodies[visits[0]], "the archive has it still"
+    for pack in (gateway.archive / "packs").glob("*.parquet"):
+        pack.rename(pack.with_suffix(".away"))
+    lost = gateway.ask("GET", f"/visits/{visits[0]}")
+    assert lost.status == 500 and "mdc-store verify" in lost.json["error"] and str(gateway.home) not in lost.json["error"]
+    gateway.wait_for_log("is not where the index says; run mdc-store verify")
 
 
 SOAP = {
@@ -284,4 +340,5 @@ def test_health_and_metrics(gateway: Running) -> None:
     assert values["mdc_gateway_received_bytes_total"] > 1000
     assert values["mdc_gateway_spool_bytes"] == sum(path.stat().st_size for path in gateway.spool.glob("*.spool"))
     assert values["mdc_gateway_documents_waiting"] >= 0 and values["mdc_gateway_connections"] >= 1
+    assert 1 < values["mdc_gateway_certificate_days"] < 10_000
     assert values['mdc_gateway_request_seconds_count{action="receive"}'] >= 1

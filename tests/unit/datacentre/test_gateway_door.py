@@ -10,9 +10,12 @@ import ssl
 import subprocess
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 
 from tests.unit.datacentre.gateways import Running
 from tests.unit.datacentre.test_personal_data import document
@@ -201,3 +204,34 @@ def test_signals_end_it_well(tmp_path: Path, certs: Certificates) -> None:
                 assert connection.getresponse().status == 201, "what had begun is finished"
                 assert gateway.process.wait(30) == status
         assert gateway.log() == ""
+
+
+def test_our_own_certificate_that_has_ended(tmp_path: Path, certs: Certificates) -> None:
+    gateway = Running(tmp_path, certs, "--workers", "1", cert=certs.expired_server.cert, key=certs.expired_server.key)
+    with (tmp_path / "log").open("ab") as log, subprocess.Popen(gateway.command, cwd=tmp_path, stderr=log) as gateway.process:
+        gateway.wait_for_log("has expired, and clients refuse it; renew it, then send SIGHUP")
+        assert gateway.end() in (0, -signal.SIGTERM)
+
+
+def test_a_revoked_certificate(tmp_path: Path, certs: Certificates) -> None:
+    now = datetime.now(UTC)
+    authority = x509.load_pem_x509_certificate(certs.ca.read_bytes())
+    key = serialization.load_pem_private_key(certs.ca.with_suffix(".key").read_bytes(), None)
+    client = x509.load_pem_x509_certificate(certs.client.cert.read_bytes())
+    revoked = x509.RevokedCertificateBuilder().serial_number(client.serial_number).revocation_date(now).build()
+    builder = x509.CertificateRevocationListBuilder().issuer_name(authority.subject).last_update(now).next_update(now + timedelta(days=1))
+    listed = builder.add_revoked_certificate(revoked).sign(key, hashes.SHA256())  # type: ignore[arg-type]
+    both = tmp_path / "ca.pem"
+    both.write_bytes(certs.ca.read_bytes() + listed.public_bytes(serialization.Encoding.PEM))
+    gateway = Running(tmp_path, Certificates(**{**vars(certs), "ca": both}), "--workers", "1")
+    with (tmp_path / "log").open("ab") as log, subprocess.Popen(gateway.command, cwd=tmp_path, stderr=log) as gateway.process:
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                assert refusal(gateway, client_context(Running(tmp_path, certs), certs.client)) == "SSLV3_ALERT_CERTIFICATE_REVOKED"
+                break
+            except ConnectionRefusedError:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        gateway.wait_for_log("certificate revoked")
+        assert gateway.end() == 0

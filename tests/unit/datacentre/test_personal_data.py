@@ -160,6 +160,21 @@ def test_a_certificate_is_found_wherever_it_is_hidden() -> None:
     assert "embedded data" in found(document(text=f"<paragraph>{parts}</paragraph>"))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1 " * 50_000, "Jan " * 50_000, "tel " + " " * 200_000, "A" * 200_000, "@a." * 60_000, "<item>Jan</item>" * 20_000,
+        "<content>" * 150 + "<content>1</content>" * 10_000 + "</content>" * 150, "<content>ab" * 150 + "x" * 200_000 + "</content>" * 150,
+    ],
+    ids=lambda text: text[:20],
+)  # fmt: skip
+def test_no_document_takes_long(text: str) -> None:
+    """What is made to be slow takes time that grows with its length and no faster: seconds where squares would be minutes."""
+    begin = time.process_time()
+    found(document(text=text))
+    assert time.process_time() - begin < 8
+
+
 def test_declared_entities_never_get_here() -> None:
     declared = f'<!DOCTYPE ClinicalDocument [<!ENTITY who "{PESEL}">]>' + document(text="&who;")
     with pytest.raises(BadData, match="DOCTYPE"):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
+import io
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 from toolkit.core.errors import InputOutput
@@ -16,7 +18,7 @@ from toolkit.core.storage.source import Source
 from toolkit.core.storage.store import Entry, is_temporary, temporary_beside
 
 if TYPE_CHECKING:
-    from hdfs_native import FileStatus, WriteOptions
+    from hdfs_native import FileStatus, FileWriter, WriteOptions
 
 _TRIES, _LAST_TRIES = 4, 12  # with as many copies of a block; and with a single one
 _PATIENCE = 300.0  # seconds in which a file is begun again
@@ -35,20 +37,23 @@ class HdfsStore(RemoteStore):
     def __init__(self, url: str, root: str, address: str) -> None:
         super().__init__(url, root)
         try:
-            from hdfs_native import AsyncClient, Client
+            from hdfs_native import Client
         except ModuleNotFoundError as error:
             raise package_missing("hdfs-native", "hdfs") from error
-        # its own 15 attempts with growing pauses would keep a cron job waiting for minutes
-        settings = {"dfs.client.failover.max.attempts": "3", "dfs.client.socket-timeout": str(ANSWER * 1000)}
+        settings = {
+            "dfs.client.socket-timeout": str(ANSWER * 1000),
+            # its own 15 attempts with growing pauses would keep a cron job waiting for minutes
+            "dfs.client.failover.max.attempts": "3",
+            "dfs.client.failover.sleep.max.millis": "2000",
+        }
         self._client = Client(f"hdfs://{address}", settings)
-        self._writer = AsyncClient(f"hdfs://{address}", settings)  # its calls can be given up
 
     def _write(self, name: str, source: Source) -> str:
         path = self._path(name)
         temporary = temporary_beside(path)
         self._client.mkdirs(os.path.dirname(path), 0o755, True)
         try:
-            found, copies = asyncio.run(self._fill(temporary, source))
+            found, copies = self._fill(temporary, source)
             if self._client.get_file_info(temporary).length != source.size:
                 raise InputOutput(self._place(name), "the servers keep another number of bytes than were sent", "put it again")
             if copies:
@@ -60,7 +65,7 @@ class HdfsStore(RemoteStore):
             raise
         return found
 
-    async def _fill(self, temporary: str, source: Source) -> tuple[str, int]:
+    def _fill(self, temporary: str, source: Source) -> tuple[str, int]:
         """Write a file, beginning again when a DataNode fails; its digest, and the number of copies that it still has to get, or 0."""
         from hdfs_native import WriteOptions
 
@@ -68,17 +73,19 @@ class HdfsStore(RemoteStore):
         options, copies, usual, pause = WriteOptions(overwrite=True), 0, 0, 0.0
         others: Iterator[WriteOptions] | None = None
         while True:
-            output = await self._writer.create(temporary, options)
+            output = self._client.create(temporary, options)
             try:
                 for chunk in source:
-                    await output.write(chunk)
+                    output.write(chunk)
                 found = source.finish()
-                await asyncio.sleep(pause)
-                await asyncio.wait_for(output.hsync(), _SYNCHRONISED + source.size / _SLOWEST_DISK)
-                await output.close()
+                time.sleep(pause)
+                _synchronise(output, _SYNCHRONISED + source.size / _SLOWEST_DISK)
+                output.close()
                 return found, copies
-            except (OSError, RuntimeError):  # TimeoutError is one of the former
-                if time.monotonic() > end or not source.rewind():
+            except BaseException as error:
+                # not by its own close(), which would ask the NameNode for 15 seconds whether this file is complete now
+                io.RawIOBase.close(output)
+                if not isinstance(error, (OSError, RuntimeError)) or time.monotonic() > end or not source.rewind():
                     raise
                 status = self._client.get_file_info(temporary)
                 others = others or _other_ways(status, source.length() or 0)
@@ -86,7 +93,7 @@ class HdfsStore(RemoteStore):
                 if another is None:
                     raise
                 usual = usual or status.replication or 0
-                # hdfs-native's hsync waits for ever when it comes before the news that a node is dead
+                # the pause makes it unlikely that hsync comes before the news that a node is dead
                 options, copies, pause = another, usual if another.replication else 0, 0.1
 
     def _ranges(self, name: str) -> Callable[[int, int], bytes]:
@@ -130,3 +137,23 @@ def _other_ways(status: FileStatus, length: int) -> Iterator[WriteOptions]:
     for copies in range(usual - 1, 0, -1):
         for _ in range(_LAST_TRIES if copies == 1 else _TRIES):
             yield WriteOptions(overwrite=True, replication=copies, block_size=block)
+
+
+def _synchronise(output: FileWriter, seconds: float) -> None:
+    """Bring a file's bytes on its DataNodes' disks. Raises TimeoutError when that takes longer.
+
+    Where the nodes fail just then hdfs-native waits for ever, so that thread is left to itself. (Its asynchronous client could be
+    cancelled, but panics when the NameNode is gone.)
+    """
+    done: Future[None] = Future()
+
+    def work() -> None:
+        try:
+            output.hsync()
+        except Exception as error:
+            done.set_exception(error)
+        else:
+            done.set_result(None)
+
+    threading.Thread(target=work, name="hsync", daemon=True).start()
+    done.result(seconds)

@@ -11,7 +11,7 @@ from toolkit.core.storage.remote import ANSWER, CONNECT, RemoteStore
 from toolkit.core.storage.source import Source
 from toolkit.core.storage.store import Entry
 
-_PART = 32 << 20  # bytes; S3 takes 10,000 parts of an object, of 5 MB or more
+_PART = 16 << 20  # bytes; S3 takes 10,000 parts of an object, of 5 MB or more
 
 
 class S3Store(RemoteStore):
@@ -23,7 +23,14 @@ class S3Store(RemoteStore):
             from s3fs import S3FileSystem
         except ModuleNotFoundError as error:
             raise package_missing(error.name or "s3fs", "s3") from error
-        settings = {"connect_timeout": CONNECT, "read_timeout": ANSWER, "retries": {"max_attempts": 2}}
+        settings = {
+            "connect_timeout": CONNECT,
+            "read_timeout": ANSWER,
+            "retries": {"max_attempts": 2},
+            # newer checksums come behind the body over TLS, which servers other than Amazon's often refuse; our own digest covers more
+            "request_checksum_calculation": "when_required",
+            "response_checksum_validation": "when_required",
+        }
         self._fs = S3FileSystem(use_listings_cache=False, skip_instance_cache=True, config_kwargs=settings)
 
     def _write(self, name: str, source: Source) -> str:

@@ -138,7 +138,7 @@ class Gateway:
         body = response.read(_LARGEST_ANSWER)
         if not response.isclosed():  # more than an answer can be: the rest is not waited for
             self.close()
-        return self._understood(response, body, message_id, document)
+        return self._understood(response, body, document)
 
     def _connected(self) -> http.client.HTTPSConnection:
         connection = http.client.HTTPSConnection(self._host, self._port, timeout=self._timeout, context=self._context)
@@ -152,10 +152,10 @@ class Gateway:
             raise
         return connection
 
-    def _understood(self, response: http.client.HTTPResponse, body: bytes, message_id: str, document: bytes) -> Answer:
+    def _understood(self, response: http.client.HTTPResponse, body: bytes, document: bytes) -> Answer:
         status = response.status
         if status in (200, 201):
-            return _acknowledgement(body, message_id, document)
+            return _acknowledgement(body, document)
         reason = f"{status} {response.reason}".strip() + _told(body)
         if status in (408, 425, 429) or status >= 500:
             return Answer(Fate.LATER, reason, after=_seconds(response.getheader("Retry-After")))
@@ -285,12 +285,14 @@ def _exchanged(
     return connection.getresponse()
 
 
-def _acknowledgement(body: bytes, message_id: str, document: bytes) -> Answer:
-    """Only what names this very message and this very content counts: anything else is tried again."""
+def _acknowledgement(body: bytes, document: bytes) -> Answer:
+    """Only what names this very content, in which the visit's id stands, counts: anything else is tried again.
+
+    The message id may be another one: that under which the same content came first.
+    """
     expected = sha256(document)
     try:
-        said = json.loads(body)
-        same = said["message_id"] == message_id and said["digest"] == f"sha256:{expected.hexdigest()}"
+        same = json.loads(body)["digest"] == f"sha256:{expected.hexdigest()}"
     except (ValueError, KeyError, TypeError):
         return Answer(Fate.LATER, "the answer is no acknowledgement")
     if not same:

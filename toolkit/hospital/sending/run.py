@@ -1,7 +1,7 @@
 """A run of hl7-send: documents lose their personal data and go into the queue; the queue goes to the data centre.
 
 What is in the queue is safe: a run may be killed at any moment and the next one takes up what is left. A document becomes
-acknowledged only by an answer that names its message id and the SHA-256 of what was sent.
+acknowledged only by an answer that names the SHA-256 of what was sent.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from toolkit.hospital.sending.sources import Source
 
 if TYPE_CHECKING:
     from toolkit.core.keys import Key
-    from toolkit.hospital.links.database import Links
+    from toolkit.hospital.links.database import Links, Outgoing
     from toolkit.hospital.links.queue import Message
     from toolkit.hospital.sending.client import Gateway
     from toolkit.hospital.visits.profile import Profile
-    from toolkit.hospital.visits.rebuild import Rebuilt
 
 logger = logging.getLogger(__name__)
 
-AT_ONCE = 16  # messages leased in one go
+AT_ONCE = 16  # messages queued in one transaction or leased in one go
+_TOGETHER = 16 << 20  # bytes of documents in memory
 FIRST_WAIT, LONGEST_WAIT = 30.0, 3600.0  # seconds before a message is tried again
 LEASE_MARGIN = 60.0  # seconds
 _ENOUGH = 3  # messages in a row that are postponed
@@ -68,25 +68,44 @@ def backoff(attempts: int, after: float | None = None, chance: Callable[[], floa
 
 
 def queue_documents(sources: Iterable[Source], links: Links, key: Key, profile: Profile, xsd: str | None, tally: Tally) -> None:
-    """Rebuild each document without personal data and put link and message into the queue, in one transaction each.
+    """Rebuild each document without personal data and put link and message into the queue, some together in one transaction.
 
     A document that cannot be read, rebuilt or is not valid is refused with a warning and the others go on. A failure of
     the database ends it.
     """
+    ready: list[Outgoing] = []
     for source in sources:
         try:
-            rebuilt, identifier = _prepared(source, key, profile, xsd)
-            fresh = links.queue(rebuilt.visit, rebuilt.mdc_visit, rebuilt.mdc_patient, identifier, rebuilt.document, source.place)
+            ready.append(_prepared(source, key, profile, xsd))
         except (BadData, NoInput) as error:
-            logger.warning("%s", error)
-            tally.refused.append(error)
-            continue
-        tally.queued += fresh
-        tally.known += not fresh
+            _refuse(error, tally)
+        if len(ready) >= AT_ONCE or sum(len(one.document) for one in ready) > _TOGETHER:
+            _enter(ready, links, tally)
+            ready = []
+    _enter(ready, links, tally)
 
 
-def _prepared(source: Source, key: Key, profile: Profile, xsd: str | None) -> tuple[Rebuilt, str]:
+def _enter(ready: list[Outgoing], links: Links, tally: Tally) -> None:
+    try:
+        fresh = links.queue_all(ready) if ready else []
+    except BadData as error:
+        if len(ready) == 1:
+            return _refuse(error, tally)
+        for one in ready:  # the others are queued all the same
+            _enter([one], links, tally)
+        return
+    tally.queued += sum(fresh)
+    tally.known += len(fresh) - sum(fresh)
+
+
+def _refuse(error: ToolError, tally: Tally) -> None:
+    logger.warning("%s", error)
+    tally.refused.append(error)
+
+
+def _prepared(source: Source, key: Key, profile: Profile, xsd: str | None) -> Outgoing:
     from toolkit.core.xml import parse_safely
+    from toolkit.hospital.links.database import Outgoing
     from toolkit.hospital.visits.rebuild import rebuild
     from toolkit.hospital.visits.validate import validate
 
@@ -99,7 +118,8 @@ def _prepared(source: Source, key: Key, profile: Profile, xsd: str | None) -> tu
         raise BadData(
             source.place, f"is not valid once rebuilt: {problems[0]}{more}", "correct the document or the profile; nothing was sent"
         )
-    return rebuilt, message_id(rebuilt.mdc_visit, rebuilt.document)
+    identifier = message_id(rebuilt.mdc_visit, rebuilt.document)
+    return Outgoing(rebuilt.visit, rebuilt.mdc_visit, rebuilt.mdc_patient, identifier, rebuilt.document, source.place)
 
 
 def drain(links: Links, gateway: Gateway, tally: Tally, *, timeout: float, clock: Callable[[], float] = time.time) -> None:

@@ -12,16 +12,15 @@ from collections import Counter
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from toolkit.hospital.visits.codes import is_code
+from toolkit.hospital.visits.codes import is_code, is_pesel
 from toolkit.hospital.visits.document import NAMESPACE, V3, first, is_time, texts
-from toolkit.hospital.visits.profile import Profile, listed
+from toolkit.hospital.visits.persons import Persons, digits
+from toolkit.hospital.visits.profile import QUANTITIES, Profile, listed
 from toolkit.hospital.visits.results import NUMBER, Quantity, Range, known_unit, read_quantity, read_range
 from toolkit.hospital.visits.writing import Written, attribute, label
 
 if TYPE_CHECKING:
     from lxml import etree
-
-    from toolkit.hospital.visits.persons import Persons
 
 XSI_TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
 NULL_FLAVORS = {"NI", "INV", "DER", "OTH", "NINF", "PINF", "UNC", "MSK", "NA", "UNK", "ASKU", "NAV", "NASK", "QS", "TRC"}
@@ -30,6 +29,11 @@ _TIME_TYPES = {"TS", "IVL_TS", "PIVL_TS", "EIVL_TS", "SXCM_TS"}
 _CODE_TYPES = {"CD", "CE", "CV", "CO", "CS"}
 _QUANTITY_TYPES = {"PQ", "INT", "REAL", "MO"}
 _INTERVAL_TYPES = {"IVL_PQ", "IVL_INT", "IVL_REAL"}
+_STATUSES = {"active", "aborted", "cancelled", "completed", "held", "new", "normal", "nullified", "obsolete", "suspended"}
+_TEMPLATES = ("2.16.840.1.113883.10.", "2.16.840.1.113883.3.4424.13.10.", "2.16.840.1.113883.3.88.11.", "1.3.6.1.4.1.19376.")
+_OID = re.compile(r"[0-2](\.(0|[1-9]\d*)){1,30}")
+_TEMPLATE_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}|\d{1,3}(\.\d{1,3})*")
+_ENDS: dict[object, str] = {V3 + part: part for part in ("low", "center", "high")}
 _QUALIFIER, _TRANSLATION = f"{V3}qualifier", f"{V3}translation"
 _KEPT = 8192  # different sets of attributes that are remembered
 
@@ -59,11 +63,65 @@ class _Number(NamedTuple):
     dropped: tuple[str, ...]
 
 
-class DataTypes:
-    """Writes data types and counts what is left out, by path, never by value."""
+class _Leaf(NamedTuple):
+    """What an element without children comes to when its value tells nobody. `written`: None when its attributes do not say all."""
 
-    def __init__(self, profile: Profile, persons: Persons, dropped: Counter[str], place: str) -> None:
-        self.profile, self.persons, self.dropped, self.place = profile, persons, dropped, place
+    written: Written | None
+    asked: str  # whether it tells somebody is asked of this
+    dropped: tuple[str, ...]
+
+
+class DataTypes:
+    """Writes data types and counts what is left out, by path, never by value. `age` in years and `sex` (F, M) choose among ranges."""
+
+    def __init__(
+        self, profile: Profile, persons: Persons, dropped: Counter[str], place: str, age: int | None = None, sex: str = ""
+    ) -> None:
+        self.profile, self.persons, self.dropped, self.place, self.age, self.sex = profile, persons, dropped, place, age, sex
+        self._told, self._leaves = persons.told, _leaves(profile.systems, profile.display_names, profile.units)
+
+    def write(self, source: etree._Element, name: str) -> Written:
+        """The element `name`, one of profile.DATA_TYPES but id."""
+        if len(source):
+            return self._write(source, name)
+        key = (name, *source.items())
+        leaf = self._leaves.get(key)
+        if leaf is None:
+            leaf = self._leaves[key] = self._leaf(source, name)
+        written, asked, dropped = leaf
+        if written is None or asked in self._told:
+            return self._write(source, name)
+        for path in dropped:
+            self.dropped[path] += 1
+        return written
+
+    def _write(self, source: etree._Element, name: str) -> Written:
+        if name == "value":
+            return self.value(source)
+        if name == "effectiveTime":
+            return self.time(source, name)
+        if name in QUANTITIES:
+            return self.quantity(source, name)
+        if name == "statusCode":
+            code = source.get("code")
+            return Written(f'<statusCode code="{code}"/>' if code in _STATUSES else '<statusCode nullFlavor="NI"/>', "", False)
+        if name == "templateId":
+            return self._template(source)
+        return self.code(source, name)
+
+    def _leaf(self, source: etree._Element, name: str) -> _Leaf:
+        """Worked out as if nobody were known; `asked` then says for whom it has to be worked out again."""
+        if len(self._leaves) >= _KEPT:
+            self._leaves.clear()
+        code, value, declared = source.get("code"), source.get("value", "").strip(), self.declared_type(source)
+        known = _CODE_TYPES | _QUANTITY_TYPES | _INTERVAL_TYPES | _TIME_TYPES | {"BL"}
+        if name == "value" and declared not in known or code and source.get("displayName") and self.profile.display_names:
+            return _Leaf(None, "", ())
+        dropped: Counter[str] = Counter()
+        written = DataTypes(self.profile, _NOBODY, dropped, self.place)._write(source, name)
+        timed = name == "effectiveTime" or declared in _TIME_TYPES
+        asked = (code or "").strip().casefold() or (value[:8] if timed else digits(value))
+        return _Leaf(written, asked, tuple(dropped.elements()))
 
     def code(self, source: etree._Element, name: str, as_type: str = "") -> Written:
         """A CD and its kin: code, coding system, version, qualifiers, translations; MSK where its code may not stay."""
@@ -97,7 +155,7 @@ class DataTypes:
                     translations += translation.xml
                     codes.append(translation.shown)
             elif isinstance(child.tag, str):
-                self.dropped[f"{name}/{label(child)}"] += 1
+                self.dropped[f"{name}/{label(child.tag)}"] += 1
         return qualifiers + translations, codes
 
     def _qualifier(self, source: etree._Element) -> str:
@@ -123,18 +181,19 @@ class DataTypes:
             start += f' operator="{source.get("operator")}"'
         moment, written = self._moment(source, "")
         if not len(source):
-            return Written(f'{start}{written or _NO_INFORMATION}/>', moment, bool(moment))
-        parts, shown = "", {"low": "", "high": ""}
-        for part in ("low", "center", "high"):
-            child = first(source, part)
-            if child is not None:
+            return Written(f"{start}{written or _NO_INFORMATION}/>", moment, bool(moment))
+        ends, shown = {"low": "", "center": "", "high": ""}, {"low": "", "center": "", "high": ""}
+        for child in source:
+            part = _ENDS.get(child.tag, "")
+            if part and not ends[part]:
                 shown[part], end = self._moment(child, _NO_INFORMATION)
-                parts += f"<{part}{end}/>"
+                ends[part] = f"<{part}{end}/>"
+        parts = "".join(ends.values())
         if declared == "PIVL_TS" and (period := first(source, "period")) is not None:
             parts += self.quantity(period, "period").xml
         if not parts:
-            return Written(f'{start}{written or _NO_INFORMATION}/>', moment, bool(moment))
-        between = f"[{shown['low']}; {shown['high']}]" if "<low" in parts or "<high" in parts else ""
+            return Written(f"{start}{written or _NO_INFORMATION}/>", moment, bool(moment))
+        between = f"[{shown['low']}; {shown['high']}]" if ends["low"] or ends["high"] else ""
         return Written(f"{start}{written}>{parts}</{name}>", moment or between, True)
 
     def _moment(self, source: etree._Element, otherwise: str) -> tuple[str, str]:
@@ -143,7 +202,7 @@ class DataTypes:
         if value and not self.persons.born_on(value):
             return value, written
         if masked:
-            self.dropped[f"{label(source)}/@value"] += 1
+            self.dropped[f"{label(source.tag)}/@value"] += 1
             return "", ' nullFlavor="MSK"'
         return "", written or otherwise
 
@@ -159,10 +218,10 @@ class DataTypes:
         if value and self.persons.is_number(value):
             value, written, shown, dropped = "", ' nullFlavor="MSK"', "", ("/@value",)
         for path in dropped:
-            self.dropped[f"{label(source)}{path}" if source is not None and path == "/@value" else path] += 1
+            self.dropped[f"{label(source.tag)}{path}" if source is not None and path == "/@value" else path] += 1
         return value, written, shown
 
-    def value(self, source: etree._Element, age: int | None, sex: str) -> Written:
+    def value(self, source: etree._Element) -> Written:
         """A result (ANY) by its xsi:type; text only when it is a number, a range or one of the profile's words."""
         declared = self.declared_type(source)
         if not declared:
@@ -181,19 +240,19 @@ class DataTypes:
             parts = "".join(self.quantity(first(source, part), part).xml for part in ("numerator", "denominator"))
             return Written(f'<value xsi:type="RTO_PQ_PQ">{parts}</value>', "", True)
         if declared in ("ST", "ED", "SC"):
-            return self._printed(" ".join("".join(texts(source)).split()), age, sex)
+            return self._printed(" ".join("".join(texts(source)).split()))
         if declared:
             logger.warning("%s: line %s: a value of the unknown type %s is left out", self.place, source.sourceline, _shown(declared))
         self.dropped["value"] += 1
         return _MASKED_TEXT
 
-    def _printed(self, text: str, age: int | None, sex: str) -> Written:
+    def _printed(self, text: str) -> Written:
         """A result that was text, as what it is."""
         found = read_quantity(text, self.profile.units)
         if found is not None and not self.persons.is_number(found.value):
             return write_quantity(found)
-        between = read_range(text, age, sex, self.profile.units) if found is None else None
-        if between is not None:
+        between = read_range(text, self.age, self.sex, self.profile.units) if found is None else None
+        if between is not None and not self.persons.ends_in(between):
             return write_range(between)
         if (word := text.casefold()) in self.profile.words:
             return Written(f'<value xsi:type="ST">{word}</value>', word, False)
@@ -201,16 +260,25 @@ class DataTypes:
         return _MASKED_TEXT
 
     def _interval(self, source: etree._Element, declared: str) -> Written:
-        parts, shown, whole = "", {"low": "", "high": ""}, ("", "", "")
-        for part in shown:
-            child = first(source, part)
-            if child is not None:
+        ends, shown = {"low": "", "high": ""}, {"low": "", "high": ""}
+        for child in source:
+            part = _ENDS.get(child.tag, "")
+            if part in ends and not ends[part]:
                 _, written, shown[part] = self._number(child)
-                parts += f"<{part}{written}/>"
-        if parts:
+                ends[part] = f"<{part}{written}/>"
+        if parts := ends["low"] + ends["high"]:
             return Written(f'<value xsi:type="{declared}">{parts}</value>', f"[{shown['low']}; {shown['high']}]", True)
-        whole = self._number(source)
-        return Written(f'<value xsi:type="{declared}"{whole[1]}/>', whole[2], bool(whole[0]))
+        value, written, printed = self._number(source)
+        return Written(f'<value xsi:type="{declared}"{written}/>', printed, bool(value))
+
+    def _template(self, source: etree._Element) -> Written:
+        """The id of a published template; "" for others."""
+        root, version = source.get("root") or "", source.get("extension") or ""
+        if not root.startswith(_TEMPLATES) or not _OID.fullmatch(root):
+            self.dropped["templateId"] += 1
+            return Written("", "", False)
+        kept = attribute("extension", version) if _TEMPLATE_VERSION.fullmatch(version) else ""
+        return Written(f'<templateId root="{root}"{kept}/>', "", False)
 
     def declared_type(self, source: etree._Element) -> str:
         """The local name of its xsi:type; with its prefix where that is another vocabulary's, such as extPL:…"""
@@ -219,6 +287,13 @@ class DataTypes:
         return declared if prefix and source.nsmap.get(prefix) != NAMESPACE else local
 
 
+@lru_cache(maxsize=8)
+def _leaves(*_: object) -> dict[tuple[object, ...], _Leaf]:
+    """What is remembered of leaves under the settings of one profile."""
+    return {}
+
+
+_NOBODY = Persons(None, None)
 _NO_INFORMATION = ' nullFlavor="NI"'
 _MASKED_TEXT = Written('<value xsi:type="ST" nullFlavor="MSK"/>', "", False)
 
@@ -284,18 +359,18 @@ def _read_moment(found: Attributes) -> tuple[str, str, bool]:
 def _read_number(found: Attributes, units: frozenset[str]) -> _Number:
     given = dict(found)
     value, unit, flavor = given.get("value", "").strip().replace(",", "."), given.get("unit"), given.get("nullFlavor")
-    if not NUMBER.fullmatch(value):
+    if not NUMBER.fullmatch(value) or is_pesel(re.sub(r"\D", "", value)):
         if value:
             return _Number("", ' nullFlavor="MSK"', "", ("/@value",))
         return _Number("", attribute("nullFlavor", flavor if flavor in NULL_FLAVORS else "NI"), "", ())
-    known, dropped = known_unit(unit, units) if unit else "", ()
-    if known is None:
-        # Without any unit the number would claim to have none (UCUM's 1).
-        known, dropped = "{unknown}", ("@unit",)
-    written = attribute("value", value) + (attribute("unit", known) if known else "")
+    known = known_unit(unit, units) if unit else ""
+    # Without any unit the number would claim to have none (UCUM's 1).
+    written = attribute("value", value) + (attribute("unit", "{unknown}" if known is None else known) if known != "" else "")
     if (inclusive := given.get("inclusive")) in ("true", "false"):
         written += attribute("inclusive", inclusive)
-    return _Number(value, written, _with_unit(value, known), dropped)
+    if known is None:
+        return _Number(value, written, _with_unit(value, "{unknown}"), ("@unit",))
+    return _Number(value, written, _with_unit(value, known), ())
 
 
 def _with_unit(value: str, unit: str) -> str:

@@ -49,10 +49,10 @@ class Profile:
     elements: dict[str, tuple[str, ...]]
 
     @cached_property
-    def plans(self) -> dict[str, dict[object, tuple[int, str]]]:
-        """For each element the tags of its children that are kept, with their place in the order and their local names."""
+    def plans(self) -> dict[str, dict[object, tuple[int, str, bool]]]:
+        """For each element the tags of its children that are kept: place in the order, local name, whether it is a data type."""
         return {
-            name: {f"{{urn:hl7-org:v3}}{child}": (place, child) for place, child in enumerate(children)}
+            name: {f"{{urn:hl7-org:v3}}{child}": (place, child, child in DATA_TYPES) for place, child in enumerate(children)}
             for name, children in self.elements.items()
         }
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from toolkit.hospital.visits.writing import Written, text
 
+STATEMENTS = {"act", "encounter", "observation", "organizer", "procedure", "substanceAdministration", "supply"}
+
 
 @dataclass(slots=True)
 class Statement:
@@ -16,6 +18,14 @@ class Statement:
     values: list[str] = field(default_factory=list)
     ranges: list[str] = field(default_factory=list)
     number: bool = False  # whether a range can belong to one of the values
+
+    def name(self, holder: str, code: str) -> None:
+        """A code of the element `holder`, of which the first of the statement and the first of its material count."""
+        if holder == "manufacturedMaterial":
+            if self.material is None:
+                self.material = code
+        elif self.code is None and holder in STATEMENTS:
+            self.code = code
 
     def say(self, written: Written, as_range: bool) -> None:
         """Add a value or a reference range."""
@@ -35,5 +45,5 @@ class Statement:
 
 def narrative(lines: list[str]) -> str:
     """The element text: a list with an item for each line; "" when there are none."""
-    items = "</item><item>".join(text(line) for line in lines if line)
+    items = text("\n".join([line for line in lines if line])).replace("\n", "</item><item>")  # no line holds a line break
     return f"<text><list><item>{items}</item></list></text>" if items else ""

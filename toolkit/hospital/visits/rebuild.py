@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import itemgetter
@@ -21,7 +20,7 @@ from toolkit.hospital.visits.datatypes import NULL_FLAVORS, Attributes, DataType
 from toolkit.hospital.visits.document import V3, Visit, first, identifiers, interval, point, read_visit, texts
 from toolkit.hospital.visits.narrative import Tables
 from toolkit.hospital.visits.persons import Persons, age_in_years
-from toolkit.hospital.visits.profile import CODES, QUANTITIES, Profile
+from toolkit.hospital.visits.profile import Profile
 from toolkit.hospital.visits.readable import Statement, narrative
 from toolkit.hospital.visits.results import read_quantity, read_range
 from toolkit.hospital.visits.writing import attribute, label, text
@@ -29,18 +28,15 @@ from toolkit.hospital.visits.writing import attribute, label, text
 if TYPE_CHECKING:
     from lxml import etree
 
-# Whose ids these are: UUIDs as OIDs (ITU-T X.667), made once for this program.
-VISIT_ROOT = "2.25.213044186379207424938167342219867265717"
-PATIENT_ROOT = "2.25.131905720853466371294720466102218573269"
-ACCESSION_ROOT = "2.25.302614975180832740951623304416093721835"
-AGE_CODE = "30525-0"  # LOINC: Age
+# Whose ids these are: random UUIDs as OIDs (ITU-T X.667), made once for this program and never changed: tokens are found by them.
+VISIT_ROOT = "2.25.233310861474942203253798664670429598675"
+PATIENT_ROOT = "2.25.204458787454734122991416577679683986530"
+ACCESSION_ROOT = "2.25.318258083266858245723055219358062272601"
+AGE_CODE = "30525-0"  # LOINC: Age; HL7 value set LOINCObservationActContextAgeDefinitionCode (2.16.840.1.113883.11.79)
 _LOINC = "2.16.840.1.113883.6.1"
-_DEMOGRAPHICS = "45970-1"  # LOINC: the section that holds the age
+_DEMOGRAPHICS = "45970-1"  # LOINC: Demographics, the section of HL7's quality measures (HQMF) that holds the age
 _START = """<?xml version='1.0' encoding='UTF-8'?>
 <ClinicalDocument xmlns="urn:hl7-org:v3" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance">"""
-_TEMPLATES = ("2.16.840.1.113883.10.", "2.16.840.1.113883.3.4424.13.10.", "2.16.840.1.113883.3.88.11.", "1.3.6.1.4.1.19376.")
-_OID = re.compile(r"[0-2](\.(0|[1-9]\d*)){1,30}")
-_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}|\d{1,3}(\.\d{1,3})*")
 _CLASSES = {
     "act": "ACT", "encounter": "ENC", "observation": "OBS", "organizer": "CLUSTER", "procedure": "PROC",
     "substanceAdministration": "SBADM", "supply": "SPLY",
@@ -55,11 +51,8 @@ _ATTRIBUTES = {
     "negationInd": re.compile(r"true|false"),
     "inversionInd": re.compile(r"true|false"),
 }  # fmt: skip
-_STATUSES = {"active", "aborted", "cancelled", "completed", "held", "new", "normal", "nullified", "obsolete", "suspended"}
 _ACT = ' classCode="ACT"'
 _CITY = re.compile(r"[^\W\d_]+([ .'-]{1,2}[^\W\d_]+){0,4}")
-_STATEMENTS = {V3 + name for name in _CLASSES}
-_MATERIAL, _RANGE = f"{V3}manufacturedMaterial", f"{V3}observationRange"
 _BEFORE_VALUE = ("templateId", "id", "code", "statusCode", "effectiveTime", "priorityCode")
 _CATALOGUE = {"113014": "study", "113015": "series"}  # DICOM PS3.20: acts whose id is a UID
 
@@ -83,8 +76,7 @@ def rebuild(tree: etree._ElementTree, key: Key, profile: Profile, place: str) ->
     return _Rebuilding(tree, key, profile, place).run()
 
 
-_Child = tuple[int, str, "etree._Element"]  # its place in the profile's order, its name, itself
-_Parts = list[tuple[str, str]]  # the names of children and what is written of them
+_Parts = list[tuple[int, str, str]]  # of children: the place in the profile's order, the name, what is written
 
 
 class _Rebuilding:
@@ -100,24 +92,15 @@ class _Rebuilding:
         self.role = self.source.find(f"{V3}recordTarget/{V3}patientRole")
         self.patient = first(self.role, "patient") if self.role is not None else None
         self.persons = Persons(self.source, self.patient)
-        self.types = DataTypes(profile, self.persons, self.dropped, place)
         moment = self.visit.start or self.visit.end or point(first(self.source, "effectiveTime"))
         self.moment, self.age = moment, age_in_years(self.persons.birth, moment)
         self.persons.newborn = bool(moment) and moment[:8] == self.persons.birth[:8]
         sex = first(self.patient, "administrativeGenderCode") if self.patient is not None else None
         self.sex = (sex.get("code") or "") if sex is not None else ""
+        self.types = DataTypes(profile, self.persons, self.dropped, place, self.age, self.sex)
         self.tables: Tables | None = None
         self.statement = Statement()
         self.lines: list[str] = []  # of the narrative text, in the order of the document
-        self.known: dict[str, Callable[[etree._Element, etree._Element, str], str]] = {
-            **dict.fromkeys(CODES, self._coded),
-            **dict.fromkeys(QUANTITIES, self._quantity),
-            "value": self._value,
-            "effectiveTime": self._time,
-            "statusCode": self._status,
-            "templateId": self._template,
-            "id": self._id,
-        }
 
     def run(self) -> Rebuilt:
         parts = [_START, *self._header(), "<component><structuredBody>", self._age()]
@@ -135,7 +118,7 @@ class _Rebuilding:
         if realm is not None and re.fullmatch(r"[A-Z]{2}", realm.get("code") or ""):
             parts.append(f'<realmCode code="{realm.get("code")}"/>')
         parts.append('<typeId root="2.16.840.1.113883.1.3" extension="POCD_HD000040"/>')
-        parts += [self._template(self.source, template, "templateId") for template in self.source.findall(f"{V3}templateId")]
+        parts += [self.types.write(template, "templateId").xml for template in self.source.findall(f"{V3}templateId")]
         own = "|".join(next(iter(identifiers(self.source)), (self.visit.visit_root, self.visit.visit_id)))
         parts.append(f'<id root="{self.pseudonyms.uid(f"document {own}")}"/>')
         parts.append(self._code(self.source, "code", required=True))
@@ -211,15 +194,14 @@ class _Rebuilding:
 
     def _element(self, source: etree._Element, name: str) -> str:
         """A structural element with those of its children that the profile names, in its order; not at all when it would be empty."""
+        if name in _CLASSES:
+            return self._statement(source, name)
+        if name == "section":
+            return self._section(source)
         if name == "participant" and source.get("typeCode") != "CSM":
             self.dropped["participant"] += 1
             return ""
-        children = self._kept(source, name)
-        if name in _CLASSES:
-            return self._statement(source, name, children)
-        if name == "section":
-            return self._section(source, children)
-        parts = self._children(source, children)
+        parts = self._children(source, name)
         if name == "observationRange":
             self._printed_range(source, parts)
         if not parts:
@@ -229,62 +211,67 @@ class _Rebuilding:
             written += ' typeCode="COMP"'
         return _whole(name, written + flavor, _joined(parts))
 
-    def _kept(self, source: etree._Element, name: str) -> list[_Child]:
-        """The children that the profile names, in its order."""
-        plan, children, last, ordered = self.profile.plans[name], [], 0, True
+    def _children(self, source: etree._Element, name: str, own: list[str] | None = None) -> _Parts:
+        """What is written of the children that the profile names, in its order; the lines of entries are added to `own`."""
+        plan, write, last, ordered = self.profile.plans[name], self.types.write, 0, True
+        parts: _Parts = []
         for child in source:
             planned = plan.get(child.tag)
             if planned is None:
-                self.dropped[f"{name}/{label(child)}"] += 1
+                self.dropped[_path(name, child.tag)] += 1
                 continue
-            place, local = planned
-            ordered = ordered and place >= last
-            last = place
-            children.append((place, local, child))
+            place, local, is_data = planned
+            if not is_data:
+                start = len(self.lines)
+                xml = self._element(child, local)
+                if own is not None and local == "entry":
+                    own += self.lines[start:]
+            elif local == "id":
+                xml = self._id(source, child)
+            else:
+                written = write(child, local)
+                xml = written.xml
+                if local == "code":
+                    self.statement.name(name, written.shown)
+                elif local == "value":
+                    self.statement.say(written, name == "observationRange")
+            if xml:
+                if place < last:
+                    ordered = False
+                last = place
+                parts.append((place, local, xml))
         if not ordered:
-            children.sort(key=itemgetter(0))
-        return children
-
-    def _children(self, source: etree._Element, children: list[_Child]) -> _Parts:
-        parts = []
-        for _, name, child in children:
-            known = self.known.get(name)
-            written = known(source, child, name) if known is not None else self._element(child, name)
-            if written:
-                parts.append((name, written))
+            parts.sort(key=itemgetter(0))
         return parts
 
-    def _section(self, source: etree._Element, children: list[_Child]) -> str:
+    def _section(self, source: etree._Element) -> str:
         """A section and a narrative text of its own entries."""
         outer, self.tables = self.tables, Tables(source, self.profile)
-        parts: _Parts = []
         own: list[str] = []
-        for child in children:
-            start = len(self.lines)
-            parts += self._children(source, [child])
-            if child[1] == "entry":
-                own += self.lines[start:]
+        parts = self._children(source, "section", own)
         self.tables = outer
         if not parts:
             return ""
         if shown := narrative(own):
-            parts.insert(next(at for at, (name, _) in enumerate(parts) if name in ("entry", "component")), ("text", shown))
+            parts.insert(next(at for at, part in enumerate(parts) if part[1] in ("entry", "component")), (0, "text", shown))
         written, _, flavor = _structural(attributes(source))
         return _whole("section", written + flavor, _joined(parts))
 
-    def _statement(self, source: etree._Element, name: str, children: list[_Child]) -> str:
+    def _statement(self, source: etree._Element, name: str) -> str:
         """An act, observation and so on, with what CDA R2 requires and the source lacks."""
-        outer, self.statement, at = self.statement, Statement(), len(self.lines)
+        outer, mine, at = self.statement, Statement(), len(self.lines)
+        self.statement = mine
         self.lines.append("")  # its line comes before those of the statements inside it
-        parts, names = self._children(source, children), {name for _, name, _ in children}
+        parts = self._children(source, name)
         if parts:
-            if name in ("act", "observation") and "code" not in names:
-                parts.insert(_after(parts, ("templateId", "id")), ("code", '<code nullFlavor="MSK"/>'))
-            if name == "organizer" and "statusCode" not in names:
-                parts.insert(_after(parts, ("templateId", "id", "code")), ("statusCode", '<statusCode nullFlavor="NI"/>'))
+            if mine.code is None and name in ("act", "observation"):
+                _insert(parts, ("templateId", "id"), "code", '<code nullFlavor="MSK"/>')
             if name == "observation":
-                self._printed(source, parts)
-            self.lines[at] = self.statement.line(name == "substanceAdministration")
+                if self.tables is not None and not (mine.values and parts[-1][1] == "referenceRange"):
+                    self._printed(source, parts, mine)
+            elif name == "organizer" and not any(part[1] == "statusCode" for part in parts):
+                _insert(parts, ("templateId", "id", "code"), "statusCode", '<statusCode nullFlavor="NI"/>')
+            self.lines[at] = mine.line(name == "substanceAdministration")
         self.statement = outer
         if not parts:
             return ""
@@ -295,39 +282,7 @@ class _Rebuilding:
             written += ' moodCode="EVN"'
         return _whole(name, written + flavor, _joined(parts))
 
-    def _coded(self, parent: etree._Element, source: etree._Element, name: str) -> str:
-        written = self.types.code(source, name)
-        if name == "code":
-            holder = parent.tag
-            if holder in _STATEMENTS:
-                if self.statement.code is None:
-                    self.statement.code = written.shown
-            elif holder == _MATERIAL and self.statement.material is None:
-                self.statement.material = written.shown
-        return written.xml
-
-    def _value(self, parent: etree._Element, source: etree._Element, _: str) -> str:
-        written = self.types.value(source, self.age, self.sex)
-        self.statement.say(written, parent.tag == _RANGE)
-        return written.xml
-
-    def _quantity(self, _: etree._Element, source: etree._Element, name: str) -> str:
-        return self.types.quantity(source, name).xml
-
-    def _time(self, _: etree._Element, source: etree._Element, name: str) -> str:
-        return self.types.time(source, name).xml
-
-    def _status(self, _: etree._Element, source: etree._Element, name: str) -> str:
-        code = source.get("code")
-        return f'<{name} code="{code}"/>' if code in _STATUSES else f'<{name} nullFlavor="NI"/>'
-
-    def _template(self, _: etree._Element, source: etree._Element, name: str) -> str:
-        written = _read_template(source.get("root") or "", source.get("extension") or "")
-        if not written:
-            self.dropped[name] += 1
-        return written
-
-    def _id(self, parent: etree._Element, source: etree._Element, name: str) -> str:
+    def _id(self, parent: etree._Element, source: etree._Element) -> str:
         """Accession numbers as tokens, UIDs of images as the de-identified images carry them; other ids are left out."""
         root, extension = (source.get("root") or "").strip(), (source.get("extension") or "").strip()
         if extension:
@@ -337,44 +292,43 @@ class _Rebuilding:
             code = first(parent, "code")
             if parent.get("classCode") == "DGIMG" or code is not None and code.get("code") in _CATALOGUE:
                 return f'<id root="{self.pseudonyms.uid(root)}"/>'
-        self.dropped[name] += 1
+        self.dropped["id"] += 1
         return ""
 
     def _accession(self, number: str) -> str:
         return f'<id root="{ACCESSION_ROOT}" extension="{self.pseudonyms.token("accession", number)}"/>'
 
-    def _printed(self, source: etree._Element, parts: _Parts) -> None:
+    def _printed(self, source: etree._Element, parts: _Parts, statement: Statement) -> None:
         """The value and range that stand only in the narrative table."""
-        names = {name for name, _ in parts}
-        if self.tables is None or {"value", "referenceRange"} <= names:
-            return
-        printed_range, printed_value = self.tables.row(source)
-        if printed_value and "value" not in names and (value := read_quantity(printed_value, self.profile.units)) is not None:
+        printed_range, printed_value = self.tables.row(source) if self.tables is not None else ("", "")
+        value = read_quantity(printed_value, self.profile.units) if printed_value and not statement.values else None
+        if value is not None and not self.persons.is_number(value.value):
             written = write_quantity(value)
-            self.statement.say(written, False)
-            parts.insert(_after(parts, _BEFORE_VALUE), ("value", written.xml))
-        if printed_range and self.statement.number and "referenceRange" not in names:
+            statement.say(written, False)
+            _insert(parts, _BEFORE_VALUE, "value", written.xml)
+        if printed_range and statement.number and not any(part[1] == "referenceRange" for part in parts):
             found = read_range(printed_range, self.age, self.sex, self.profile.units)
-            if found is None:
+            if found is None or self.persons.ends_in(found):
                 self.dropped["section/text//td (range)"] += 1
                 return
             written = write_range(found)
-            self.statement.say(written, True)
-            parts.append(("referenceRange", f"<referenceRange><observationRange>{written.xml}</observationRange></referenceRange>"))
+            statement.say(written, True)
+            whole = f"<referenceRange><observationRange>{written.xml}</observationRange></referenceRange>"
+            parts.append((0, "referenceRange", whole))
 
     def _printed_range(self, source: etree._Element, parts: _Parts) -> None:
         """The range that an observationRange says in words alone."""
-        if any(name == "value" for name, _ in parts) or (printed := first(source, "text")) is None:
+        if any(part[1] == "value" for part in parts) or (printed := first(source, "text")) is None:
             return
         found = read_range(" ".join("".join(texts(printed)).split()), self.age, self.sex, self.profile.units)
-        if found is not None:
+        if found is not None and not self.persons.ends_in(found):
             written = write_range(found)
             self.statement.say(written, True)
-            parts.append(("value", written.xml))
+            parts.append((0, "value", written.xml))
 
     def _count(self, source: etree._Element | None, kept: set[str], name: str) -> None:
         for child in source if source is not None else ():
-            if (local := label(child)) not in kept:
+            if (local := label(child.tag)) not in kept:
                 self.dropped[f"{name}/{local}"] += 1
 
 
@@ -382,13 +336,18 @@ def _whole(name: str, written: str, content: str) -> str:
     return f"<{name}{written}>{content}</{name}>" if content else f"<{name}{written}/>"
 
 
+@lru_cache(maxsize=4096)
+def _path(name: str, tag: object) -> str:
+    return f"{name}/{label(tag)}"
+
+
 def _joined(parts: _Parts) -> str:
-    return "".join([written for _, written in parts])
+    return "".join([written for _, _, written in parts])
 
 
-def _after(parts: _Parts, names: tuple[str, ...]) -> int:
-    """The place behind the last of these children."""
-    return max((at + 1 for at, (name, _) in enumerate(parts) if name in names), default=0)
+def _insert(parts: _Parts, names: tuple[str, ...], name: str, written: str) -> None:
+    """Behind the last of the children `names`."""
+    parts.insert(max((at + 1 for at, part in enumerate(parts) if part[1] in names), default=0), (0, name, written))
 
 
 @lru_cache(maxsize=4096)
@@ -398,14 +357,6 @@ def _structural(found: Attributes) -> tuple[str, frozenset[str], str]:
     flavor = dict(found).get("nullFlavor")
     written = "".join([attribute(name, value) for name, value in kept])
     return written, frozenset(name for name, _ in kept), attribute("nullFlavor", flavor) if flavor in NULL_FLAVORS else ""
-
-
-@lru_cache(maxsize=4096)
-def _read_template(root: str, version: str) -> str:
-    """A templateId as it is written; "" for one that nobody published."""
-    if not root.startswith(_TEMPLATES) or not _OID.fullmatch(root):
-        return ""
-    return f"<templateId{attribute('root', root)}{attribute('extension', version) if _VERSION.fullmatch(version) else ''}/>"
 
 
 @lru_cache(maxsize=8)

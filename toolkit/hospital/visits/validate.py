@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from toolkit.core.errors import BadData, NoInput
 from toolkit.core.xml import parse_safely
@@ -91,7 +91,7 @@ def validate(document: bytes, xsd: str | None = None) -> list[str]:
 
 def _problems(root: etree._Element) -> Iterator[str]:
     for element in root.iter(*_RULED):
-        tag = cast(str, element.tag)
+        tag = element.tag
         found = _shape(tag, tuple([child.tag for child in element]))
         checked = _CHECKED.get(tag)
         if checked is not None:
@@ -129,7 +129,12 @@ def _check_identifier(element: etree._Element) -> list[str]:
 
 def _check_time(element: etree._Element) -> list[str]:
     value = element.get("value")
-    return ["is no time"] if value and not _TIME.fullmatch(value) else []
+    return [] if value is None or _is_time(value) else ["is no time"]
+
+
+@lru_cache(maxsize=4096)
+def _is_time(value: str) -> bool:
+    return not value or _TIME.fullmatch(value) is not None
 
 
 def _check_observation(element: etree._Element) -> list[str]:

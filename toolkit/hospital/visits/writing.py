@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from toolkit.hospital.visits.document import V3
-
-if TYPE_CHECKING:
-    from lxml import etree
 
 # Canonical XML 1.0, 2.3: what attributes and texts must not hold as it is.
 _ATTRIBUTE = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\t": "&#9;", "\n": "&#10;", "\r": "&#13;"})
@@ -35,9 +32,8 @@ def text(content: str) -> str:
     return content.translate(_TEXT)
 
 
-def label(node: etree._Element) -> str:
-    """What a left-out node is, for counting; names that are not CDA's are not repeated, for they could say something."""
-    tag: object = node.tag
+def label(tag: object) -> str:
+    """What a left-out node is by its tag, for counting; names that are not CDA's are not repeated, for they could say something."""
     return _named(tag) if isinstance(tag, str) else "comment()" if getattr(tag, "__name__", "") == "Comment" else "processing-instruction()"
 
 

@@ -43,7 +43,7 @@ def fill(links: Links, number: int) -> dict[str, bytes]:
     """Queue so many visits; their message ids and documents."""
     key, made = links.keyring.current, {}
     for n in range(number):
-        visit = SimpleNamespace(visit_id=f"V{n}", visit_root="1.2.3", patient_id="P1", patient_root="1.2.4")
+        visit = SimpleNamespace(visit_id=f"V{n}", visit_root="1.2.3", patient_id="P1", patient_root="1.2.4", accession_numbers=())
         mdc = key.seal("visit", f"1.2.3|V{n}")
         document = f"<ClinicalDocument>{n}</ClinicalDocument>".encode()
         made[message_id(mdc, document)] = document
