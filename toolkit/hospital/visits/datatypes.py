@@ -12,7 +12,7 @@ from collections import Counter
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from toolkit.hospital.visits.codes import is_code
+from toolkit.hospital.visits.codes import is_code, is_pesel
 from toolkit.hospital.visits.document import NAMESPACE, V3, first, is_time, texts
 from toolkit.hospital.visits.persons import Persons, digits
 from toolkit.hospital.visits.profile import QUANTITIES, Profile, listed
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 XSI_TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
 NULL_FLAVORS = {"NI", "INV", "DER", "OTH", "NINF", "PINF", "UNC", "MSK", "NA", "UNK", "ASKU", "NAV", "NASK", "QS", "TRC"}
-_VERSION = re.compile(r"[0-9A-Za-z.-]{1,16}")
+_VERSION = re.compile(r"[vV]?\d{1,4}([.-]\d{1,2}){0,2}[A-Z]{0,2}|20\d{4}(\d{2})?")  # of a coding system: 2.42, 2019-09-01, 2012AB
 _TIME_TYPES = {"TS", "IVL_TS", "PIVL_TS", "EIVL_TS", "SXCM_TS"}
 _CODE_TYPES = {"CD", "CE", "CV", "CO", "CS"}
 _QUANTITY_TYPES = {"PQ", "INT", "REAL", "MO"}
 _INTERVAL_TYPES = {"IVL_PQ", "IVL_INT", "IVL_REAL"}
 _STATUSES = {"active", "aborted", "cancelled", "completed", "held", "new", "normal", "nullified", "obsolete", "suspended"}
 _TEMPLATES = ("2.16.840.1.113883.10.", "2.16.840.1.113883.3.4424.13.10.", "2.16.840.1.113883.3.88.11.", "1.3.6.1.4.1.19376.")
-_OID = re.compile(r"[0-2](\.(0|[1-9]\d*)){1,30}")
-_TEMPLATE_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}|\d{1,3}(\.\d{1,3})*")
+_OID = re.compile(r"[0-2](\.(0|[1-9]\d{0,7})){1,30}")
+_TEMPLATE_VERSION = re.compile(r"20\d{2}-\d{2}-\d{2}|\d{1,2}(\.\d{1,2}){0,2}")
 _ENDS: dict[object, str] = {V3 + part: part for part in ("low", "center", "high")}
 _QUALIFIER, _TRANSLATION = f"{V3}qualifier", f"{V3}translation"
 _KEPT = 8192  # different sets of attributes that are remembered
@@ -252,7 +252,7 @@ class DataTypes:
         if found is not None and not self.persons.is_number(found.value):
             return write_quantity(found)
         between = read_range(text, self.age, self.sex, self.profile.units) if found is None else None
-        if between is not None:
+        if between is not None and not self.persons.ends_in(between):
             return write_range(between)
         if (word := text.casefold()) in self.profile.words:
             return Written(f'<value xsi:type="ST">{word}</value>', word, False)
@@ -359,7 +359,7 @@ def _read_moment(found: Attributes) -> tuple[str, str, bool]:
 def _read_number(found: Attributes, units: frozenset[str]) -> _Number:
     given = dict(found)
     value, unit, flavor = given.get("value", "").strip().replace(",", "."), given.get("unit"), given.get("nullFlavor")
-    if not NUMBER.fullmatch(value):
+    if not NUMBER.fullmatch(value) or is_pesel(re.sub(r"\D", "", value)):
         if value:
             return _Number("", ' nullFlavor="MSK"', "", ("/@value",))
         return _Number("", attribute("nullFlavor", flavor if flavor in NULL_FLAVORS else "NI"), "", ())

@@ -28,13 +28,13 @@ from toolkit.hospital.visits.writing import attribute, label, text
 if TYPE_CHECKING:
     from lxml import etree
 
-# Whose ids these are: UUIDs as OIDs (ITU-T X.667), made once for this program.
-VISIT_ROOT = "2.25.213044186379207424938167342219867265717"
-PATIENT_ROOT = "2.25.131905720853466371294720466102218573269"
-ACCESSION_ROOT = "2.25.302614975180832740951623304416093721835"
-AGE_CODE = "30525-0"  # LOINC: Age
+# Whose ids these are: random UUIDs as OIDs (ITU-T X.667), made once for this program and never changed: tokens are found by them.
+VISIT_ROOT = "2.25.233310861474942203253798664670429598675"
+PATIENT_ROOT = "2.25.204458787454734122991416577679683986530"
+ACCESSION_ROOT = "2.25.318258083266858245723055219358062272601"
+AGE_CODE = "30525-0"  # LOINC: Age; HL7 value set LOINCObservationActContextAgeDefinitionCode (2.16.840.1.113883.11.79)
 _LOINC = "2.16.840.1.113883.6.1"
-_DEMOGRAPHICS = "45970-1"  # LOINC: the section that holds the age
+_DEMOGRAPHICS = "45970-1"  # LOINC: Demographics, the section of HL7's quality measures (HQMF) that holds the age
 _START = """<?xml version='1.0' encoding='UTF-8'?>
 <ClinicalDocument xmlns="urn:hl7-org:v3" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance">"""
 _CLASSES = {
@@ -301,13 +301,16 @@ class _Rebuilding:
     def _printed(self, source: etree._Element, parts: _Parts, statement: Statement) -> None:
         """The value and range that stand only in the narrative table."""
         printed_range, printed_value = self.tables.row(source) if self.tables is not None else ("", "")
-        if printed_value and not statement.values and (value := read_quantity(printed_value, self.profile.units)) is not None:
+        kept = self.profile.elements["observation"]
+        wanted = bool(printed_value) and "value" in kept and not statement.values
+        value = read_quantity(printed_value, self.profile.units) if wanted else None
+        if value is not None and not self.persons.is_number(value.value):
             written = write_quantity(value)
             statement.say(written, False)
             _insert(parts, _BEFORE_VALUE, "value", written.xml)
-        if printed_range and statement.number and not any(part[1] == "referenceRange" for part in parts):
+        if printed_range and "referenceRange" in kept and statement.number and not any(part[1] == "referenceRange" for part in parts):
             found = read_range(printed_range, self.age, self.sex, self.profile.units)
-            if found is None:
+            if found is None or self.persons.ends_in(found):
                 self.dropped["section/text//td (range)"] += 1
                 return
             written = write_range(found)
@@ -320,7 +323,7 @@ class _Rebuilding:
         if any(part[1] == "value" for part in parts) or (printed := first(source, "text")) is None:
             return
         found = read_range(" ".join("".join(texts(printed)).split()), self.age, self.sex, self.profile.units)
-        if found is not None:
+        if found is not None and not self.persons.ends_in(found):
             written = write_range(found)
             self.statement.say(written, True)
             parts.append((0, "value", written.xml))

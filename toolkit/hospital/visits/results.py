@@ -9,9 +9,10 @@ import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-NUMBER = re.compile(r"[-+]?\d{1,10}(\.\d{1,10})?([eE][-+]?\d{1,2})?")
+# Laboratories print at most 8 digits before the point, and powers beyond; telephone numbers have 9, a PESEL 11.
+NUMBER = re.compile(r"[-+]?\d{1,8}(\.\d{1,10})?([eE][-+]?\d{1,2})?")
 _N = r"[-+]?\d{1,3}(?: \d{3})+(?:[.,]\d{1,10})?|[-+]?\d{1,10}(?:[.,]\d{1,10})?"  # 250 000 as well
-_MOST_DIGITS = 8  # telephone numbers have 9, a PESEL 11
+_MOST_DIGITS = 8  # the same for printed ones, with those behind the point
 _UNIT = r"(?P<unit>(?:(?<=\s)\d|[^\s\d]).{0,30}?)?"
 _VALUE = re.compile(rf"(?P<sign><=|>=|<|>|≤|≥)?\s*(?P<n>{_N})\s*{_UNIT}")
 _BETWEEN = re.compile(rf"[\[(]?\s*(?P<low>{_N})\s*(?:-|–|—|÷|\.\.|;|do|to)\s*(?P<high>{_N})\s*[\])]?\s*{_UNIT}")
