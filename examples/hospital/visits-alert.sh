@@ -27,7 +27,7 @@ case $status in
 *) printf '%s\n' "$words" > "$told.new" ;;
 esac
 if [ ! -e "$told" ] || [ -n "$(find "$told" -mtime +6)" ] || grep -Fxvqf "$told" "$told.new"; then
-    printf '%s\n' "$words"
+    printf 'Visits wait, or were refused for good; examples/hospital/README.md says what to do.\n%s\n' "$words"
 else
     touch -r "$told" "$told.new" # the week goes on
 fi
