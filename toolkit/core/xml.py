@@ -34,20 +34,25 @@ def parse_safely(data: bytes | str | os.PathLike[str], place: str, limit: int = 
     large or too deep, is not well-formed, is not in the encoding that it declares, has a document type, or uses XInclude.
     """
     content = data if isinstance(data, bytes) else _read(data, place, limit)
-    if len(content) > limit:
-        raise BadData(place, f"is larger than {limit >> 20} MB", "a visit's record is smaller; send scans by other means")
+    _check_size(len(content), place, limit)
     _check_encoding(content, place)
     _check_prolog(content, place)
     return _parse(content, place)
 
 
 def _read(path: str | os.PathLike[str], place: str, limit: int) -> bytes:
-    """One byte more than allowed at most: what is too large is never held in memory."""
+    """What says to be too large is not read at all, what says nothing, such as a pipe, one byte further than allowed."""
     try:
         with open(path, "rb") as stream:
+            _check_size(os.fstat(stream.fileno()).st_size, place, limit)
             return stream.read(limit + 1)
     except OSError as error:
         raise NoInput(place, error.strerror or str(error), "name a file that exists and can be read") from error
+
+
+def _check_size(size: int, place: str, limit: int) -> None:
+    if size > limit:
+        raise BadData(place, f"is larger than {limit >> 20} MB", "a visit's record is smaller; send scans by other means")
 
 
 def _check_encoding(content: bytes, place: str) -> None:

@@ -83,6 +83,8 @@ _LOOKS = (
     ("a telephone number", ("tel", "Tel", "TEL"), r"(?<![^\W_])(?i:tel(?:efon|\.)?):?\s*[+(\d]"),
     ("a telephone number", ("+48",), r"\+48[ -]?\d{3}"),
     ("a street", ("l.", "L.", "s.", "S."), rf"(?<![^\W_])(?i:ul|al|os|pl)\. *{_CAPITAL}"),
+    ("an address", ("am.", "AM.", "amiesz", "AMIESZ"), rf"(?<![^\W_])(?i:zam\.|zamieszka(?:ł[yae]?|li)(?: w)?):? +{_CAPITAL}[^\W\d_]"),
+    ("a date of birth", ("ur", "UR", "Ur"), r"(?i)(?<![^\W_])(?:ur\.|urodz(?:enia|on[yae]j?)):? *(?:dnia|w dniu)? *[0-9]"),
     ("embedded data", ("data:",), r"data:[a-z]+/"),
 )
 _MOST = 500  # findings of a sort

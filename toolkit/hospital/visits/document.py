@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 NAMESPACE = "urn:hl7-org:v3"
 V3 = f"{{{NAMESPACE}}}"
-_TIME = re.compile(r"\d{4}(\d{2}){0,5}(\.\d{1,4})?([+-]\d{4})?")  # HL7 v3 TS: at least a year, down to fractions of a second
+# HL7 v3 TS: at least a year, down to fractions of a second; of the calendar and the clock, for other numbers are not times.
+_TIME = re.compile(
+    r"(18|19|20|21)\d\d((0[1-9]|1[0-2])((0[1-9]|[12]\d|3[01])(([01]\d|2[0-4])([0-5]\d([0-5]\d|60)?)?)?)?)?(\.\d{1,4})?([+-][01]\d[0-5]\d)?"
+)
 
 
 @dataclass(frozen=True)
@@ -48,9 +51,13 @@ def read_visit(tree: etree._ElementTree, place: str, profile: Profile | None = N
     encounters = root.findall(f"{V3}componentOf/{V3}encompassingEncounter")
     if len(encounters) > 1:
         raise BadData(place, f"has {len(encounters)} encompassing encounters", "a visit's record has one")
-    visit_ids = identifiers(encounters[0]) if encounters else []
-    if not encounters and profile.without_encounter == "document":
-        visit_ids = identifiers(root)
+    if not encounters and profile.without_encounter == "refuse":
+        raise BadData(
+            place,
+            "has no encompassing encounter (componentOf/encompassingEncounter), so no id of the visit",
+            'for the document\'s own id instead say without_encounter = "document" in the profile; see visit-profile(5)',
+        )
+    visit_ids = identifiers(encounters[0] if encounters else root)
     visit_root, visit_id = _one(visit_ids, profile.visit_roots, (), place, "visit (componentOf/encompassingEncounter/id)")
     patient_root, patient_id = _one(
         identifiers(roles[0]), profile.patient_roots, profile.national_roots, place, "patient (recordTarget/patientRole/id)"

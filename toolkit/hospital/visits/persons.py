@@ -43,7 +43,7 @@ class Persons:
                 address = (element.get("value") or "").strip().rpartition(":")[2].casefold()
                 values.add(address)
                 number = _NO_DIGIT.sub("", address)
-                numbers.update((number, number[-9:]))  # with and without the country's
+                numbers.update((number, number[-9:], number[-7:]))  # with and without the country's and the area's
         self.birth = point(first(patient, "birthTime")) if patient is not None else ""
         year, month, day = self.birth[:4], self.birth[4:6], self.birth[6:8]
         if day.isdigit():
