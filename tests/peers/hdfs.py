@@ -88,6 +88,7 @@ class Cluster:
             "-XX:TieredStopAtLevel=1",
             *_OPENED,
             f"-Dhadoop.log.dir={self.home}",
+            f"-Djava.io.tmpdir={self.home}/tmp",
             "-cp",
         ]
         directory = f"{self.home}/{name}"
@@ -174,12 +175,13 @@ def _class_path(home: Path) -> str:
 def _configure(home: Path, ports: tuple[int, int], replication: int) -> None:
     """Hadoop's two configuration files; every address is on loopback."""
     (home / "conf").mkdir()
+    (home / "tmp").mkdir()
     for place in ("hdfs", "datanode"):
         (home / "webapps" / place / "WEB-INF").mkdir(parents=True)
         (home / "webapps" / place / "WEB-INF" / "web.xml").write_text("<web-app/>\n")
     rpc, web = ports
-    _write(home / "conf" / "core-site.xml", {"fs.defaultFS": f"hdfs://127.0.0.1:{rpc}", "hadoop.tmp.dir": str(home / "tmp")})
-    _write(
+    write_configuration(home / "conf" / "core-site.xml", {"fs.defaultFS": f"hdfs://127.0.0.1:{rpc}", "hadoop.tmp.dir": str(home / "tmp")})
+    write_configuration(
         home / "conf" / "hdfs-site.xml",
         {
             "dfs.replication": str(replication),
@@ -209,7 +211,8 @@ def _configure(home: Path, ports: tuple[int, int], replication: int) -> None:
     )
 
 
-def _write(path: Path, properties: dict[str, str]) -> None:
+def write_configuration(path: Path, properties: dict[str, str]) -> None:
+    """Write one of Hadoop's files of properties."""
     lines = [f"  <property><name>{name}</name><value>{value}</value></property>\n" for name, value in properties.items()]
     path.write_text("<configuration>\n" + "".join(lines) + "</configuration>\n")
 

@@ -14,7 +14,8 @@ from toolkit.core.command import command
 if TYPE_CHECKING:
     from toolkit.hospital.links.database import Links
 
-ACTIONS = ["lookup", "import", "export", "rotate", "check"]
+_NEEDS = {"lookup": "an id", "import": "a file", "again": "the id of a message", "forget": "the id of a message"}
+ACTIONS = ["lookup", "import", "export", "rotate", "check", "again", "forget"]
 _USED_BY = {"kind": "import", "root": "import", "after": "rotate"}
 
 
@@ -26,13 +27,14 @@ _USED_BY = {"kind": "import", "root": "import", "after": "rotate"}
     his-mdc import links.csv --key hospital.key
     his-mdc rotate --key hospital.key -o renamed.tsv
     his-mdc check --key hospital.key
+    his-mdc again 0d3c1b2a-5f6e-8a4b-9c3d-2e1f0a9b8c7d --key hospital.key
     """,
 )
 @click.argument("action", metavar="ACTION", type=click.Choice(ACTIONS))
 @click.argument("words", metavar="WORD...", nargs=-1)
 @click.option("--links", "url", metavar="URL", default="links.db", help="The links, a file or postgresql://... [links.db]")
 @click.option("--key", metavar="KEYFILE", required=True, help="The hospital's key file, which opens the links.")
-@click.option("--kind", type=click.Choice(["visit", "patient"]), help="import: what Java properties link. [visit]")
+@click.option("--kind", type=click.Choice(["visit", "patient", "accession"]), help="import: what Java properties link. [visit]")
 @click.option("--root", metavar="OID", help="import: the OID above the hospital's ids in Java properties. [none]")
 @click.option("--after", type=click.IntRange(0), metavar="NUMBER", help="rotate: list only what comes behind this number. [0]")
 @click.option("-o", "--output", metavar="FILE", default="-", help="Write here, readable by its owner only. [standard output]")
@@ -50,7 +52,7 @@ def his_mdc(
 
     ACTION lookup finds each WORD, an id of either side. import enters links from the files WORD, CSV or Java properties. export writes all
     links as CSV. rotate puts all links under the newest key and lists what the data centre has to rename. check looks for
-    damage.
+    damage. again queues the messages WORD once more that the data centre refused, forget removes them.
     """
     from toolkit.core.errors import UsageError
     from toolkit.core.keys import read_keys
@@ -59,16 +61,19 @@ def his_mdc(
     for name, value in (("kind", kind), ("root", root), ("after", after)):
         if value is not None and _USED_BY[name] != action:
             raise UsageError(f"--{name}", f"says nothing to {action}", "leave it out")
-    if action in ("lookup", "import") and not words:
-        raise UsageError(action, "needs " + ("an id" if action == "lookup" else "a file"), "name one, or more")
-    if action not in ("lookup", "import") and words:
+    if action in _NEEDS and not words:
+        raise UsageError(action, f"needs {_NEEDS[action]}", "name one, or more")
+    if action not in _NEEDS and words:
         raise UsageError(words[0], f"says nothing to {action}", "leave it out")
-    if action == "import" and output != "-":
-        raise UsageError("--output", "says nothing to import", "leave it out")
+    if action in ("import", "again", "forget") and output != "-":
+        raise UsageError("--output", f"says nothing to {action}", "leave it out")
     os.umask(0o077)  # the hospital's ids are personal data
     with open_links(url, read_keys(key), create=action == "import") as links:
         if action == "import":
             return _import(links, words, kind or "visit", root or "")
+        if action in ("again", "forget"):
+            (links.again if action == "again" else links.forget)(*words)
+            return 0
         work: dict[str, Callable[..., int]] = {"lookup": _lookup, "export": _export, "rotate": _rotate, "check": _check}
         return work[action](links, output, words, after or 0)
 

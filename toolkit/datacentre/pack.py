@@ -12,6 +12,7 @@ import hashlib
 import itertools
 import logging
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -37,6 +38,7 @@ PACK_DOCUMENTS = 10_000  # whose rows are held in memory
 TRIES = 4  # of each object, with a growing pause between
 _AT_ONCE = 8  # objects on their way to a store
 _PATIENCE = 5.0  # seconds for the processes of a run that was killed to follow it
+_HALF_MADE = ".packing-"  # how directories in the spool begin that hold packs on their way
 _log = logging.getLogger(__name__)
 
 
@@ -79,6 +81,8 @@ def pack(places: Places, jobs: int = 1, pack_bytes: int = PACK_BYTES) -> Packed:
     packs = documents = 0
     damaged: set[str] = set()
     with alone(places.spool), Spool(places.spool) as spool:
+        for left in Path(places.spool).glob(f"{_HALF_MADE}*"):  # by a run that was killed
+            shutil.rmtree(left)
         ended = [segment for segment in spool.segments() if _ended(spool, segment)]
         with open_index(places.index) as index:
             for segment in ended:
@@ -89,6 +93,7 @@ def pack(places: Places, jobs: int = 1, pack_bytes: int = PACK_BYTES) -> Packed:
             open_index(places.index) as index,
             progress("packing", number, "packs") as bar,
         ):
+            _tidy(places)
             for done in bar.each(workers.each(_names(index, pack_bytes, damaged))):
                 packs, documents = packs + (done.documents > 0), documents + done.documents
                 damaged.update(done.lost)
@@ -157,6 +162,19 @@ def recover(index: Index, spool: Spool) -> None:
         _enter_missing(index, spool, segment)
 
 
+def _tidy(places: Places) -> None:
+    """Remove from the stores what earlier runs that were killed left half-written."""
+    from toolkit.core.storage import open_store
+
+    for url in places.stores:
+        try:
+            open_store(url).tidy()
+        except Unavailable:
+            raise
+        except ToolError as error:  # a bucket's policy may forbid it, a server may not know how; nothing depends on it
+            _log.info("%s; what killed runs left half-written stays there", error)
+
+
 def _expected(index: Index, pack_bytes: int) -> int:
     """About how many packs this run will make."""
     counts = index.counts()
@@ -207,7 +225,7 @@ def _store(index: Index, spool: Spool, stores: Sequence[Store], name: str) -> _P
             yield document, body
 
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    with tempfile.TemporaryDirectory(prefix=".packing-", dir=spool.directory) as place:
+    with tempfile.TemporaryDirectory(prefix=_HALF_MADE, dir=spool.directory) as place:
         files = {pack_object(name): Path(place, "pack")}
         with files[pack_object(name)].open("wb") as stream:
             placed = write_pack(stream, name, documents())
@@ -253,8 +271,13 @@ def _described(name: str, path: Path) -> StoredObject:
 def _put_all(stores: Sequence[Store], files: dict[str, Path], objects: Sequence[StoredObject]) -> None:
     with ThreadPoolExecutor(_AT_ONCE) as workers:
         done = [workers.submit(copy_checked, store, one.name, files[one.name], one.digest) for store in stores for one in objects]
-        for one in done:
-            one.result()
+        try:
+            for one in done:
+                one.result()
+        except BaseException:
+            for one in done:
+                one.cancel()  # where one object cannot go, the others would only try for long
+            raise
 
 
 def _enter_missing(index: Index, spool: Spool, segment: str) -> None:

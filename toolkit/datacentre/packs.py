@@ -1,9 +1,20 @@
-"""Packs: the objects that documents are kept in, see visit-store(5).
+"""Packs: the objects that documents are kept in, and the row tables that analyses read; mdc-store(1) tells users the same.
 
-A pack is ``packs/NAME.parquet``, a row a document as it was received, compressed with zstd in row groups of about 1 MB so that one
-document is read without the others. Beside it stand its row tables, ``rows/TABLE/year=YYYY/month=MM/NAME.parquet`` by the visit's start
-(year=0/month=0 where that is not known), and ``packs/NAME.json``, which lists all with their digests and is written last: what
-it does not list is not there yet.
+``packs/NAME.parquet``: a row a document as it was received (message_id, mdc_visit, digest, client, received, document), compressed
+with zstd in row groups of about 1 MB so that one document is read without the others.
+
+``rows/TABLE/year=YYYY/month=M/NAME.parquet``: the rows of these documents, TABLE being visits, diagnoses, procedures or results, by
+the visit's start (year=0/month=0 where that is not known). Their columns are those of `toolkit.datacentre.cda` behind a head, the same in
+all: message_id and received of the document, mdc_visit, patient and start of the visit; then, but in visits, number: the
+item's place in the document, from 0.
+
+``packs/NAME.json``: the list of the pack's objects with sizes and digests, and a digest of itself. It is written last: what it does not
+list is not there yet.
+
+Nothing here is ever changed, so a visit whose document was corrected has rows of each version, perhaps in several packs and months. The
+newest version, which alone counts, is the one with the greatest (received, message_id) of all rows of that mdc_visit in ``rows/visits``;
+a job that maps over parts decides this first, for all parts, and keeps in the other tables the rows with the message_ids that it chose. The
+index holds the newest versions only: `toolkit.datacentre.index_rows` goes by the same rule.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ import unicodedata
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from functools import cache
-from itertools import accumulate, filterfalse
+from itertools import accumulate, filterfalse, islice
 from typing import Any
 
 PESEL_ROOT = "2.16.840.1.113883.3.4424.1.1.616"
@@ -57,6 +57,7 @@ _PARTS = re.compile(
     rf"(?<![0-9A-Za-z.,])(?=((?:[0-9]{{6}}|[0-9]{{2}}(?:{_APART}[0-9]{{2}}){{2}}){_APART}(?:[0-9]{{5}}|[0-9]{{4}}{_APART}[0-9])"
     rf"|[0-9](?:{_APART}[0-9]){{10}})(?![0-9A-Za-z]|[.,][0-9]))"
 )
+_NO_SPACES = dict.fromkeys(map(ord, " /-"))
 _DIGITS = bytes(ord("0") if chr(byte) in "0123456789" else ord("x") for byte in range(256))
 # The same in the cells of a row, of which those that hold only digits are written between strokes.
 _CELLS = re.compile(r"(?=\|((?:[0-9]{6}|[0-9]{2}\|[0-9]{2}\|[0-9]{2}|[0-9]{4}\|[0-9]{2})\|(?:[0-9]{5}|[0-9]{4}\|[0-9]))\|)")
@@ -82,18 +83,30 @@ _LOOKS = (
     ("a telephone number", ("tel", "Tel", "TEL"), r"(?<![^\W_])(?i:tel(?:efon|\.)?):?\s*[+(\d]"),
     ("a telephone number", ("+48",), r"\+48[ -]?\d{3}"),
     ("a street", ("l.", "L.", "s.", "S."), rf"(?<![^\W_])(?i:ul|al|os|pl)\. *{_CAPITAL}"),
+    ("an address", ("am.", "AM.", "amiesz", "AMIESZ"), rf"(?<![^\W_])(?i:zam\.|zamieszka(?:ł[yae]?|li)(?: w)?):? +{_CAPITAL}[^\W\d_]"),
+    ("a date of birth", ("ur", "UR", "Ur"), r"(?i)(?<![^\W_])(?:ur\.|urodz(?:enia|on[yae]j?)):? *(?:dnia|w dniu)? *[0-9]"),
     ("embedded data", ("data:",), r"data:[a-z]+/"),
 )
+_MOST = 500  # findings of a sort
+_LAYERS = 20  # of elements in which a text may run on; documents have three or four
 _TEXTS = "//text()[not(parent::v:city)]"
 _LONG = 60  # letters of base64 in a line: MIME writes 76, PEM 64
 _EMBEDDED = re.compile(r"(?<![A-Za-z0-9+/])(?:[A-Za-z0-9+/]{120}|[A-Za-z0-9+/]{60,}+\s+[A-Za-z0-9+/]{20})")
 
 
 def find_personal_data(tree: Any) -> list[str]:
-    """What personal data an lxml tree of a CDA document still holds, as ``line 12: a name``; empty when none is found."""
+    """What personal data an lxml tree of a CDA document still holds, as ``line 12: a name``; empty when none is found.
+
+    Only the first findings of a document that is full of them are told, so that it takes no longer than others.
+    """
+    from lxml import etree
+
     root = tree.getroot() if hasattr(tree, "getroot") else tree
-    parts = (_structure(root), _identifiers(root), _attributes(root), _texts(root))
-    return list(dict.fromkeys(f"line {line}: {kind}" for part in parts for line, kind in part))
+    parts = (_structure(root), _identifiers(root), _attributes(root), _texts(root), _running_texts(root))
+    try:
+        return list(dict.fromkeys(f"line {line}: {kind}" for part in parts for line, kind in islice(part, _MOST)))
+    except etree.XPathError:  # libxml2 takes ten million nodes at once
+        return [f"line {root.sourceline}: more than can be looked through"]
 
 
 def is_pesel(digits: str) -> bool:
@@ -159,10 +172,10 @@ def _attributes(root: Any) -> Iterator[tuple[int, str]]:
 
 
 def _texts(root: Any) -> Iterator[tuple[int, str]]:
-    """What reads like personal data in text, also when it is split over elements or over the cells of a row."""
+    """What reads like personal data in text, in neighbouring texts, and in the cells of a row."""
     lines = _lines(_xpath(_TEXTS)(root))
-    found = [(kind, lines.count("\n", 0, at)) for kind, at in _looked(lines)]
-    if split := list(_names(lines.replace("\n", ""))):
+    found = list(islice(_looked(lines), _MOST))
+    if split := list(islice(_names(lines.replace("\n", "")), _MOST)):
         ends = list(accumulate(map(len, lines.split("\n"))))
         found += [("a name", bisect_right(ends, at)) for at in split]
     if found:
@@ -174,18 +187,23 @@ def _texts(root: Any) -> Iterator[tuple[int, str]]:
         if not _TOWNS.fullmatch(town):
             for kind, _ in _looked(f"{town}."):  # Helena is a town as well: a first name alone is none here
                 yield element.sourceline, kind
-    for block in _blocks(root):
-        for kind, _ in _looked(_lines(["".join(block.itertext())])):
-            yield block.sourceline, kind
     for row in root.iter(f"{_V3}tr"):
         if _in_cells([_lines(["".join(cell.itertext())]).strip() for cell in row.iterchildren("*")]):
             yield row.sourceline, "a PESEL"
 
 
-def _blocks(root: Any) -> list[Any]:
-    """Elements whose text runs on through the elements inside them."""
+def _running_texts(root: Any) -> Iterator[tuple[int, str]]:
+    """What reads like personal data in text that runs on through the elements in it."""
     blocks = {parent: None for element in root.iter(*_INLINE) if (parent := element.getparent()) is not None}
-    return list(blocks | dict.fromkeys(_xpath("//text()[../*][normalize-space()]/..")(root)))
+    left: int | None = None
+    for block in blocks | dict.fromkeys(_xpath("//text()[../*][normalize-space()]/..")(root)):
+        text = "".join(block.itertext())
+        left = (_xpath("string-length(/)")(root) * _LAYERS if left is None else left) - len(text)
+        if left < 0:
+            yield block.sourceline, "text in too many layers"
+            return
+        for kind, _ in _looked(_lines([text])):
+            yield block.sourceline, kind
 
 
 def _in_cells(cells: Iterable[str]) -> bool:
@@ -204,20 +222,30 @@ def _lines(texts: Iterable[str]) -> str:
 
 
 def _looked(text: str) -> Iterator[tuple[str, int]]:
-    """Kinds of personal data in lines of text, and where they begin."""
+    """Kinds of personal data in lines of text, and the number of each line, from 0 up."""
     for digits in (_ELEVEN, _PARTS) if b"0" * 11 in text.encode().translate(_DIGITS, b" /-") else ():
-        for match in digits.finditer(text):
-            if is_pesel(re.sub("[^0-9]", "", match[1])):
-                yield "a PESEL", match.start()
-    for at in _names(text):
-        yield "a name", at
+        for number in _numbers(text, (match.start() for match in digits.finditer(text) if is_pesel(match[1].translate(_NO_SPACES)))):
+            yield "a PESEL", number
+    for number in _numbers(text, _names(text)):
+        yield "a name", number
     for kind, words, expression in _LOOKS:
         if any(word in text for word in words):
-            for match in re.finditer(expression, text):
-                yield kind, match.start()
+            for number in _numbers(text, (match.start() for match in re.finditer(expression, text))):
+                yield kind, number
     if max(map(len, text.split()), default=0) >= _LONG:
-        for match in _EMBEDDED.finditer(text):
-            yield "embedded data", match.start()
+        for number in _numbers(text, (match.start() for match in _EMBEDDED.finditer(text))):
+            yield "embedded data", number
+
+
+def _numbers(text: str, places: Iterable[int]) -> Iterator[int]:
+    """The lines in which rising places in a text are, each line once."""
+    number, before = -1, 0
+    for at in places:
+        passed = text.count("\n", before, at)
+        if passed or number < 0:
+            number = max(number, 0) + passed
+            yield number
+        before = at
 
 
 def _names(text: str) -> Iterator[int]:
@@ -225,15 +253,17 @@ def _names(text: str) -> Iterator[int]:
     known, forms = _first_names()
     if forms.isdisjoint(_CAPITALISED.findall(text)):
         return
+    line = 0  # where the next one begins: one name in each is enough
     for match in _CAPITALISED.finditer(text):
-        if match[0] not in forms:
+        if match[0] not in forms or match.start() < line:
             continue
         front = text[max(0, match.start() - 60) : match.start()]
-        behind, before = _BEHIND.match(text, match.end()), _BEFORE.search(front)
+        behind, before = _BEHIND.match(text, match.end()), _BEFORE.search(front) if front[-1:].isspace() else None
         beside = (behind and "\n" not in behind[0]) or (before and "\n" not in before[1])
         alone = _ENDS.match(text, match.end()) and _BEGINS.search(front)
         if beside or (match[0] in known and (behind or before or alone)):
             yield match.start()
+            line = text.find("\n", match.end()) % (len(text) + 1)
 
 
 @cache

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from toolkit.core.errors import BadData, InputOutput, NoInput, ToolError
 from toolkit.core.progress import progress
+from toolkit.datacentre.aliases import listed_in
 from toolkit.datacentre.index import Index, StoredObject
 from toolkit.datacentre.pack import copy_checked
 from toolkit.datacentre.packs import manifest_object, manifests, read_manifest
@@ -50,7 +51,10 @@ def verify(index: Index, stores: Sequence[Store], restore: bool = True) -> Verif
             counts["objects"] += 1
             good = [store for store in stores if _holds(store, one)]
             _mend(one, stores, good, counts, restore)
-    _compare(index, before, {one.name: one for one in objects}, documents, counts)
+    by_name = {one.name: one for one in objects}
+    _compare(index, before, by_name, documents, counts)
+    for store in stores:
+        _tell_strangers(index, store, by_name)
     return Verified(counts["objects"], counts["damaged"], counts["restored"], counts["unsolved"])
 
 
@@ -76,6 +80,8 @@ def _listed(stores: Sequence[Store], counts: Counter[str]) -> tuple[list[StoredO
     """All objects that any store's lists name, and the number of documents in each pack."""
     objects: dict[str, StoredObject] = {}
     documents: dict[str, int] = {}
+    for store in stores:
+        objects.update({listed.name: listed for listed, aliases in listed_in(store) if aliases is not None or listed.name not in objects})
     for pack in sorted({pack for store in stores for pack in manifests(store)}):
         name = manifest_object(pack)
         data = next((data for store in stores if (data := _readable(store, name)) is not None), None)
@@ -145,6 +151,10 @@ def _compare(index: Index, before: set[str], objects: dict[str, StoredObject], d
         if name in before and objects.get(name) != one:
             counts["unsolved"] += 1
             _log.error("%s: the index knows it, and no list in the store does, or another one; restore the store from a backup", name)
+    for name in objects:
+        if name.startswith("aliases/") and name not in known:
+            counts["unsolved"] += 1
+            _log.error("%s: the index does not know it; run mdc-store reindex", name)
     numbers = index.documents_by_pack()
     for pack, number in documents.items():
         if pack in planned:
@@ -155,3 +165,12 @@ def _compare(index: Index, before: set[str], objects: dict[str, StoredObject], d
         elif numbers.get(pack, 0) != number:
             counts["unsolved"] += 1
             _log.error("%s: holds %d documents, the index knows %d; run mdc-store reindex", pack, number, numbers.get(pack, 0))
+
+
+def _tell_strangers(index: Index, store: Store, objects: dict[str, StoredObject]) -> None:
+    """Objects of no list: a run was killed and its plan lost with the index. Nothing reads them; nothing removes them either."""
+    present = [entry.name for entry in store.list()]
+    packs = {*index.packs(stored=False), *index.packs(stored=True)}  # asked for afterwards: a packer may be at work
+    for name in present:
+        if name not in objects and name.rpartition("/")[2].partition(".")[0] not in packs:
+            _log.warning("%s in %s: stands in no list and is not read; remove it when no mdc-store runs", name, store.url)

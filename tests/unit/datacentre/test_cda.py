@@ -9,6 +9,7 @@ from tests.unit.datacentre.visits import document
 from toolkit.core.errors import BadData
 from toolkit.datacentre.cda import Procedure, VisitRows, parse_quantity, parse_range, plain_code, rows
 
+NUMBER = '<value xsi:type="PQ" value="13" unit="g/dl"/>'
 DIAGNOSIS = '<value xsi:type="CD" code="{}" codeSystem="2.16.840.1.113883.6.3"/>'
 
 
@@ -105,3 +106,92 @@ def test_printed_ranges(text: str, limits: tuple[float | None, float | None, boo
 def test_printed_quantities_and_codes() -> None:
     assert parse_quantity("7,8 g/dl") == (7.8, "g/dl") and parse_quantity("ujemny") == (None, "")
     assert plain_code("i50.9*") == "I509"
+
+
+@pytest.mark.parametrize(
+    "system, diagnosis",
+    [
+        ("2.16.840.1.113883.6.3", True),
+        ("2.16.840.1.113883.6.90", True),
+        ("2.16.840.1.113883.6.103", True),
+        ("2.16.840.1.113883.6.104", False),
+        ("2.16.840.1.113883.6.4", False),
+        ("2.16.840.1.113883.3.4424.11.2.6", False),
+    ],
+)
+@pytest.mark.parametrize("place", ["code", "value", "translation of the code", "translation of the value"])
+def test_every_system_in_every_place(system: str, diagnosis: bool, place: str) -> None:
+    coded = f'code="88.1" codeSystem="{system}"'
+    plain, inner = '<code code="1"/>', f"<translation {coded}/>"
+    parts = {
+        "code": (f"<code {coded}/>", ""),
+        "value": (plain, f'<value xsi:type="CD" {coded}/>'),
+        "translation of the code": (f'<code nullFlavor="OTH">{inner}</code>', ""),
+        "translation of the value": (plain, f'<value xsi:type="CD" nullFlavor="OTH">{inner}</value>'),
+    }
+    code, value = parts[place]
+    found = read(f'<entry><observation classCode="OBS" moodCode="EVN">{code}{value}</observation></entry>')
+    assert [one.code for one in found.diagnoses[1:]] == ["88.1"] * diagnosis
+    assert [(one.code, one.system) for one in found.procedures[1:]] == [("88.1", system)] * (not diagnosis)
+
+
+def test_a_polish_laboratory_test_is_a_procedure_and_a_result() -> None:
+    code = '<code nullFlavor="UNK"><translation code="C55" codeSystem="2.16.840.1.113883.3.4424.11.2.6"/></code>'
+    value = '<value xsi:type="ST">1 234,5 tys./ul</value>'
+    found = read(f'<entry><observation classCode="OBS" moodCode="EVN">{code}{value}</observation></entry>')
+    assert found.procedures[1].code == "C55"
+    assert [(one.code, one.system, one.value, one.unit) for one in found.results] == [
+        ("C55", "2.16.840.1.113883.3.4424.11.2.6", 1234.5, "tys./ul")
+    ]
+
+
+@pytest.mark.parametrize(
+    "value, expected",
+    [
+        ('<value xsi:type="PQ" value="7.8" unit="g/dl"/>', (7.8, "g/dl", "")),
+        ('<value xsi:type="PQ" value="7,8" unit="g/dl"/>', (7.8, "g/dl", "")),
+        ('<value xsi:type="x:PQ" value="1.5e3" unit="/ul"/>', (1500.0, "/ul", "")),
+        ('<value xsi:type="INT" value="-4"/>', (-4.0, "", "")),
+        ('<value xsi:type="ST">ujemny</value>', (None, "", "ujemny")),
+        ('<value xsi:type="ST">&lt; 5 mg/l</value>', (None, "", "< 5 mg/l")),
+        ('<value xsi:type="IVL_PQ"><high value="5" unit="mg/l" inclusive="false"/></value>', (None, "mg/l", "< 5")),
+        ('<value xsi:type="IVL_PQ"><low value="60" unit="ml/min"/></value>', (None, "ml/min", ">= 60")),
+        ('<value xsi:type="IVL_PQ"><low value="2" unit="a"/><high value="4" unit="a"/></value>', (None, "a", "2 - 4")),
+        ('<value xsi:type="CD" nullFlavor="UNK"/>', None),
+        ('<value xsi:type="PQ" nullFlavor="UNK"/>', None),
+    ],
+)
+def test_values(value: str, expected: tuple[float | None, str, str] | None) -> None:
+    found = [(one.value, one.unit, one.text) for one in read(entry(value)).results]
+    assert found == ([] if expected is None else [expected])
+
+
+def test_what_has_no_interpretation_says_none() -> None:
+    (found,) = read(entry('<value xsi:type="PQ" value="1"/><interpretationCode nullFlavor="NI"/>')).results
+    assert found.interpretation == ""
+
+
+def test_a_coded_finding_is_a_result_within_a_group_of_tests_only() -> None:
+    """Alone it may be a diagnosis in SNOMED CT as well."""
+    coded = '<value xsi:type="CD" code="260385009" codeSystem="2.16.840.1.113883.6.96"/>'
+    assert read(entry(coded)).results == ()
+    group = entry(coded).replace("<entry>", '<entry><organizer classCode="BATTERY" moodCode="EVN"><component>')
+    assert [one.text for one in read(group.replace("</entry>", "</component></organizer></entry>")).results] == ["260385009"]
+
+
+@pytest.mark.parametrize("status", ["cancelled", "nullified"])
+def test_what_was_cancelled_is_nothing(status: str) -> None:
+    found = read(entry(f'<statusCode code="{status}"/>{DIAGNOSIS.format("C50.9")}') + entry(f'<statusCode code="{status}"/>' + NUMBER))
+    assert (len(found.diagnoses), found.results) == (1, ())
+
+
+@pytest.mark.parametrize("root", ["2.16.840.1.113883.10.20.22.4.45", "2.16.840.1.113883.10.20.22.4.46"])
+def test_family_history_is_not_the_patients(root: str) -> None:
+    assert len(read(entry(f'<templateId root="{root}"/>{DIAGNOSIS.format("C50.9")}{NUMBER}')).diagnoses) == 1
+
+
+def test_a_text_beside_a_range_is_kept() -> None:
+    limits = "<referenceRange><observationRange><text>kobiety:\n 12 - 16</text>"
+    limits += '<value xsi:type="IVL_PQ"><low value="12,0"/><high value="16,0"/></value></observationRange></referenceRange>'
+    (found,) = read(entry(NUMBER + limits)).results
+    assert (found.low, found.high, found.printed) == (12.0, 16.0, "kobiety: 12 - 16")

@@ -1,87 +1,34 @@
-"""What the receiver acknowledged moves from the spool into packs and is there at every step, whatever is killed, lost or damaged."""
+"""What the receiver acknowledged moves from the spool into packs and is there at every step."""
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 import logging
 import os
-import random
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from pyarrow import parquet
-from sqlalchemy import select
 
+from tests.unit.datacentre.house import House, agree, received
 from tests.unit.datacentre.visits import document
-from toolkit.core.database import open_database
-from toolkit.core.errors import BadData, InputOutput, ToolError, TryLater
-from toolkit.core.storage import Store, open_store
-from toolkit.datacentre.index import Document, Index, open_index
-from toolkit.datacentre.index_tables import METADATA
-from toolkit.datacentre.pack import Packed, Places, alone, copy_checked, pack
-from toolkit.datacentre.packs import PackReader
-from toolkit.datacentre.reindex import Reindexed, reindex
-from toolkit.datacentre.spool import Entry, Spool
-from toolkit.datacentre.verify_store import Verified, verify
+from toolkit.core.errors import InputOutput, NoInput, ToolError, TryLater, Unavailable
+from toolkit.core.storage import open_store
+from toolkit.datacentre import pack as packing
+from toolkit.datacentre.index import open_index
+from toolkit.datacentre.pack import Packed, alone, copy_checked, pack
+from toolkit.datacentre.spool import Spool
+from toolkit.datacentre.verify_store import verify
 
 
-@dataclass
-class House:
-    """A data centre: its spool, written by a receiver that entered what it received, two stores and the index."""
-
-    directory: Path
-    index: Index
-    stores: list[Store]
-
-    @property
-    def spool(self) -> str:
-        return str(self.directory / "spool")
-
-    def receive(self, numbers: range, entered: bool = True) -> None:
-        with Spool(self.spool, writing=True) as spool:
-            entries = [received(number) for number in numbers]
-            for entry, receipt in zip(entries, spool.add_all(entries), strict=True):
-                row = Document(entry.message_id, entry.mdc_visit, entry.digest, len(entry.body), "CN=a", entry.received, receipt.place)
-                if entered:
-                    self.index.add([row])
-
-    @property
-    def places(self) -> Places:
-        return Places(self.index.place, self.spool, tuple(store.url for store in self.stores))
-
-    def pack(self, pack_bytes: int = 1 << 20) -> Packed:
-        return pack(self.places, pack_bytes=pack_bytes)
-
-    def read(self, number: int) -> bytes:
-        """As the gateway does it: look up, read, and look up again when it has moved in between."""
-        (found,) = self.index.find(f"k1.V{number}")
-        if found.place.startswith("pack:"):
-            return PackReader(*self.stores).read(found.place)
-        with Spool(self.spool) as spool:
-            return spool.read(found.place).body
-
-    def check(self, numbers: range) -> None:
-        assert all(self.read(number) == document(number) for number in numbers)
-
-    def packs(self, copy: str = "store") -> list[Path]:
-        return sorted((self.directory / copy / "packs").glob("*.parquet"))
-
-
-def received(number: int) -> Entry:
-    return Entry(f"m{number}", f"k1.V{number}", "CN=a", f"2026-11-22T10:{number // 60:02}:{number % 60:02}Z", document(number))
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    with open_index(str(tmp_path / "index.db")) as index:
-        yield House(tmp_path, index, [open_store(str(tmp_path / name)) for name in ("store", "archive")])
+@pytest.fixture(params=["sqlite", "postgresql"])
+def house(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[House]:
+    url = str(tmp_path / "index.db") if request.param == "sqlite" else request.getfixturevalue("postgresql")
+    with open_index(url) as index:
+        yield House(tmp_path, url, index, (str(tmp_path / "store"), str(tmp_path / "archive")))
 
 
 def test_documents_move_in_packs_of_the_size_asked_for_and_leave_the_spool(house: House) -> None:
@@ -139,8 +86,9 @@ def test_a_damaged_document_stays_in_the_spool_and_stops_no_other(house: House, 
     assert house.pack() == Packed(0, 0, 1)
 
 
-def test_two_packers_do_not_work_at_once(house: House) -> None:
+def test_two_packers_do_not_work_at_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     house.receive(range(1))
+    monkeypatch.setattr(packing, "_PATIENCE", 0.0)
     with alone(house.spool), pytest.raises(TryLater, match="another mdc-store"):
         house.pack()
     assert house.pack().documents == 1
@@ -150,103 +98,110 @@ def test_the_spool_keeps_all_while_the_archive_fails(house: House, monkeypatch: 
     house.receive(range(3))
     archive = house.directory / "archive"
     archive.write_text("a disk that is not mounted")
-    monkeypatch.setattr("toolkit.datacentre.pack.TRIES", 1)
+    monkeypatch.setattr(packing, "TRIES", 1)
     with pytest.raises(ToolError, match="archive"):
         house.pack()
     house.check(range(3))
     assert all(one.place.startswith("spool:") for number in range(3) for one in house.index.find(f"k1.V{number}"))
     archive.unlink()
-    house.stores[1] = open_store(str(archive))
     assert house.pack() == Packed(1, 3, 0)
     assert len(house.packs()) == len(house.packs("archive")) == 1  # the plan was carried out, not made again
-    assert verify(house.index, house.stores).unsolved == 0
+    agree(house, ["m0", "m1", "m2"])
 
 
-def test_a_copy_that_cannot_be_read_back_is_put_again(tmp_path: Path) -> None:
-    source = tmp_path / "source"
+def test_a_copy_that_reads_back_otherwise_is_put_again_then_refused(tmp_path: Path) -> None:
+    """A store whose disk changes what it was given: the first two times, then never, then always."""
+    source, url = tmp_path / "source", str(tmp_path / "store")
     source.write_bytes(b"content")
+    good = open_store(url).put("other", source)
     pauses: list[float] = []
-    with pytest.raises((InputOutput, BadData)):
-        copy_checked(open_store(str(tmp_path / "store")), "packs/a", source, "sha256:" + "0" * 64, pauses.append)
-    copy_checked(open_store(str(tmp_path / "store")), "packs/a", source, "sha256:" + hashlib.sha256(b"content").hexdigest())
+
+    def damage(seconds: float) -> None:
+        pauses.append(seconds)
+
+    store = open_store(url)
+    real, spoiled = store.digest, [True, True, False]
+    store.digest = lambda name: "sha256:0" if spoiled.pop(0) else real(name)  # type: ignore[method-assign]
+    copy_checked(store, "packs/a", source, good, damage)
+    assert (pauses, spoiled, store.get("packs/a")) == ([1.0, 2.0], [], b"content")
+    store.digest = lambda name: "sha256:0"  # type: ignore[method-assign]
+    with pytest.raises(InputOutput, match="gives back something else"):
+        copy_checked(store, "packs/b", source, good, damage)
+    assert len(pauses) == 2 + packing.TRIES - 1
 
 
-def test_verify_restores_what_either_copy_lost(house: House, caplog: pytest.LogCaptureFixture) -> None:
-    house.receive(range(5))
+def test_a_document_without_rows_is_kept_and_told(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    entry = received(1)
+    house.take([type(entry)("m9", "k1.V9", "CN=a", entry.received, b"<ClinicalDocument xmlns='urn:hl7-org:v3'/>")])
+    with caplog.at_level(logging.WARNING):
+        assert house.pack() == Packed(1, 1, 0)
+    assert "m9: has no visit id; it is kept, and no search finds it" in caplog.text
+    assert house.body(house.index.find("k1.V9")[0]).startswith(b"<ClinicalDocument")
+
+
+def test_several_versions_of_a_visit(house: House) -> None:
+    """The newest document's rows win, whenever it is packed; the older ones stay readable."""
+    newer, older = received(1, version=1), received(1)
+    house.take([newer])
     house.pack()
-    spoil(house.packs()[0])
-    house.packs("archive")[0].with_suffix(".json").unlink()
-    house.check(range(5))  # from the archive
-    found = verify(house.index, house.stores, restore=False)
-    assert (found.damaged, found.restored, found.unsolved) == (2, 0, 2)
-    found = verify(house.index, house.stores)
-    assert (found.damaged, found.restored, found.unsolved) == (2, 2, 0)
-    assert "restored from" in caplog.text
-    assert verify(house.index, house.stores) == Verified(found.objects, 0, 0, 0)
-
-
-def test_what_no_copy_has_is_an_error(house: House) -> None:
-    house.receive(range(2))
+    house.take([older])
     house.pack()
-    for copy in ("store", "archive"):
-        spoil(house.packs(copy)[0])
-    assert verify(house.index, house.stores).unsolved == 2
-    with pytest.raises(BadData):
-        house.read(0)
-
-
-def test_reindex_makes_the_same_index(house: House) -> None:
-    house.receive(range(20))
-    house.pack(20000)
-    house.receive(range(20, 25))
-    places = dataclasses.replace(house.places, index=str(house.directory / "new.db"))
-    for _ in range(2):
-        assert reindex(places) == Reindexed(len(house.packs()), 20)
-        with open_index(places.index) as index:
-            assert tables(index) == tables(house.index)
-            assert verify(index, house.stores).unsolved == 0
-
-
-def test_an_index_without_a_pack_is_told(house: House, caplog: pytest.LogCaptureFixture) -> None:
-    house.receive(range(2))
+    documents = house.index.find("k1.V1")
+    assert [house.body(one) for one in documents] == [older.body, newer.body]
+    assert house.index.search(limit=9) == ["k1.V1"]
+    paths = (house.directory / "store/rows/visits").rglob("*.parquet")
+    rows = [row for path in paths for row in parquet.read_table(path).to_pylist()]
+    assert sorted(row["message_id"] for row in rows) == ["m1", "m1.1"]
+    assert max(rows, key=lambda row: (row["received"], row["message_id"]))["message_id"] == "m1.1"
+    house.take([received(1, version=2)])
     house.pack()
-    with open_index(str(house.directory / "new.db")) as index:
-        assert verify(index, house.stores).unsolved > 0
-    assert "run mdc-store reindex" in caplog.text
+    agree(house, ["m1", "m1.1", "m1.2"])
 
 
-def test_killed_packers_lose_and_double_nothing(house: House, root: Path) -> None:
-    dice = random.Random(4)
-    base = [sys.executable, root / "bin/mdc-store", "pack", "--index", house.directory / "index.db", "--spool", house.spool]
-    command = [*map(str, base), "--store", str(house.directory / "store"), "--archive", str(house.directory / "archive")]
-    total, killed = 0, 0
-    for _ in range(12):
-        house.receive(range(total, total + 40))
-        total += 40
-        process = subprocess.Popen(command, stderr=subprocess.PIPE)
-        time.sleep(dice.uniform(0.3, 1.6))
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        killed += process.returncode == -signal.SIGKILL
-    subprocess.run(command, check=True)
-    assert killed >= 3
-    house.check(range(total))
-    counts = house.index.counts()
-    assert (counts.packed, counts.spooled, counts.planned_packs) == (total, 0, 0)
-    assert verify(house.index, house.stores).damaged == 0
-    held = [row for path in house.packs() for row in parquet.read_table(path, columns=["message_id"])["message_id"].to_pylist()]
-    assert sorted(held) == sorted(f"m{number}" for number in range(total))
+def test_a_corrected_patient_leaves_no_other_behind(house: House) -> None:
+    old, new = received(1), received(1, version=1)
+    house.take([old])
+    house.pack()
+    house.take([type(new)(new.message_id, new.mdc_visit, new.client, new.received, new.body.replace(b"k1.P0", b"k1.P7"))])
+    house.pack()
+    assert (house.index.search(patient="k1.P0"), house.index.search(patient="k1.P7")) == ([], ["k1.V1"])
+    assert house.index.counts().patients == 1
 
 
-def tables(index: Index) -> dict[str, list[tuple[object, ...]]]:
-    """All rows of all tables."""
-    with open_database(index.place).connect() as connection:
-        return {table.name: sorted(map(tuple, connection.execute(select(table))), key=repr) for table in METADATA.sorted_tables}
+def test_several_processes(house: House) -> None:
+    """By the real command; each pack is one process's, and the index is entered by all of them."""
+    house.receive(range(120))
+    with_small_packs = pack(house.places, jobs=1, pack_bytes=30_000)
+    assert with_small_packs.packs > 3
+    house.receive(range(120, 240))
+    result = house.run("pack", "--jobs", "3")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    house.check(range(240))
+    agree(house, [f"m{number}" for number in range(240)])
 
 
-def spoil(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    for at in range(0, len(data), 97):
-        data[at] ^= 0xFF
-    os.truncate(path, 0)
-    path.write_bytes(data)
+def test_a_process_that_dies_ends_the_run_and_the_next_completes_it(tmp_path: Path) -> None:
+    url = str(tmp_path / "index.db")
+    with open_index(url) as index:
+        house = House(tmp_path, url, index, (str(tmp_path / "store"), str(tmp_path / "archive")))
+        house.receive(range(2000))
+        for begin in range(0, 2000, 100):
+            index.plan(f"20261122T1{begin:05}Z-{begin:016x}", "2026-11-22", [f"m{number}" for number in range(begin, begin + 100)])
+    process = subprocess.Popen(house.command("pack", "--jobs", "2"), stderr=subprocess.PIPE, text=True)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    while len(found := children.read_text().split()) < 2:
+        time.sleep(0.01)
+    time.sleep(0.3)
+    os.kill(int(found[0]), signal.SIGKILL)
+    _, words = process.communicate(timeout=60)
+    assert process.returncode == Unavailable.exit_status
+    assert words.startswith("mdc-store: a process that packs: ended by SIGKILL; run it again, ") and words.count("\n") == 1
+    with open_index(url) as house.index:
+        assert house.run("pack").returncode == 0
+        house.check(range(2000))
+        agree(house, [f"m{number}" for number in range(2000)])
+
+
+def test_no_spool(tmp_path: Path) -> None:
+    with pytest.raises(NoInput, match="name the gateway's spool"), alone(str(tmp_path / "spool")):
+        pass

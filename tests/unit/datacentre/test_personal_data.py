@@ -60,6 +60,7 @@ def found(xml: str) -> str:
         document('<observation><id extension="ABCDEFGHIJKLMNOP"/><value xsi:type="ST">Escherichia coli 12,0 - 16,0</value></observation>'),
         document('<observation><value xsi:type="PQ" value="44051401358" unit="1"/></observation>'),  # no PESEL: its checksum is wrong
         document(text="Stan ogólny dobry. Mars 2 mg"),
+        document(text="Na turnusie, zamiast Aspiryny; kultura. 5 dni"),
         document(text="<list><item>198108</item><item>29046</item></list>"),  # with a PESEL's checksum, but two codes
         document('<observation><value xsi:type="CD" code="A46" displayName="Róża"/><value xsi:type="ST">Róża</value></observation>'),
         document(text="<table><tbody><tr><td>Róża</td><td>Obecna</td></tr><tr><td>Płytki 10*3/ul.</td><td>Norma</td></tr></tbody></table>"),
@@ -114,6 +115,10 @@ def test_documents_as_they_should_be(fine: str) -> None:
         (document(head="<patient><birthTime>19610203</birthTime></patient>"), "date of birth"),
         (document(text="Pacjentka Żaneta"), "title"),
         (document(text="LEK. WĄS"), "title"),
+        (document(text="zam. Długa 5"), "address"),
+        (document(text="ZAMIESZKAŁA: ŁÓDŹ"), "address"),
+        (document(text="ur. 14.05.1944"), "date of birth"),
+        (document(text="Data urodzenia: 1944-05-14"), "date of birth"),
         (document(text="zam. UL. DŁUGA 5"), "street"),
         (document(text=f"<list><item>{'MIIC+' * 13}</item><item>{'MIIC+' * 13}</item></list>"), "embedded data"),
         (document('<observation><value mediaType="">AAAA</value></observation>'), "media"),
@@ -158,6 +163,21 @@ def test_a_certificate_is_found_wherever_it_is_hidden() -> None:
         assert "embedded data" in found(document(f'<observation><value displayName="{text}"/></observation>'))
     parts = "".join(f"<content>{certified[at : at + 40]}</content>" for at in range(0, len(certified), 40))
     assert "embedded data" in found(document(text=f"<paragraph>{parts}</paragraph>"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1 " * 50_000, "Jan " * 50_000, "tel " + " " * 200_000, "A" * 200_000, "@a." * 60_000, "<item>Jan</item>" * 20_000,
+        "<content>" * 150 + "<content>1</content>" * 10_000 + "</content>" * 150, "<content>ab" * 150 + "x" * 200_000 + "</content>" * 150,
+    ],
+    ids=lambda text: text[:20],
+)  # fmt: skip
+def test_no_document_takes_long(text: str) -> None:
+    """What is made to be slow takes time that grows with its length and no faster: seconds where squares would be minutes."""
+    begin = time.process_time()
+    found(document(text=text))
+    assert time.process_time() - begin < 8
 
 
 def test_declared_entities_never_get_here() -> None:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import signal
+import socket
+import stat
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT
+from tests.visits import generate
+from tests.visits.setting import kill
 
 PAGE = ROOT / "examples/hospital"
 UNITS = sorted((PAGE / "systemd").iterdir())
@@ -63,3 +72,96 @@ def test_what_the_page_names_exists() -> None:
         assert subprocess.run(["sh", "-n"], input=words, text=True, timeout=10).returncode == 0
     enabled = re.findall(r"[\w-]+\.(?:timer|service)", "\n".join(line for line in "\n".join(blocks()).splitlines() if "enable" in line))
     assert set(enabled) == {unit.name for unit in UNITS if "[Install]" in unit.read_text()}
+
+
+class Page:
+    """The page followed in a directory instead of the machine's root, by one user instead of root, mdc and scape, at localhost."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.python = str(Path(sys.executable).parent)
+        for path in ("root", "etc/systemd/system", "etc/cron.d", "var/lib", "var/log", "srv/visits"):
+            (home / path).mkdir(parents=True)
+        (home / "etc/scape").mkdir()
+
+    def moved(self, words: str) -> str:
+        """The same words for this place."""
+        words = re.sub(r"(?<![\w/])/(root|etc|var|srv|mnt)/", rf"{self.home}/\1/", words).replace("/opt/scape-toolkit", str(ROOT))
+        words = words.replace("mdc.example:8443", f"localhost:{self.port}").replace("mdc.example", "localhost")
+        words = words.replace("0.0.0.0:8443", f"127.0.0.1:{self.port}").replace("/usr/bin:/bin", f"{self.python}:/usr/bin:/bin")
+        words = re.sub(r"runuser -u \w+ -- ", "", words)
+        return re.sub(r"-o (mdc|scape)\b", f"-o {os.getuid()}", words).replace("chown scape ", f"chown {os.getuid()} ")
+
+    def run(self, words: str, path: str = "") -> tuple[int, str, str]:
+        """A shell's words with nothing in the environment but PATH."""
+        clean = {"PATH": path or f"{self.python}:/usr/bin:/bin"}
+        done = subprocess.run(["sh", "-euc", words], env=clean, cwd=self.home, capture_output=True, text=True, timeout=60)
+        return done.returncode, done.stdout, done.stderr
+
+    def follow(self, block: str) -> str:
+        """Paste a block; what it prints. Users and systemd are the machine's own: their lines are left out."""
+        lines = [line for line in block.splitlines() if not line.startswith(("useradd ", "systemctl ", "make "))]
+        code, output, errors = self.run(self.moved("\n".join(lines)))
+        assert (code, errors) == (0, ""), block
+        for path in self.home.glob("etc/scape/*.env"):
+            path.write_text(self.moved(re.sub(rf"{self.home}", "", path.read_text())))
+        return output
+
+    def unit(self, name: str, line: str = "ExecStart") -> list[str]:
+        """A unit's command as systemd makes it of unit and environment file."""
+        text = (self.home / f"etc/systemd/system/{name}.service").read_text()
+        (file,) = re.findall(r"^EnvironmentFile=(.*)", text, re.MULTILINE)
+        settings = dict(one.split("=", 1) for one in Path(self.moved(file)).read_text().splitlines() if not one.startswith("#"))
+        (words,) = re.findall(rf"^{line}=(.*)", text, re.MULTILINE)
+        given = [f"{name}={value}" for name, value in settings.items()]
+        path = self.moved("PATH=/opt/scape-toolkit/bin:/usr/bin:/bin" if "\nEnvironment=PATH=" in text else "PATH=/usr/bin:/bin")
+        return ["env", "-i", path, *given, *(settings.get(one[2:-1], one) if one[0] == "$" else one for one in self.moved(words).split())]
+
+    def cron(self) -> list[tuple[int, str, str]]:
+        """What the lines of the crontab do."""
+        text = (self.home / "etc/cron.d/scape-hospital").read_text()
+        (path,) = re.findall(r"^PATH=(.*)", text, re.MULTILINE)
+        lines = re.findall(r"^(?:\S+\s+){5}scape\s+(.*)", text, re.MULTILINE)
+        assert len(lines) == 3
+        return [self.run(self.moved(line), self.moved(path)) for line in lines]
+
+
+def test_the_page_leads_to_acknowledged_and_packed_visits(tmp_path: Path, program) -> None:  # type: ignore[no-untyped-def]
+    program("curl", "curl")
+    page = Page(tmp_path)
+    made, certificates, data_centre, started, hospital, timers, cron, health, trial = blocks()
+    assert "make " in made and "systemctl enable" in started
+    assert subprocess.run(["make", "--dry-run", *page.moved(made).split()[1:]], capture_output=True, timeout=60).returncode == 0
+    for block in (certificates, data_centre, hospital, timers, cron):
+        page.follow(block)
+    assert {path.name for path in (tmp_path / "etc/systemd/system").iterdir()} == {unit.name for unit in UNITS}
+    secrets = [path for path in tmp_path.rglob("*") if path.suffix == ".key"]
+    assert len(secrets) == 6 and {stat.S_IMODE(path.stat().st_mode) for path in secrets} == {0o600}
+
+    generate.write(tmp_path / "srv/visits", 5)
+    with (tmp_path / "gateway.log").open("w") as log:
+        gateway = subprocess.Popen(page.unit("mdc-gateway"), stderr=log)
+    try:
+        for _ in range(300):
+            if page.run(page.moved(health))[0] == 0:
+                break
+            time.sleep(0.1)
+        assert json.loads(page.follow(health)) == {"status": "ok", "problems": []}
+        assert page.follow(trial).split() == ["queued", "0", "sent", "0", "acknowledged", "5", "dead", "0"]
+        for name in ("mdc-pack", "mdc-verify", "visits-nightly", "visits-drain", "visits-alert"):
+            done = subprocess.run(page.unit(name), capture_output=True, text=True, timeout=60)
+            assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), name
+        assert list((tmp_path / "srv/mdc/store/packs").glob("*.parquet")) and list((tmp_path / "mnt/archive/mdc/packs").glob("*.parquet"))
+        assert page.cron() == [(0, "", "")] * 3
+        assert len((tmp_path / "var/log/mdc/audit.jsonl").read_text().splitlines()) == 5
+        reload = page.unit("mdc-gateway", "ExecReload")[-3:]
+        assert reload == ["/bin/kill", "-HUP", "$MAINPID"]
+        gateway.send_signal(signal.SIGHUP)
+        assert json.loads(page.follow(health))["status"] == "ok"
+        gateway.terminate()
+        assert (gateway.wait(30), (tmp_path / "gateway.log").read_text()) == (0, "")
+    finally:
+        kill(gateway)

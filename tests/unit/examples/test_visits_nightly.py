@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import sqlite3
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,6 +54,47 @@ def test_nights(night: Night, tmp_path: Path) -> None:
     assert night("visits-nightly.sh") == (0, "", "")
     waiting = status(tmp_path)
     assert waiting["queued"] + waiting["sent"] == 5
+
+
+def test_the_same_trouble_is_told_once_and_again_after_a_week(night: Night, tmp_path: Path) -> None:
+    generate.write(tmp_path / "visits", 1)
+    night("visits-nightly.sh")
+    told = tmp_path / "state/visits.told"
+    assert "oldest waiting" in night("visits-alert.sh")[1]
+    for _ in range(3):
+        assert night("visits-alert.sh") == (75, "", ""), "the status stays, so that systemd shows it"
+    eight_days_ago = time.time() - 8 * 86400
+    os.utime(told, (eight_days_ago, eight_days_ago))
+    assert "oldest waiting" in night("visits-alert.sh")[1]
+    assert night("visits-alert.sh")[1] == ""
+    change(tmp_path, "UPDATE link_message SET state = 'dead', reason = '422 PESEL'")
+    code, words, _ = night("visits-alert.sh")
+    assert code == 1 and "422 PESEL" in words
+    assert night("visits-alert.sh") == (1, "", "")
+    generate.write(tmp_path / "visits", 2)
+    night("visits-nightly.sh")
+    assert "oldest waiting" in night("visits-alert.sh")[1], "waiting had ended, and begins again"
+    assert night("visits-alert.sh") == (75, "", ""), "what was dead was given again"
+    change(tmp_path, "DELETE FROM link_message")
+    assert night("visits-alert.sh") == (0, "", "")
+    assert not told.exists()
+
+
+def test_a_state_that_cannot_be_asked_is_told_once(night: Night, tmp_path: Path) -> None:
+    generate.write(tmp_path / "visits", 1)
+    night("visits-nightly.sh")
+    (tmp_path / "hospital.key").rename(tmp_path / "away.key")
+    code, words, _ = night("visits-alert.sh")
+    assert code == 66 and "hospital.key" in words
+    assert night("visits-alert.sh") == (66, "", "")
+    (tmp_path / "away.key").rename(tmp_path / "hospital.key")
+    assert "oldest waiting" in night("visits-alert.sh")[1]
+
+
+def change(home: Path, statement: str) -> None:
+    with sqlite3.connect(home / "state/links.db") as connection:
+        connection.execute(statement)
+    connection.close()
 
 
 def test_a_document_that_is_refused_is_said_and_the_others_go_on(night: Night, tmp_path: Path) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 
 from toolkit.core.errors import InputOutput, NoInput, NotPermitted, ToolError, Unavailable
 
 _LIBRARIES = ("requests", "urllib3", "aiohttp", "botocore", "aiobotocore")
+_NATIVE = re.compile(r'\w+\((?:"[\w.$]+", )?"(.*)"\)', re.DOTALL)  # hdfs-native's errors: Kind("class of Java", "words")
 _SERVER = "look whether the server runs and the URL is right, then run it again; nothing was half written"
+_RIGHTS = "ask for the right to use it, or give the right credentials"
 _CERTIFICATE = "name the file of its authority in AWS_CA_BUNDLE, or look whether the server speaks TLS at all"
 
 
@@ -22,13 +25,17 @@ def failures_named(place: str) -> Iterator[None]:
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
         raise NoInput(place, "is not there", "look at the name, and at the store's URL") from error
     except PermissionError as error:
-        raise NotPermitted(place, _first_line(error), "ask for the right to use it, or give the right credentials") from error
+        raise NotPermitted(place, _first_line(error), _RIGHTS) from error
     except Exception as error:
         name, library = type(error).__name__, type(error).__module__.partition(".")[0]
         if name in ("NoCredentialsError", "PartialCredentialsError"):
             raise NotPermitted(place, "there are no credentials for it", "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and its secret") from error
         if name == "ProfileNotFound":
             raise NotPermitted(place, _first_line(error), "give AWS_PROFILE a name that ~/.aws holds") from error
+        if "AccessControlException" in str(error):
+            raise NotPermitted(place, _first_line(error), _RIGHTS) from error
+        if "quota" in str(error) and "exceeded" in str(error):  # of HDFS
+            raise InputOutput(place, _first_line(error), "make room there, or have the quota raised") from error
         if "://" not in place and isinstance(error, OSError):
             raise InputOutput(place, _first_line(error), "make room or repair the disk, then run it again") from error
         if library in _LIBRARIES and "SSL" in f"{name} {error}":
@@ -52,4 +59,6 @@ def _first_line(error: BaseException) -> str:
                 error = inner
             inner = inner.__cause__ or inner.__context__
     words = getattr(error, "strerror", None) or str(error)
+    if native := _NATIVE.fullmatch(words):
+        words = native[1].replace("\\n", "\n").replace('\\"', '"')
     return (words.strip().splitlines() or [type(error).__name__])[0][:300]

@@ -9,22 +9,25 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from toolkit.core.database import READING, ensure_tables, failures_named, open_database, place_of
 from toolkit.core.errors import BadData, NotPermitted, TryLater
 from toolkit.core.keys import Key, Keyring
+from toolkit.hospital.dicom.cleaning.pseudonyms import Pseudonyms
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
     from toolkit.hospital.links.queue import Message, Status
 
-KINDS = ("visit", "patient")
+KINDS = ("visit", "patient", "accession")
 
 
 class Identified(Protocol):
-    """What a link is made of: the ids of a visit and its patient as in the document, and the OIDs that give them their meaning."""
+    """What links are made of: the ids of a visit and its patient as in the document, the OIDs that give them their meaning, and the
+    accession numbers of its examinations."""
 
     @property
     def visit_id(self) -> str: ...
@@ -34,11 +37,17 @@ class Identified(Protocol):
     def patient_id(self) -> str: ...
     @property
     def patient_root(self) -> str: ...
+    @property
+    def accession_numbers(self) -> tuple[str, ...]: ...
 
 
 @dataclass(frozen=True)
 class Link:
-    """A visit or patient of the hospital (root and id) and its id in the data centre."""
+    """A visit, patient or examination of the hospital and its id in the data centre.
+
+    Visits and patients have a root (OID) and an id. An accession number has no root, as in DICOM, and its partner is the token
+    that stands for it in documents and images alike.
+    """
 
     kind: str
     root: str
@@ -99,7 +108,7 @@ class Links:
         self.engine.dispose()
 
     def queue(self, visit: Identified, mdc_visit: str, mdc_patient: str, message_id: str, document: bytes, source: str) -> bool:
-        """Link the visit and its patient and queue `document`, in one transaction, on disk when this returns.
+        """Link the visit, its patient and its accession numbers and queue `document`, in one transaction, on disk when this returns.
 
         False when that very document waits or was acknowledged; a dead one is queued again. `source` is its place, for messages.
         Raises BadData when an id is linked to another one, TryLater when it was linked under an older key (rotate), NotPermitted when
@@ -111,11 +120,13 @@ class Links:
         """As `queue`, several documents in one transaction: all of them or, when it raises, none."""
         key = self.keyring.current
         with failures_named(self.place), self.engine.begin() as connection:
-            self.check_newest(connection)
+            self.start_writing(connection)
             fresh = []
             for one in documents:
                 visit = self.link(connection, Link("visit", one.visit.visit_root, one.visit.visit_id, one.mdc_visit))
                 patient = self.link(connection, Link("patient", one.visit.patient_root, one.visit.patient_id, one.mdc_patient))
+                for number in filter(None, map(accession, one.visit.accession_numbers)):
+                    self.link(connection, Link("accession", "", number, pseudonyms(key).token("accession", number)))
                 sealed = key.seal("link source", one.source) if one.source else ""
                 fresh.append(self._queue.add(connection, self.place, visit, patient, one.message_id, one.document, sealed))
             return fresh
@@ -139,7 +150,14 @@ class Links:
 
     def acknowledged(self, message_id: str, digest: bytes, answer: str) -> None:
         """The data centre has the document with this SHA-256. Raises BadData, and changes nothing, when another one was sent."""
-        self._change(message_id, lambda connection: self._queue.acknowledged(connection, self.place, message_id, digest, answer))
+        self.acknowledged_all([(message_id, digest, answer)])
+
+    def acknowledged_all(self, answers: Sequence[tuple[str, bytes, str]]) -> None:
+        """As `acknowledged`, several messages in one transaction: all of them or, when it raises, none."""
+        with failures_named(self.place), self.engine.begin() as connection:
+            self._queue.known(connection, self.place, [message_id for message_id, _, _ in answers])
+            for message_id, digest, answer in answers:
+                self._queue.acknowledged(connection, self.place, message_id, digest, answer)
 
     def retry(self, message_id: str, reason: str, due: float) -> None:
         """It failed for now; try again at `due` (seconds since 1970, on the clock of `take`). Nothing happens to one that has ended."""
@@ -148,6 +166,14 @@ class Links:
     def dead(self, message_id: str, reason: str) -> None:
         """The data centre refused it for good. Nothing happens to one that was acknowledged."""
         self._change(message_id, lambda connection: self._queue.dead(connection, message_id, reason))
+
+    def again(self, *message_ids: str) -> None:
+        """Queue dead messages again, all or none. Raises NoInput, BadData for one that is none, or was made under a former key."""
+        self._change_dead(self._queue.again, message_ids)
+
+    def forget(self, *message_ids: str) -> None:
+        """Remove dead messages, all or none; the links stay. Raises NoInput, BadData for one that is not dead."""
+        self._change_dead(self._queue.forget, message_ids)
 
     def status(self) -> Status:
         """How many messages are in each state, since when the oldest waits, and the dead ones with their reasons."""
@@ -158,7 +184,8 @@ class Links:
         return dataclasses.replace(found, dead=opened)
 
     def lookup(self, his: str | None = None, mdc: str | None = None) -> list[Link]:
-        """The links of a hospital's id (``ROOT|ID``, or the id alone under any root) or of a data centre's id, a former one too."""
+        """The links of a hospital's id (``ROOT|ID``, or the id alone under any root; an accession number) or of a data centre's id, a
+        former one too."""
         from sqlalchemy import or_, select
 
         links, renamed = self._tables.LINKS.c, self._tables.RENAMED.c
@@ -209,16 +236,21 @@ class Links:
         if len(rows) == 1 and rows[0].mdc == link.mdc and rows[0].his in {values["his"] for values in same}:
             return int(rows[0].number)
         for row in rows:
-            if row.mdc != link.mdc and is_older(row.mdc, self.keyring):
+            if row.mdc != link.mdc and is_older(self.opened(row), self.keyring):
                 problem = f"this {link.kind} is linked under an older key"
-                raise TryLater(self.place, problem, "run his-mdc rotate, then the same command again")
+                raise TryLater(self.place, problem, "run hl7-send --drain and his-mdc rotate, then the same command again")
         problem = f"the {link.kind} of {link.mdc} is linked to another id"
         raise BadData(self.place, problem, "look at both with his-mdc lookup; his-mdc rotate replaces ids that were imported")
 
-    def check_newest(self, connection: Connection) -> None:
-        """Raise NotPermitted when the links have been opened with a newer key than this process holds."""
+    def start_writing(self, connection: Connection) -> None:
+        """Wait until no other process enters links: as in SQLite, one does at a time, so that no two wait for each other.
+
+        Raises NotPermitted when the links have been opened with a newer key than this process holds.
+        """
         from sqlalchemy import select
 
+        if self.engine.dialect.name == "postgresql":
+            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('link'))")
         newest = _newest(connection.scalars(select(self._tables.KEYS.c.id)))
         if newest != self.keyring.current.id:
             problem = f"was written with {newest}, and {self.keyring.path} ends with {self.keyring.current.id}"
@@ -228,6 +260,11 @@ class Links:
         with failures_named(self.place), self.engine.begin() as connection:
             self._queue.known(connection, self.place, [message_id])
             work(connection)
+
+    def _change_dead(self, work: Callable[[Connection, str, Sequence[str]], None], message_ids: Sequence[str]) -> None:
+        with failures_named(self.place), self.engine.begin() as connection:
+            self._queue.known(connection, self.place, message_ids)
+            work(connection, self.place, message_ids)
 
     def _own_sender(self) -> Any:
         if self._sender is None:
@@ -262,13 +299,26 @@ def sealed_link(link: Link, key: Key) -> dict[str, str]:
 
 
 def pseudonym(link: Link, key: Key) -> str:
-    """The id in the data centre that `key` gives the visit or patient of `link`."""
+    """The id in the data centre that `key` gives what `link` links."""
+    if link.kind == "accession":
+        return pseudonyms(key).token("accession", link.id)
     return key.seal(link.kind, f"{link.root}|{link.id}")
 
 
-def is_older(mdc: str, keyring: Keyring) -> bool:
-    """Whether `mdc` looks like a pseudonym of one of the older keys."""
-    return mdc.partition(".")[0] in {key.id for key in keyring.keys[:-1]}
+def accession(number: str) -> str:
+    """An accession number without the padding that DICOM allows around it (PS3.5 section 6.2), which its token leaves out too."""
+    return number.strip("\0 ")
+
+
+@lru_cache(maxsize=8)
+def pseudonyms(key: Key) -> Pseudonyms:
+    """Those of `key`: its sub-keys are derived once."""
+    return Pseudonyms(key)
+
+
+def is_older(link: Link, keyring: Keyring) -> bool:
+    """Whether the data centre knows this link by the pseudonym of one of the older keys."""
+    return any(link.mdc == pseudonym(link, key) for key in keyring.keys[:-1])
 
 
 def _newest(identifiers: Any) -> str:

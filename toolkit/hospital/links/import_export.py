@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import BinaryIO
 
 from toolkit.core.database import failures_named
 from toolkit.core.errors import BadData
 from toolkit.hospital.dicom.restoring.padi import read_properties
-from toolkit.hospital.links.database import KINDS, Link, Links
+from toolkit.hospital.links.database import KINDS, Link, Links, accession
 
 COLUMNS = ("kind", "root", "id", "mdc")
 
@@ -41,10 +42,9 @@ def import_links(links: Links, found: Iterable[Link]) -> int:
     Raises what `Links.link` raises when one contradicts another or what is linked already; then none is entered.
     """
     number = 0
-    # in one order, so that two processes wait for each other and do not deadlock
     with failures_named(links.place), links.engine.begin() as connection:
-        links.check_newest(connection)
-        for link in sorted(found, key=lambda link: (link.kind, link.root, link.id)):
+        links.start_writing(connection)
+        for link in found:
             links.link(connection, link)
             number += 1
     return number
@@ -64,7 +64,11 @@ def write_csv(stream: BinaryIO, found: Iterable[Link]) -> None:
 
 def _checked(link: Link, too_long: bool, place: str) -> Link:
     if too_long or link.kind not in KINDS or not link.id or not link.mdc:
-        raise BadData(place, "is no link", "a link is visit or patient, a root (may be empty), an id and the data centre's id")
+        raise BadData(place, "is no link", "a link is visit, patient or accession, a root (may be empty), an id and the data centre's id")
     if "|" in link.root:
         raise BadData(place, "its root holds a bar", "a root is an OID, digits and points")
+    if link.kind == "accession":
+        if link.root or not accession(link.id):
+            raise BadData(place, "an accession number has no root and is not empty", "leave its root empty")
+        return replace(link, id=accession(link.id))
     return link

@@ -12,8 +12,9 @@ import hmac
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, delete, func, insert, or_, select, update
 
 from toolkit.core.errors import BadData, NoInput
 from toolkit.hospital.links.senders import FileSender, ServerSender, steady_clock
@@ -67,8 +68,8 @@ def add(connection: Connection, place: str, visit: int, patient: int, message_id
         raise BadData(f"{place}: message {message_id}", "is known with another content", "each document has a message id of its own")
     if row.state != DEAD:
         return False
-    changed = connection.execute(update(MESSAGES).where(_OF.number == row.number, _OF.state == DEAD).values(**values, state=QUEUED))
-    return changed.rowcount == 1
+    again = update(MESSAGES).where(_OF.number == row.number, _OF.state == DEAD).values(**values, document=document, state=QUEUED)
+    return connection.execute(again).rowcount == 1
 
 
 def take(connection: Connection, sender: FileSender | ServerSender, limit: int, now: float, lease_seconds: float) -> list[Message]:
@@ -122,6 +123,37 @@ def dead(connection: Connection, message_id: str, reason: str) -> None:
     """The data centre will never take it, unless it has it already."""
     values = {"state": DEAD, "attempts": _OF.attempts + 1, "reason": reason, **_FREE}
     connection.execute(update(MESSAGES).where(_OF.message_id == message_id, _OF.state.in_(WAITING)).values(values))
+
+
+def again(connection: Connection, place: str, message_ids: Sequence[str]) -> None:
+    """Give dead messages another life. One that was dead when the links got a new key has no document any more: see `drop_dead`."""
+    for row in _dead(connection, place, message_ids):
+        if row.document is None:
+            problem, remedy = "was made under a former key", "send its source again with hl7-send, then forget this message"
+            raise BadData(f"{place}: message {row.message_id}", problem, remedy)
+    values = {"state": QUEUED, "queued": time.time(), "attempts": 0, "due": 0.0, "taken": None, "reason": "", **_FREE}
+    connection.execute(update(MESSAGES).where(_OF.message_id.in_(message_ids), _OF.state == DEAD).values(values))
+
+
+def forget(connection: Connection, place: str, message_ids: Sequence[str]) -> None:
+    """Remove dead messages."""
+    _dead(connection, place, message_ids)
+    connection.execute(delete(MESSAGES).where(_OF.message_id.in_(message_ids), _OF.state == DEAD))
+
+
+def drop_dead(connection: Connection) -> None:
+    """Take the documents of dead messages away: they hold ids of a former key, which the data centre no longer knows."""
+    connection.execute(update(MESSAGES).where(_OF.state == DEAD).values(document=None))
+
+
+def _dead(connection: Connection, place: str, message_ids: Sequence[str]) -> Sequence[Row[Any]]:
+    rows = connection.execute(select(MESSAGES).where(_OF.message_id.in_(message_ids)).with_for_update()).all()
+    for row in rows:
+        if row.state != DEAD:
+            raise BadData(
+                f"{place}: message {row.message_id}", f"was not refused: it is {row.state}", "name those that hl7-send --status lists"
+            )
+    return rows
 
 
 def known(connection: Connection, place: str, message_ids: Sequence[str]) -> None:

@@ -35,9 +35,9 @@ def rotate(links: Links) -> int:
     key = links.keyring.current
     changed, last = 0, 0
     with failures_named(links.place), links.engine.begin() as connection:
-        if links.engine.dialect.name == "postgresql":  # nobody queues until this is done; reading goes on
+        links.start_writing(connection)
+        if links.engine.dialect.name == "postgresql":  # nobody changes messages until this is done; reading goes on
             connection.exec_driver_sql("LOCK TABLE link, link_message IN EXCLUSIVE MODE")
-        links.check_newest(connection)
         if number := queue.waiting(connection):
             raise TryLater(links.place, f"{number} documents wait to be sent", "run hl7-send --drain until none waits, then rotate")
         change = update(LINKS).where(LINKS.c.number == bindparam("which"))
@@ -56,6 +56,8 @@ def rotate(links: Links) -> int:
                 if parameters:
                     connection.execute(statement, parameters)
             changed += len(renamed)
+        if changed:
+            queue.drop_dead(connection)
     return changed
 
 

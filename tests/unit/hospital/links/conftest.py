@@ -24,15 +24,18 @@ class Ids:
     patient_id: str = "80010112345"
     visit_root: str = HIS
     patient_root: str = PESEL
+    accession_numbers: tuple[str, ...] = ()
 
 
 def mdc_ids(visit: Ids, key: Key) -> tuple[str, str]:
     return key.seal("visit", f"{visit.visit_root}|{visit.visit_id}"), key.seal("patient", f"{visit.patient_root}|{visit.patient_id}")
 
 
-def queue(links: Links, number: int | str, document: bytes = b"<document/>", version: str = "1") -> bool:
+def queue(
+    links: Links, number: int | str, document: bytes = b"<document/>", version: str = "1", accession_numbers: tuple[str, ...] = ()
+) -> bool:
     """Queue a version of the document of a visit; the id of its message is NUMBER/VERSION."""
-    visit = Ids(f"V{number}")
+    visit = Ids(f"V{number}", accession_numbers=accession_numbers)
     return links.queue(visit, *mdc_ids(visit, links.keyring.current), f"{number}/{version}", document, f"/export/{number}.xml")
 
 

@@ -16,7 +16,7 @@ import pytest
 from tests.unit.hospital.links.conftest import Ids, execute, mdc_ids, queue
 from toolkit.core.errors import BadData, NoInput
 from toolkit.core.keys import Keyring
-from toolkit.hospital.links.database import Links, open_links
+from toolkit.hospital.links.database import Links, Outgoing, open_links
 
 ROOT = Path(__file__).resolve().parents[4]
 DIGEST = hashlib.sha256(b"<document/>").digest()
@@ -167,6 +167,32 @@ def test_a_dead_message_is_told_and_can_be_queued_again(links: Links, url: str) 
     assert links.status().dead == []
 
 
+def test_dead_messages_are_sent_again_or_forgotten(links: Links) -> None:
+    for number in range(3):
+        queue(links, number)
+        links.dead(f"{number}/1", "503 that was none")
+    links.again("0/1", "1/1")
+    assert ids(links.take(9, 0, 60)) == ["0/1", "1/1"]
+    links.forget("2/1")
+    assert links.status().counts == {"queued": 2, "sent": 0, "acknowledged": 0, "dead": 0}
+    assert queue(links, 2), "what was forgotten is new"
+
+
+@pytest.mark.parametrize("change", ["again", "forget"])
+def test_only_what_is_dead_is_sent_again_or_forgotten_and_all_or_none(links: Links, change: str) -> None:
+    for number in range(3):
+        queue(links, number)
+    links.dead("0/1", "422")
+    links.acknowledged("1/1", hashlib.sha256(b"<document/>").digest(), "201")
+    before = links.status()
+    for other, state in (("1/1", "acknowledged"), ("2/1", "queued")):
+        with pytest.raises(BadData, match=f"was not refused: it is {state}"):
+            getattr(links, change)("0/1", other)
+    with pytest.raises(NoInput, match="is not in the queue"):
+        getattr(links, change)("0/1", "9/9")
+    assert links.status() == before
+
+
 def test_an_answer_for_an_unknown_message_is_refused(links: Links) -> None:
     for answer in (lambda: links.sent("x"), lambda: links.dead("x", ""), lambda: links.retry("x", "", 0)):
         with pytest.raises(NoInput, match="message x: is not in the queue"):
@@ -214,3 +240,28 @@ def test_many_queue_the_same_at_once(links: Links, url: str, keyring: Keyring) -
     for thread in threads:
         thread.join(60)
     assert (results.count(True), len(results)) == (20, 60)
+
+
+def test_two_that_queue_the_same_in_opposite_order_do_not_stop_each_other(links: Links, url: str, keyring: Keyring) -> None:
+    key, numbers, failures = keyring.current, list(range(40)), []
+
+    def outgoing(number: int, version: int) -> Outgoing:
+        visit = Ids(f"V{number}", patient_id=f"P{number % 3}", accession_numbers=(f"A{number % 5}", f"A{number % 7}"))
+        return Outgoing(visit, *mdc_ids(visit, key), f"{number}/{version}", b"<document/>", "")
+
+    def add(order: list[int], version: int) -> None:
+        try:
+            with open_links(url, keyring) as own:
+                own.queue_all([outgoing(number, version) for number in order])
+        except Exception as error:
+            failures.append(error)
+
+    for version in range(4):
+        threads = [threading.Thread(target=add, args=(order, version)) for order in (numbers, numbers[::-1])]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert failures == []
+    assert links.status().counts["queued"] == 4 * len(numbers)
+    assert len(list(links)) == 40 + 3 + 7

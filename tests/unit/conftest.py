@@ -1,4 +1,4 @@
-"""A PostgreSQL server, started when the first test asks for it."""
+"""What the unit tests of several families share: a PostgreSQL server, started when the first test asks for it."""
 
 from __future__ import annotations
 
