@@ -184,3 +184,36 @@ def test_the_documents_that_were_given(tmp_path: Path) -> None:
         for name in tree.getroot().iter(f"{V3}family", f"{V3}streetAddressLine"):
             value = (name.text or "").strip().casefold()
             assert len(value) < 4 or value not in re.findall(r"[^<>\"=\s]+", text), path.name
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "44051401359", "44 051 401 359", "4405140-1359", "PESEL 44051401359", "<content>4405140</content><content>1359</content>",
+        "<content>440514</content> <content>01359</content>", "Brz<content>ęczyszczykiewicz</content>", "BRZĘCZYSZCZYKIEWICZ",
+        "7,8 g/dl Szczęsna", "7,8 g/dl<!-- --> Szczęsna", "wynik dr Żółkiewskiej", "ujemny (Łucja)", "12,0 - 16,0 Kowalczyk",
+        "&lt; 44051401359", "1944-05-14", "14.05.1944", "tel. 600 123 456",
+    ],
+)  # fmt: skip
+def test_people_in_results_that_are_text(written: str) -> None:
+    found = rebuilt(document(RESULTS.replace('<value xsi:type="ST">7,8 g/dl</value>', f'<value xsi:type="ST">{written}</value>')))
+    value = observation(found, "C53").find(f"{V3}value")
+    assert value is not None and value.get("nullFlavor") == "MSK" and not len(value) and value.text is None
+
+
+@pytest.mark.parametrize(
+    ("written", "telling"),
+    [
+        ('<value xsi:type="CE" code="ABC-77" codeSystem="2.16.840.1.113883.5.83"/>', ('extension="PAC-4242"', 'extension="abc-77"')),
+        ('<value xsi:type="PQ" value="770012" unit="/ul"/>', ('extension="PAC-4242"', 'extension="770-012"')),
+        ('<value xsi:type="TS" value="19810203101500"/>', ('birthTime value="19440514"', 'birthTime value="19810203"')),
+        ('<value xsi:type="IVL_PQ"><low value="770012"/></value>', ('extension="PAC-4242"', 'extension="770012"')),
+    ],
+)
+def test_what_tells_nobody_in_one_document_tells_somebody_in_another(written: str, telling: tuple[str, str]) -> None:
+    """What is remembered of values from one document to the next knows nothing of people."""
+    section = RESULTS.replace('<value xsi:type="ST">7,8 g/dl</value>', written)
+    said = re.findall(r'(?:code|value)="([^"]*)"', written)[0]
+    for _ in range(2):
+        assert f'="{said}"' in rebuilt(document(section)).document.decode()
+        assert f'="{said}"' not in rebuilt(document(section, head=HEAD.replace(*telling))).document.decode()
