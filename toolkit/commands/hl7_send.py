@@ -68,7 +68,7 @@ def hl7_send(paths: tuple[str, ...], **given: Any) -> int:
         context = tls_context(given["cert"], given["client_key"], given["ca"])
         gateway = Gateway(given["to"], context, given["timeout"], has_certificate=given["cert"] is not None)
     tally = Tally(queued_only=given["queue_only"])
-    with open_links(given["links"], keyring, create=not given["drain"]) as links:
+    with open_links(given["links"], keyring) as links:
         if not given["drain"]:
             profile = read_profile(given["profile"])
             with stage("queue"):
