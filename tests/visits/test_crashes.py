@@ -10,11 +10,12 @@ import time
 from pathlib import Path
 
 from tests.visits import generate
+from tests.visits.places import rows
 from tests.visits.setting import Setting, kill
 
 KILLS = 100
 BATCH = 4  # documents that each round adds, the last of them a new version of an earlier visit
-LONGEST = 0.9  # seconds between two kills
+SOON, LATE = 0.6, 5.0  # seconds between two kills: at most when nothing is waited for, and when something is
 GOOD = {"hl7-send": (0, 75, -9), "drain": (0, 75, -9), "mdc-store": (0, -9), "mdc-gateway": (-9,)}  # exit statuses
 
 
@@ -57,6 +58,22 @@ class Night:
             (folder / f"{document}.xml").write_bytes(made.document)
         return folder
 
+    def wait(self) -> None:
+        """Until a random moment: often before anything is done, often just when something was, however slow the machine is."""
+        if self.chance.random() < 0.4:
+            time.sleep(self.chance.uniform(0.0, SOON))
+            return
+        before, deadline = self.done(), time.monotonic() + LATE
+        while self.done() == before and time.monotonic() < deadline:
+            time.sleep(0.02)
+            self.keep_running()
+        time.sleep(self.chance.uniform(0.0, 0.05))
+
+    def done(self) -> tuple[int, int, int]:
+        """How many documents are acknowledged and received, and how many packs are whole."""
+        acknowledged = [row for row in rows(self.setting.links, "link_message", "state") if row == ("acknowledged",)]
+        return len(acknowledged), self.setting.received(), len(list(self.setting.store.glob("packs/*.json")))
+
     def words(self, name: str) -> str:
         return self.setting.log("hl7-send" if name == "drain" else name)
 
@@ -74,7 +91,7 @@ def test_a_hundred_kills(tmp_path: Path) -> None:
     try:
         while sum(hit.values()) < KILLS:
             night.keep_running()
-            time.sleep(night.chance.uniform(0.0, LONGEST))
+            night.wait()
             name = night.chance.choice(list(GOOD))
             hit[name] += night.running[name].poll() is None  # of a process that was alive
             kill(night.running[name])

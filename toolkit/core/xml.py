@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lxml import etree
 
 LARGEST = 64 << 20  # bytes of a document; a visit with scanned pages stays below
+MOST_TAGS = 2_000_000  # of which each takes some 100 bytes of memory; a record of 64 MB of text and scans has far fewer
 DEEPEST = 200  # elements inside each other; a CDA document needs about 30
 _XINCLUDE = "http://www.w3.org/2001/XInclude"
 _ENCODINGS = {"utf-8", "us-ascii", "ascii", "iso-8859-1", "iso-8859-2", "windows-1250"}
@@ -30,11 +31,13 @@ def parse_safely(data: bytes | str | os.PathLike[str], place: str, limit: int = 
 
     At most `limit` bytes in UTF-8, ASCII, ISO-8859-1, ISO-8859-2 or windows-1250 (XML 1.0, 4.3.3).
 
-    Raises NoInput when the file cannot be read, BadData (with the line where there is one) when the document is empty, too
-    large or too deep, is not well-formed, is not in the encoding that it declares, has a document type, or uses XInclude.
+    Raises NoInput when the file cannot be read, BadData (with the line where there is one) when the document is empty, too large, too
+    deep or of too many elements, is not well-formed, is not in the encoding that it declares, has a document type, or uses XInclude.
     """
     content = data if isinstance(data, bytes) else _read(data, place, limit)
     _check_size(len(content), place, limit)
+    if content.count(b"<") > MOST_TAGS:
+        raise BadData(place, f"has more than {MOST_TAGS // 1_000_000} million tags", "a visit's record has some thousands")
     _check_encoding(content, place)
     _check_prolog(content, place)
     return _parse(content, place)
