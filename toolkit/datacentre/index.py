@@ -192,6 +192,16 @@ class Index:
                     break
         return chosen
 
+    def waiting_size(self) -> tuple[int, int]:
+        """How many documents are in no planned pack, and their bytes."""
+        from sqlalchemy import func, select
+
+        documents = self._tables.DOCUMENTS.c
+        statement = select(func.count(), func.coalesce(func.sum(documents.size), 0)).where(documents.pack.is_(None))
+        with failures_named(self.place), self._reading() as connection:
+            number, size = connection.execute(statement).one()
+        return number, int(size)
+
     def plan(self, pack: str, created: str, message_ids: Sequence[str]) -> None:
         """Write down that `pack` will hold these documents."""
         table = self._tables.DOCUMENTS

@@ -177,9 +177,8 @@ def _tidy(places: Places) -> None:
 
 def _expected(index: Index, pack_bytes: int) -> int:
     """About how many packs this run will make."""
-    counts = index.counts()
-    waiting = max(counts.spooled_bytes // pack_bytes, counts.spooled // PACK_DOCUMENTS) + (counts.spooled > 0)
-    return max(waiting, counts.planned_packs)
+    number, size = index.waiting_size()
+    return len(index.packs(stored=False)) + max(size // pack_bytes, number // PACK_DOCUMENTS) + (number > 0)
 
 
 def _names(index: Index, pack_bytes: int, damaged: set[str]) -> Iterator[str]:
