@@ -88,6 +88,7 @@ class Cluster:
             "-XX:TieredStopAtLevel=1",
             *_OPENED,
             f"-Dhadoop.log.dir={self.home}",
+            f"-Djava.io.tmpdir={self.home}/tmp",
             "-cp",
         ]
         directory = f"{self.home}/{name}"
@@ -174,6 +175,7 @@ def _class_path(home: Path) -> str:
 def _configure(home: Path, ports: tuple[int, int], replication: int) -> None:
     """Hadoop's two configuration files; every address is on loopback."""
     (home / "conf").mkdir()
+    (home / "tmp").mkdir()
     for place in ("hdfs", "datanode"):
         (home / "webapps" / place / "WEB-INF").mkdir(parents=True)
         (home / "webapps" / place / "WEB-INF" / "web.xml").write_text("<web-app/>\n")

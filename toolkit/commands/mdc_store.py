@@ -10,9 +10,10 @@ import click
 
 from toolkit.core.command import command
 
-ACTIONS = ["pack", "verify", "reindex", "status"]
-_NEEDED = {"pack": ("spool", "store", "archive"), "verify": ("store",), "reindex": ("store",), "status": ()}
+ACTIONS = ["pack", "verify", "reindex", "remap", "status"]
+_NEEDED = {"pack": ("spool", "store", "archive"), "verify": ("store",), "reindex": ("store",), "remap": ("store", "archive"), "status": ()}
 _USED_BY = {"dry_run": ("verify",), "form": ("status",), "jobs": ("pack", "reindex"), "spool": ("pack", "verify", "reindex")}
+_LIST = "name the file that his-mdc rotate wrote"
 _NAMES = {
     "spool": "the directory that the gateway writes to",
     "store": "where the packs are kept",
@@ -26,10 +27,12 @@ _NAMES = {
     mdc-store pack --spool spool --store hdfs://nn:8020/visits --archive s3://visits --index index.db
     mdc-store verify --store hdfs://nn:8020/visits --archive s3://visits --index index.db
     mdc-store reindex --spool spool --store hdfs://nn:8020/visits --archive s3://visits --index new.db
+    mdc-store remap renamed.tsv --store hdfs://nn:8020/visits --archive s3://visits --index index.db
     mdc-store status --index index.db --format json
     """,
 )
 @click.argument("action", metavar="ACTION", type=click.Choice(ACTIONS))
+@click.argument("file", metavar="[FILE]", required=False)
 @click.option("--index", "url", metavar="URL", required=True, help="The index: a file of SQLite or postgresql://...")
 @click.option("--spool", metavar="DIR", help="The directory that the gateway writes to.")
 @click.option("--store", metavar="URL", help="Where packs are kept: a directory, hdfs://, webhdfs:// or s3://.")
@@ -37,14 +40,17 @@ _NAMES = {
 @click.option("--jobs", type=click.IntRange(1, 64), metavar="N", help="pack, reindex: processes. [one for each processor]")
 @click.option("--dry-run", is_flag=True, help="verify: restore nothing.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), help="status: how it is written. [text]")
-def mdc_store(action: str, url: str, **given: Any) -> int:
+def mdc_store(action: str, file: str | None, url: str, **given: Any) -> int:
     """Look after the visits that the gateway received.
 
     ACTION pack moves what waits in the spool into the store and the archive. verify compares store, archive and index and restores
-    damaged objects from the other copy. reindex fills an index from store and spool. status counts what is where.
+    damaged objects from the other copy. reindex fills an index from store and spool. remap makes what is kept under old ids found
+    under new ones, by the FILE of his-mdc rotate. status counts what is where.
     """
     from toolkit.core.errors import UsageError
 
+    if (file is None) == (action == "remap"):
+        raise UsageError(file or "FILE", f"says nothing to {action}" if file else "is missing", "leave it out" if file else _LIST)
     for name in _NEEDED[action]:
         if given[name] is None:
             raise UsageError(f"--{name}", "is missing", f"name {_NAMES[name]}")
@@ -53,8 +59,11 @@ def mdc_store(action: str, url: str, **given: Any) -> int:
             raise UsageError("--" + {"form": "format"}.get(name, name.replace("_", "-")), f"says nothing to {action}", "leave it out")
     if given["archive"] is not None and given["archive"] == given["store"]:
         raise UsageError("--archive", "is the store itself", f"name {_NAMES['archive']}")
+    stores = [given[name] for name in ("store", "archive") if given[name] is not None]
+    if file is not None:
+        return _remap(url, stores, file)
     work = {"pack": _pack, "verify": _verify, "reindex": _reindex, "status": _status}[action]
-    return work(url, [given[name] for name in ("store", "archive") if given[name] is not None], given)
+    return work(url, stores, given)
 
 
 def _pack(index: str, stores: list[str], given: dict[str, Any]) -> int:
@@ -82,6 +91,19 @@ def _reindex(index: str, stores: list[str], given: dict[str, Any]) -> int:
     from toolkit.datacentre.reindex import reindex
 
     reindex(Places(index, given["spool"] or "", tuple(stores)), given["jobs"] or _processors())
+    return 0
+
+
+def _remap(url: str, stores: list[str], file: str) -> int:
+    from toolkit.core.storage import open_store
+    from toolkit.core.streams import open_input, stream_name
+    from toolkit.datacentre.aliases import read_list, remap
+    from toolkit.datacentre.index import open_index
+
+    with open_input(file) as stream:
+        aliases = read_list(stream.read(), stream_name(file))
+    with open_index(url, create=False) as index:
+        remap(index, [open_store(store) for store in stores], aliases)
     return 0
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lxml import etree
 
 LARGEST = 64 << 20  # bytes of a document; a visit with scanned pages stays below
+MOST_TAGS = 2_000_000  # of which each takes some 100 bytes of memory; a record of 64 MB of text and scans has far fewer
 DEEPEST = 200  # elements inside each other; a CDA document needs about 30
 _XINCLUDE = "http://www.w3.org/2001/XInclude"
 _ENCODINGS = {"utf-8", "us-ascii", "ascii", "iso-8859-1", "iso-8859-2", "windows-1250"}
@@ -30,24 +31,31 @@ def parse_safely(data: bytes | str | os.PathLike[str], place: str, limit: int = 
 
     At most `limit` bytes in UTF-8, ASCII, ISO-8859-1, ISO-8859-2 or windows-1250 (XML 1.0, 4.3.3).
 
-    Raises NoInput when the file cannot be read, BadData (with the line where there is one) when the document is empty, too
-    large or too deep, is not well-formed, is not in the encoding that it declares, has a document type, or uses XInclude.
+    Raises NoInput when the file cannot be read, BadData (with the line where there is one) when the document is empty, too large, too
+    deep or of too many elements, is not well-formed, is not in the encoding that it declares, has a document type, or uses XInclude.
     """
     content = data if isinstance(data, bytes) else _read(data, place, limit)
-    if len(content) > limit:
-        raise BadData(place, f"is larger than {limit >> 20} MB", "a visit's record is smaller; send scans by other means")
+    _check_size(len(content), place, limit)
+    if content.count(b"<") > MOST_TAGS:
+        raise BadData(place, f"has more than {MOST_TAGS // 1_000_000} million tags", "a visit's record has some thousands")
     _check_encoding(content, place)
     _check_prolog(content, place)
     return _parse(content, place)
 
 
 def _read(path: str | os.PathLike[str], place: str, limit: int) -> bytes:
-    """One byte more than allowed at most: what is too large is never held in memory."""
+    """What says to be too large is not read at all, what says nothing, such as a pipe, one byte further than allowed."""
     try:
         with open(path, "rb") as stream:
+            _check_size(os.fstat(stream.fileno()).st_size, place, limit)
             return stream.read(limit + 1)
     except OSError as error:
         raise NoInput(place, error.strerror or str(error), "name a file that exists and can be read") from error
+
+
+def _check_size(size: int, place: str, limit: int) -> None:
+    if size > limit:
+        raise BadData(place, f"is larger than {limit >> 20} MB", "a visit's record is smaller; send scans by other means")
 
 
 def _check_encoding(content: bytes, place: str) -> None:

@@ -29,9 +29,10 @@ from toolkit.datacentre.limits import Rate, Room
 from toolkit.datacentre.metrics import Metrics
 from toolkit.datacentre.reading import Reader
 
-PART_SECONDS = 30.0  # that a client may stay silent within a document
+PART_SECONDS = 30.0  # that a client may stay silent within a document, or take nothing of one
 BODY_SECONDS = 300.0  # that it may take for the whole of it
 _LINGER_SECONDS = 5.0  # for which the rest of a document that is too large is still taken, so that its sender reads why
+_PORTION = 1 << 16  # bytes
 _MESSAGE_ID = re.compile(r"[A-Za-z0-9._:-]{8,128}")
 _CONTENT_TYPES = ("application/xml", "text/xml", "application/soap+xml")
 _log = logging.getLogger(__name__)
@@ -77,7 +78,7 @@ def application(parts: Parts) -> Starlette:
             if not same:
                 response.headers["Content-Length"] = str(found.size)
         else:
-            response = Response(await asyncio.to_thread(parts.reader.read, found), headers=headers)
+            response = _Portioned(await asyncio.to_thread(parts.reader.read, found), headers=headers)
         await _note(parts, request, "read", response.status_code, found.message_id, visit, found.digest, found.size)
         return response
 
@@ -108,6 +109,20 @@ def application(parts: Parts) -> Starlette:
             route("/metrics", "GET", "metrics", metrics),
         ]
     )
+
+
+class _Portioned(Response):
+    """An answer in portions, each when the client has taken those before it; one that takes none for long is cut off."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        try:
+            for begin in range(0, len(self.body), _PORTION):
+                async with asyncio.timeout(PART_SECONDS):
+                    await send({"type": "http.response.body", "body": bytes(self.body[begin : begin + _PORTION]), "more_body": True})
+        except TimeoutError:
+            return  # without its end: the server closes the connection
+        await send({"type": "http.response.body", "body": b""})
 
 
 class _Lingering(Response):
@@ -181,7 +196,7 @@ def _observed(parts: Parts, action: str, handler: _Handler) -> _Handler:
     async def observed(request: Request) -> Response:
         began = time.monotonic()
         try:
-            response = await handler(request) if request.scope.get("client_name") else _json({"error": "no client certificate"}, 403)
+            response = await handler(request) if request.scope.get("client_name") else _json({"error": "the client certificate names nobody"}, 403)
         except Exception as error:
             response = _failure(error)
             if action != "receive" and isinstance(error, NoInput | UsageError):

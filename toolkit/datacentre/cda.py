@@ -220,7 +220,7 @@ def _name(code: Any) -> tuple[str, str]:
 def _limits(ranges: Iterable[Any]) -> tuple[float | None, float | None, bool, bool, str]:
     """Low, high, which of them are included, and the ranges as a person reads them. Several that differ, by age or sex, decide nothing."""
     found: set[tuple[float | None, float | None, bool, bool]] = set()
-    printed: list[str | None] = []
+    printed: list[str] = []
     for one in ranges:
         low = high = None
         for part in one.iter(_VALUE, _LOW, _HIGH, _TEXT):
@@ -232,11 +232,14 @@ def _limits(ranges: Iterable[Any]) -> tuple[float | None, float | None, bool, bo
             elif tag == _TEXT:
                 printed.append("".join(part.itertext()))
             else:
-                printed.append(part.text)
-                _add_limits(low, high, found)
-                low = high = None
-        _add_limits(low, high, found)
-    words = "; ".join(text for one in printed if one and (text := " ".join(one.split()))) if printed else ""
+                if part.text:
+                    printed.append(part.text)
+                if low is not None or high is not None:  # of the value before
+                    _add_limits(low, high, found)
+                    low = high = None
+        if low is not None or high is not None:
+            _add_limits(low, high, found)
+    words = "; ".join(text for one in printed if (text := " ".join(one.split()))) if printed else ""
     return (*found.pop(), words) if len(found) == 1 else (None, None, True, True, words)
 
 

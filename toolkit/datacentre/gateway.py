@@ -9,9 +9,10 @@ import asyncio
 import logging
 import shutil
 import time
+from collections.abc import Container
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 
 from toolkit.core.errors import InputOutput, ToolError, Unavailable
 from toolkit.datacentre.audit import Audit, Event
@@ -25,6 +26,7 @@ RESERVE = 512 << 20  # bytes of the spool's disk that stay free, for the index a
 _PART_FREE = 0.05  # of a small disk
 _GATHER_SECONDS = 0.015  # that a document waits for others, when others are on their way
 _PROBE_SECONDS = 30.0  # after which an index that gives no answer counts as failing, and a failure as old
+_TIME = "%Y-%m-%dT%H:%M:%S.%fZ"  # texts that sort as the times do
 _log = logging.getLogger(__name__)
 
 
@@ -71,7 +73,7 @@ class Receiver:
         if looked.status:
             return Answer(looked.status, {"error": looked.problem}, looked.soap)
         body = data if looked.end - looked.begin == len(data) else data[looked.begin : looked.end]
-        received = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        received = datetime.now(UTC).strftime(_TIME)
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((Entry(message_id, looked.visit, client, received, body), address, future))
         if self._working is None or self._working.done():
@@ -136,8 +138,26 @@ class Receiver:
         self._failure, self._failed_at = problem, time.monotonic()
         return Answer(507 if isinstance(error, InputOutput) else 503, {"error": f"{problem} at present; send it again later"})
 
+    def _rising(self, entries: list[Entry], known: Container[str]) -> list[Entry]:
+        """The entries, the new ones later than all of their visit: a clock that was set back must not hide a correction behind what it
+        corrects."""
+        latest: dict[str, str] = {}
+        found = []
+        for entry in entries:
+            if entry.message_id not in known:
+                visit = entry.mdc_visit
+                if visit not in latest:
+                    latest[visit] = max((one.received for one in self._index.find(visit)), default="")
+                if entry.received <= latest[visit]:
+                    later = datetime.strptime(latest[visit], _TIME) + timedelta(microseconds=1)
+                    entry = replace(entry, received=later.strftime(_TIME))
+                latest[visit] = entry.received
+            found.append(entry)
+        return found
+
     def _keep(self, entries: list[Entry], addresses: list[str]) -> list[Answer]:
         known = {document.message_id: document for document in self._index.messages(entry.message_id for entry in entries)}
+        entries = self._rising(entries, known)
         new = [entry for entry in entries if entry.message_id not in known]
         receipts = self._spool.add_all(new) if new else []
         documents = [

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, exists, insert, select, text
+from sqlalchemy import delete, insert, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 
 from toolkit.datacentre.cda import VisitRows
@@ -16,17 +16,18 @@ from toolkit.datacentre.index_tables import ACCESSIONS, DIAGNOSES, PATIENTS, PRO
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
 
-_CHILDREN = (DIAGNOSES, PROCEDURES, RESULTS, ACCESSIONS)
+CHILDREN = (DIAGNOSES, PROCEDURES, RESULTS, ACCESSIONS)
 
 
 def enter_rows(connection: Connection, rows: Iterable[VisitRows]) -> None:
     """Enter the rows of documents within the transaction of `connection`; of a visit of which a newer document is known, nothing. Doing it
     again changes nothing. The newest document is the one that was received last; of two at the same time, the one with the greater
     message id."""
-    if connection.dialect.name == "postgresql":  # two packers may bring two documents of one visit; SQLite has one writer anyway
-        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('index rows'))"))
+    from toolkit.datacentre.index_aliases import renamed
+
+    lock_rows(connection)
     newest: dict[str, VisitRows] = {}
-    for one in rows:
+    for one in renamed(connection, list(rows)):
         earlier = newest.get(one.visit.mdc_visit)
         if earlier is None or _age(earlier) <= _age(one):
             newest[one.visit.mdc_visit] = one
@@ -41,14 +42,36 @@ def enter_rows(connection: Connection, rows: Iterable[VisitRows]) -> None:
                 replaced.append(known.mdc_visit)
                 left.add(known.patient)
         if replaced:
-            for table in (*_CHILDREN, VISITS):
+            for table in (*CHILDREN, VISITS):
                 connection.execute(delete(table).where(table.c.mdc_visit.in_(replaced)))
     for table, values in _values(newest.values()):
         if values:
-            connection.exec_driver_sql(upsert(connection, table) if table is PATIENTS else _plain_insert(connection, table), values)
-    for some in portions(sorted(left)):  # a corrected document may name another patient
-        without = ~exists().where(VISITS.c.patient == PATIENTS.c.patient)
-        connection.execute(delete(PATIENTS).where(PATIENTS.c.patient.in_(some), without))
+            connection.exec_driver_sql(upsert(connection, table) if table is PATIENTS else plain_insert(connection, table), values)
+    if left:
+        refresh_patients(connection, sorted(left))
+
+
+def lock_rows(connection: Connection) -> None:
+    """Two packers may bring two documents of one visit: one after the other. SQLite has one writer anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('index rows'))"))
+
+
+def lock_documents(connection: Connection) -> None:
+    """Two receivers may get one document: the second has to see the first."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('index documents'))"))
+
+
+def refresh_patients(connection: Connection, patients: Sequence[str]) -> None:
+    """A patient is what the newest document of its visits says; without one there is none."""
+    for some in portions(patients):
+        connection.execute(delete(PATIENTS).where(PATIENTS.c.patient.in_(some)))
+        order = VISITS.c.received, VISITS.c.message_id
+        rows = connection.execute(select(VISITS.c.patient, VISITS.c.sex, *order).where(VISITS.c.patient.in_(some)).order_by(*order))
+        newest = {row.patient: tuple(row) for row in rows}
+        if newest:
+            connection.exec_driver_sql(plain_insert(connection, PATIENTS), list(newest.values()))
 
 
 def upsert(connection: Connection, table: Table, changed: tuple[str, ...] = ()) -> str:
@@ -56,6 +79,11 @@ def upsert(connection: Connection, table: Table, changed: tuple[str, ...] = ()) 
     key is known; a patient only from a document that is as new or newer. Text for the driver itself: three times as fast as expressions."""
     dialect: Any = type(connection.dialect)
     return _upsert(table, dialect, connection.dialect.name, changed)
+
+
+@cache
+def _insert(table: Table, dialect: Any, name: str) -> str:
+    return _sql(insert(table), table, dialect, name)
 
 
 @cache
@@ -71,8 +99,10 @@ def _upsert(table: Table, dialect: Any, name: str, changed: tuple[str, ...]) -> 
     return _sql(statement, table, dialect, name)
 
 
-def _plain_insert(connection: Connection, table: Table) -> str:
-    return _sql(insert(table), table, type(connection.dialect), connection.dialect.name)
+def plain_insert(connection: Connection, table: Table) -> str:
+    """The SQL that enters rows which are not yet there, tuples in the order of the table's columns."""
+    dialect: Any = type(connection.dialect)
+    return _insert(table, dialect, connection.dialect.name)
 
 
 def _sql(statement: Any, table: Table, dialect: Any, name: str) -> str:
@@ -105,4 +135,4 @@ def _values(rows: Iterable[VisitRows]) -> Iterator[tuple[Table, list[tuple[Any, 
         children[3].extend((key, number, token) for number, token in enumerate(visit.accessions))
     yield PATIENTS, list(patients.values())
     yield VISITS, visits
-    yield from zip(_CHILDREN, children, strict=True)
+    yield from zip(CHILDREN, children, strict=True)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, MetaData, String, Table, UniqueConstraint
+from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, MetaData, String, Table
 from sqlalchemy.dialects import postgresql
 
 VERSION = 1
@@ -14,14 +14,15 @@ DOCUMENTS = Table(
     "documents",
     METADATA,
     Column("message_id", TEXT, primary_key=True),
-    Column("mdc_visit", TEXT, nullable=False, index=True),
+    Column("mdc_visit", TEXT, nullable=False),
     Column("digest", TEXT, nullable=False),  # sha256: and 64 hexadecimal digits
     Column("size", BigInteger, nullable=False),  # bytes
     Column("client", TEXT, nullable=False),
     Column("received", TEXT, nullable=False),
     Column("place", TEXT, nullable=False, index=True),
     Column("pack", TEXT),  # the pack that it is in or is planned for
-    UniqueConstraint("mdc_visit", "digest"),
+    # not unique: where an index was lost, the same content may have been received and packed under two message ids
+    Index("documents_by_visit", "mdc_visit", "digest"),
     Index("documents_by_pack", "pack", "received", "message_id"),
 )
 
@@ -42,6 +43,16 @@ OBJECTS = Table(
     Column("pack", TEXT, nullable=False, index=True),
     Column("digest", TEXT, nullable=False),
     Column("size", BigInteger, nullable=False),
+)
+
+# Pseudonyms that the hospital replaced, each by the newest one of its visit or patient.
+ALIASES = Table(
+    "aliases",
+    METADATA,
+    Column("kind", TEXT, primary_key=True),  # visit or patient
+    Column("old", TEXT, primary_key=True),
+    Column("new", TEXT, nullable=False),
+    Index("aliases_by_new", "kind", "new"),
 )
 
 PATIENTS = Table(

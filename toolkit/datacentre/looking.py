@@ -72,6 +72,8 @@ def work(largest: int) -> None:
     """A worker's life: documents come on standard input, what was found goes to standard output, until the input ends."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # they go to all processes of a service; the parent decides
         signal.signal(number, signal.SIG_IGN)
+    with contextlib.suppress(OSError):  # should memory run out, the system ends a worker and not the gateway
+        Path("/proc/self/oom_score_adj").write_text("1000")
     source, sink = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # nothing else can slip into the answers
     look(b"<warm/>", largest)
@@ -167,7 +169,7 @@ class _Worker:
 
 
 async def _started(largest: int) -> _Worker:
-    words = [sys.executable, "-c", _PROGRAM, str(Path(__file__).resolve().parents[2]), str(largest)]
+    words = [sys.executable, "-P", "-c", _PROGRAM, str(Path(__file__).resolve().parents[2]), str(largest)]
     try:
         process = await asyncio.create_subprocess_exec(
             *words, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, start_new_session=True

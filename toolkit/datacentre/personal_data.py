@@ -83,6 +83,8 @@ _LOOKS = (
     ("a telephone number", ("tel", "Tel", "TEL"), r"(?<![^\W_])(?i:tel(?:efon|\.)?):?\s*[+(\d]"),
     ("a telephone number", ("+48",), r"\+48[ -]?\d{3}"),
     ("a street", ("l.", "L.", "s.", "S."), rf"(?<![^\W_])(?i:ul|al|os|pl)\. *{_CAPITAL}"),
+    ("an address", ("am.", "AM.", "amiesz", "AMIESZ"), rf"(?<![^\W_])(?i:zam\.|zamieszka(?:ł[yae]?|li)(?: w)?):? +{_CAPITAL}[^\W\d_]"),
+    ("a date of birth", ("ur", "UR", "Ur"), r"(?i)(?<![^\W_])(?:ur\.|urodz(?:enia|on[yae]j?)):? *(?:dnia|w dniu)? *[0-9]"),
     ("embedded data", ("data:",), r"data:[a-z]+/"),
 )
 _MOST = 500  # findings of a sort
@@ -97,9 +99,14 @@ def find_personal_data(tree: Any) -> list[str]:
 
     Only the first findings of a document that is full of them are told, so that it takes no longer than others.
     """
+    from lxml import etree
+
     root = tree.getroot() if hasattr(tree, "getroot") else tree
     parts = (_structure(root), _identifiers(root), _attributes(root), _texts(root), _running_texts(root))
-    return list(dict.fromkeys(f"line {line}: {kind}" for part in parts for line, kind in islice(part, _MOST)))
+    try:
+        return list(dict.fromkeys(f"line {line}: {kind}" for part in parts for line, kind in islice(part, _MOST)))
+    except etree.XPathError:  # libxml2 takes ten million nodes at once
+        return [f"line {root.sourceline}: more than can be looked through"]
 
 
 def is_pesel(digits: str) -> bool:

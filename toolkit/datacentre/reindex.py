@@ -41,6 +41,7 @@ def reindex(places: Places, jobs: int = 1) -> Reindexed:
     with alone(places.spool) if places.spool else contextlib.nullcontext():
         open_index(places.index).close()  # made here, once
         with Workers(lambda: _opened(places), jobs) as workers:
+            _enter_lists(places)
             names = _listed(places)
             documents = 0
             with progress("indexing", len(names), "packs") as bar:
@@ -52,6 +53,20 @@ def reindex(places: Places, jobs: int = 1) -> Reindexed:
             with open_index(places.index) as index, Spool(places.spool) as spool:
                 recover(index, spool)
     return Reindexed(len(names), documents)
+
+
+def _enter_lists(places: Places) -> None:
+    """The lists of replaced pseudonyms, before the rows that are entered by them."""
+    from toolkit.core.storage import open_store
+    from toolkit.datacentre.aliases import listed_in
+
+    lists = [found for url in places.stores for found in listed_in(open_store(url))]
+    whole = {listed: aliases for listed, aliases in lists if aliases is not None}
+    with open_index(places.index) as index:
+        for name in sorted({listed.name for listed, _ in lists} - {listed.name for listed in whole}):
+            raise BadData(name, "is damaged in every copy", "restore it from a backup")
+        for listed, aliases in whole.items():
+            index.enter_aliases(aliases, listed)
 
 
 def _listed(places: Places) -> list[str]:

@@ -12,7 +12,6 @@ import logging
 import os
 import signal
 import socket
-import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from toolkit.core.errors import NotPermitted, ToolError, Unavailable, UsageError
 from toolkit.datacentre.application import Parts, application
 from toolkit.datacentre.faults import report
-from toolkit.datacentre.tls import days_left, explained, server_context, subject
+from toolkit.datacentre.tls import ServerContext, explained, server_context, subject
 
 HANDSHAKE_SECONDS = 10.0
 HEAD_SECONDS = 20.0  # for a request's line and headers
@@ -53,10 +52,10 @@ class Door:
     client_ca: str
     connections: int
 
-    def context(self) -> ssl.SSLContext:
+    def context(self) -> ServerContext:
         """The files as they are now, with a warning when our certificate ends soon. Raises what `server_context` raises."""
         context = server_context(self.cert, self.key, self.client_ca)
-        left = days_left(self.cert)
+        left = context.days_left()
         if left < _WARNING_DAYS:
             ends = f"ends within {left + 1} days" if left >= 0 else "has expired, and clients refuse it"
             _log.warning("%s: %s; renew it, then send SIGHUP", self.cert, ends)
@@ -92,13 +91,14 @@ def bound(host: str, port: int) -> list[socket.socket]:
     return sockets
 
 
-def serve(parts: Parts, door: Door, context: ssl.SSLContext, sockets: Sequence[socket.socket]) -> None:
+def serve(parts: Parts, door: Door, context: ServerContext, sockets: Sequence[socket.socket]) -> None:
     """Serve until SIGTERM, which is a good end, or SIGINT (KeyboardInterrupt); both let running requests finish.
 
     SIGHUP loads certificates and opens the audit log anew. `context` and `sockets` are what `Door.context` and `bound` gave.
     """
     settings: dict[str, Any] = {"log_config": None, "access_log": False, "lifespan": "off", "ws": "none", "server_header": False}
-    settings |= {"timeout_keep_alive": int(IDLE_SECONDS), "timeout_graceful_shutdown": int(FINISH_SECONDS), "proxy_headers": False}
+    # uvicorn's own clock for idle connections is off: `_Protocol.overdue` minds those that never ask, too
+    settings |= {"timeout_keep_alive": 86_400, "timeout_graceful_shutdown": int(FINISH_SECONDS), "proxy_headers": False}
     server = _Server(uvicorn.Config(application(parts), http=_Protocol, **settings), parts, door, context, sockets)
     server.run()
     if signal.SIGINT in server.signals:
@@ -138,7 +138,7 @@ class _Protocol(HttpToolsProtocol):
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, parts: Parts, door: Door, context: ssl.SSLContext, sockets: Sequence[socket.socket]) -> None:
+    def __init__(self, config: uvicorn.Config, parts: Parts, door: Door, context: ServerContext, sockets: Sequence[socket.socket]) -> None:
         super().__init__(config)
         self._parts, self._door, self._context, self._sockets = parts, door, context, sockets
         self.signals: list[int] = []
@@ -158,7 +158,7 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await self.lifespan.startup()
         await self._parts.receiver.start()
-        self._parts.metrics.watch_door(self.connections, lambda: days_left(self._door.cert))
+        self._parts.metrics.watch_door(self.connections, lambda: self._context.days_left())
         self.servers = []
         for one in self._sockets:
             one.listen(1024)

@@ -45,8 +45,15 @@ class _Handshake(ssl.SSLObject):
             raise
 
 
-class _Context(ssl.SSLContext):
+class ServerContext(ssl.SSLContext):
+    """An SSLContext whose handshakes keep their alert; `ends` is when our certificate does."""
+
     sslobject_class = _Handshake
+    ends: datetime
+
+    def days_left(self) -> int:
+        """Whole days until our certificate ends; below 0 when it has ended."""
+        return (self.ends - datetime.now(UTC)).days
 
     def wrap_bio(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, *words: Any, **more: Any) -> ssl.SSLObject:
         made = super().wrap_bio(incoming, outgoing, *words, **more)
@@ -54,7 +61,7 @@ class _Context(ssl.SSLContext):
         return made
 
 
-def server_context(cert: str, key: str, client_ca: str) -> ssl.SSLContext:
+def server_context(cert: str, key: str, client_ca: str) -> ServerContext:
     """How we show who we are and whom we let in, from PEM files: our certificate with those above it, its key, the authority of the
     clients' certificates, and its lists of revoked ones (CRL) where the file holds some.
 
@@ -64,7 +71,7 @@ def server_context(cert: str, key: str, client_ca: str) -> ssl.SSLContext:
         _must_be_readable(path)
     if stat.S_IMODE(os.stat(key).st_mode) & 0o077:
         raise NotPermitted(key, "other users have access to this private key", f"chmod 600 {key}")
-    context = _Context(ssl.PROTOCOL_TLS_SERVER)
+    context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")  # of TLS 1.2: forward secrecy and AEAD, RFC 9325, 4.2
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET
@@ -80,6 +87,7 @@ def server_context(cert: str, key: str, client_ca: str) -> ssl.SSLContext:
         if error.reason == "KEY_VALUES_MISMATCH":
             raise BadData(key, f"is not the key of {cert}", "name certificate and key that belong together") from error
         raise BadData(f"{cert} and {key}", "hold no certificate and private key in PEM", "name them in PEM") from error
+    context.ends = _end_of(cert)
     try:
         context.load_verify_locations(client_ca)
     except ssl.SSLError as error:
@@ -88,15 +96,6 @@ def server_context(cert: str, key: str, client_ca: str) -> ssl.SSLContext:
         if b"-----BEGIN X509 CRL-----" in stream.read():
             context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
     return context
-
-
-def days_left(cert: str) -> int:
-    """Whole days until the first certificate in this PEM file ends; below 0 when it has ended."""
-    from cryptography import x509
-
-    with open(cert, "rb") as stream:
-        ends = x509.load_pem_x509_certificate(stream.read()).not_valid_after_utc
-    return (ends - datetime.now(UTC)).days
 
 
 def explained(error: Exception) -> tuple[str, str]:
@@ -115,6 +114,13 @@ def explained(error: Exception) -> tuple[str, str]:
 def subject(certificate: dict[str, Any] | None) -> str:
     """The subject of a certificate as `getpeercert` gives it: ``organizationName=...,commonName=...``."""
     return ",".join(f"{name}={value}" for part in (certificate or {}).get("subject", ()) for name, value in part)
+
+
+def _end_of(cert: str) -> datetime:
+    from cryptography import x509
+
+    with open(cert, "rb") as stream:
+        return x509.load_pem_x509_certificate(stream.read()).not_valid_after_utc
 
 
 def _must_be_readable(path: str) -> None:

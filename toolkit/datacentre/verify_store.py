@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from toolkit.core.errors import BadData, InputOutput, NoInput, ToolError
 from toolkit.core.progress import progress
+from toolkit.datacentre.aliases import listed_in
 from toolkit.datacentre.index import Index, StoredObject
 from toolkit.datacentre.pack import copy_checked
 from toolkit.datacentre.packs import manifest_object, manifests, read_manifest
@@ -79,6 +80,8 @@ def _listed(stores: Sequence[Store], counts: Counter[str]) -> tuple[list[StoredO
     """All objects that any store's lists name, and the number of documents in each pack."""
     objects: dict[str, StoredObject] = {}
     documents: dict[str, int] = {}
+    for store in stores:
+        objects.update({listed.name: listed for listed, aliases in listed_in(store) if aliases is not None or listed.name not in objects})
     for pack in sorted({pack for store in stores for pack in manifests(store)}):
         name = manifest_object(pack)
         data = next((data for store in stores if (data := _readable(store, name)) is not None), None)
@@ -148,6 +151,10 @@ def _compare(index: Index, before: set[str], objects: dict[str, StoredObject], d
         if name in before and objects.get(name) != one:
             counts["unsolved"] += 1
             _log.error("%s: the index knows it, and no list in the store does, or another one; restore the store from a backup", name)
+    for name in objects:
+        if name.startswith("aliases/") and name not in known:
+            counts["unsolved"] += 1
+            _log.error("%s: the index does not know it; run mdc-store reindex", name)
     numbers = index.documents_by_pack()
     for pack, number in documents.items():
         if pack in planned:

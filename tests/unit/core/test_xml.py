@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from toolkit.core.errors import BadData, NoInput
-from toolkit.core.xml import DEEPEST, parse_safely
+from toolkit.core.xml import DEEPEST, MOST_TAGS, parse_safely
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,12 @@ def test_refuses(content: bytes, problem: str) -> None:
         parse_safely(content, "visit.xml")
     assert problem in str(error.value)
     assert str(error.value).startswith("visit.xml: ")
+
+
+def test_more_elements_than_memory_holds_are_refused_before_parsing() -> None:
+    with pytest.raises(BadData, match="more than 2 million tags"):
+        parse_safely(b"<r>" + b"<a/>" * MOST_TAGS + b"</r>", "visit.xml")
+    assert len(parse_safely(b"<r>" + b"<a/>" * 100_000 + b"</r>", "visit.xml").getroot()) == 100_000
 
 
 def test_a_message_repeats_nothing_of_the_document() -> None:

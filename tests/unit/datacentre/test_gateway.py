@@ -19,7 +19,7 @@ from tests.conftest import ROOT
 from tests.unit.datacentre.gateways import Running, ask, digest
 from tests.unit.datacentre.test_personal_data import SEALED, document
 from tests.visits.certificates import Certificates
-from toolkit.datacentre.index import open_index
+from toolkit.datacentre.index import Document, open_index
 from toolkit.datacentre.spool import Spool
 
 PESEL = "02070803628"
@@ -342,3 +342,13 @@ def test_health_and_metrics(gateway: Running) -> None:
     assert values["mdc_gateway_documents_waiting"] >= 0 and values["mdc_gateway_connections"] >= 1
     assert 1 < values["mdc_gateway_certificate_days"] < 10_000
     assert values['mdc_gateway_request_seconds_count{action="receive"}'] >= 1
+
+
+def test_a_clock_that_was_set_back_hides_no_correction(gateway: Running) -> None:
+    visit = SEALED.replace("ABC", "CLK")
+    with open_index(str(gateway.index), create=False) as index:
+        index.add([Document("clock-old", visit, "sha256:0", 1, "CN=h", "2099-12-31T23:59:59.999999Z", "spool:00000000000000000001:0")])
+    bodies = [document(text=text, visit=visit).encode() for text in ("richtig", "noch richtiger")]
+    said = [gateway.post(body, f"clock-new-{number}") for number, body in enumerate(bodies)]
+    assert [one.json["received"] for one in said] == ["2100-01-01T00:00:00.000000Z", "2100-01-01T00:00:00.000001Z"]
+    assert gateway.ask("GET", f"/visits/{visit}").body == bodies[1]

@@ -9,7 +9,9 @@ import signal
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from http.client import HTTPException
 from pathlib import Path
 
 from tests.unit.datacentre.gateways import Running, ask, children, digest
@@ -34,7 +36,7 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path: Path, certs: Certificat
         """Send one document after another, each until it is acknowledged, as hl7-send does."""
         number = 0
         while not over.is_set():
-            with suppress(OSError, ConnectionError, json.JSONDecodeError), gateway.connection() as connection:
+            with suppress(OSError, HTTPException, json.JSONDecodeError), gateway.connection() as connection:
                 while not over.is_set():
                     visit = SEALED[:-4] + "".join("ABCDEFGH"[int(digit)] for digit in f"{number % 50:04o}")
                     body = document(text=f"{lane} {number} " + "ma kota. " * 2000, visit=visit).encode()
@@ -49,9 +51,8 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path: Path, certs: Certificat
             time.sleep(0.05)
 
     with Running(tmp_path, certs, "--workers", "2", "--audit", str(audit)) as gateway:
-        clients = [threading.Thread(target=client, args=(lane,)) for lane in range(CLIENTS)]
-        for one in clients:
-            one.start()
+        threads = ThreadPoolExecutor(CLIENTS)
+        clients = [threads.submit(client, lane) for lane in range(CLIENTS)]
         kills, end = 0, time.monotonic() + SECONDS
         try:
             while time.monotonic() < end:
@@ -69,7 +70,7 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path: Path, certs: Certificat
         finally:
             over.set()
             for one in clients:
-                one.join()
+                one.result()
         assert gateway.end() == 0
         print(f"seed {seed}: {kills} kills, {len(acknowledged)} acknowledged, {dict(statuses)}")
         assert kills >= SECONDS / 4 and len(acknowledged) > 10 * kills and set(statuses) <= {200, 201}

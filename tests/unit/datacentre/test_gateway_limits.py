@@ -10,7 +10,6 @@ import signal
 import socket
 import sqlite3
 import ssl
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -177,6 +176,22 @@ def test_slow_clients(tmp_path: Path, certs: Certificates) -> None:
         assert gateway.post(document(text="quick").encode(), "quick-001").status == 201
 
 
+def test_a_slow_reader_gets_all_and_a_deaf_one_is_cut_off(tmp_path: Path, certs: Certificates) -> None:
+    body = document(text="ma kota. " * 1_500_000).encode()
+    impatient = {"serving.IDLE_SECONDS": 1, "serving._CARE_SECONDS": 0.1, "application.PART_SECONDS": 2}
+    with Running(tmp_path, certs, "--workers", "1", constants=impatient) as gateway:
+        assert gateway.post(body, "slow-read").status == 201
+        with raw(gateway, f"GET /visits/{SEALED} HTTP/1.1\r\nHost: x\r\n\r\n") as slow, suppress(ConnectionError, ssl.SSLEOFError):
+            got, began = 0, time.monotonic()
+            while got < len(body) and (part := slow.recv(1 << 16)):
+                got += len(part)
+                time.sleep(0.004)
+        assert got >= len(body) and time.monotonic() - began > 2.5
+        with raw(gateway, f"GET /visits/{SEALED} HTTP/1.1\r\nHost: x\r\n\r\n") as deaf:
+            time.sleep(3)
+            assert len(until_closed(deaf)) < len(body)
+
+
 def kept(gateway: Running) -> dict[str, str]:
     with Spool(str(gateway.spool)) as spool, open_index(str(gateway.index), create=False) as index:
         entries = dict(spool)
@@ -251,6 +266,7 @@ def test_workers_that_are_killed_lose_nothing(tmp_path: Path, certs: Certificate
     with Running(tmp_path, certs, "--workers", "2") as gateway:
         first = children(gateway.process.pid)
         assert len(first) == 2
+        assert [Path(f"/proc/{pid}/oom_score_adj").read_text() for pid in first] == ["1000\n"] * 2
         statuses: list[int] = []
 
         def send(lane: int) -> None:
@@ -259,14 +275,13 @@ def test_workers_that_are_killed_lose_nothing(tmp_path: Path, certs: Certificate
                     body = document(text=f"{lane} {n} " + "ma kota. " * 3000).encode()
                     statuses.append(ask(connection, "POST", "/visits", body, X_Message_Id=f"work-{lane}-{n:03}", **XML).status)
 
-        lanes = [threading.Thread(target=send, args=(lane,)) for lane in range(4)]
-        for one in lanes:
-            one.start()
+        threads = ThreadPoolExecutor(4)
+        lanes = [threads.submit(send, lane) for lane in range(4)]
         for pid in first:
             time.sleep(0.3)
             os.kill(pid, signal.SIGKILL)
         for one in lanes:
-            one.join()
+            one.result()
         assert statuses == [201] * 240 and len(kept(gateway)) == 240
         assert "a worker died" in gateway.log() and "Traceback" not in gateway.log()
         assert b"mdc_gateway_workers_replaced 2.0" in gateway.ask("GET", "/metrics").body

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,9 @@ from toolkit.datacentre.cda import rows
 from toolkit.datacentre.index import Document, Index, StoredObject, moved, open_index
 
 
-@pytest.fixture
-def index(tmp_path: Path):  # type: ignore[no-untyped-def]
-    with open_index(str(tmp_path / "index.db")) as opened:
+@pytest.fixture(params=["sqlite", "postgresql"])
+def index(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Index]:
+    with open_index(str(tmp_path / "index.db") if request.param == "sqlite" else request.getfixturevalue("postgresql")) as opened:
         yield opened
 
 
@@ -91,3 +92,26 @@ def test_the_newest_document_of_a_visit_gives_its_rows(index: Index) -> None:
     assert index.search(diagnosis=base.diagnoses[0].code) == []
     index.enter_rows([older._replace(message_id="m3", received="2026-11-24")])
     assert index.search(diagnosis=base.diagnoses[0].code) == [base.visit.mdc_visit]
+
+
+def test_a_batch_with_the_same_document_twice(index: Index) -> None:
+    one, again, other = received(1), received(1, message_id="m9"), received(1, digest="sha256:other", message_id="m8")
+    assert index.add([one, again, one, other]) == [one, one, one, other]
+    assert index.find("k1.V1") == [one, other]
+    assert index.messages(["m1", "m8", "m9"]) in ([one, other], [other, one])
+
+
+def test_one_content_in_two_packs_is_kept_twice(index: Index) -> None:
+    """Where the index was lost, a hospital may have sent a document again under another message id."""
+    index.packed("p", "now", [moved(received(1), "p", 0)], [])
+    index.packed("q", "now", [moved(received(1, message_id="m9"), "q", 0)], [])
+    assert [one.place for one in index.find("k1.V1")] == ["pack:p:0", "pack:q:0"]
+    assert index.add([received(1, message_id="m7")])[0].message_id == "m1"  # the first answer
+
+
+def test_places_are_compared_byte_by_byte(index: Index) -> None:
+    """In the order of some languages ; would come before : and a segment would seem empty."""
+    index.add([received(1, place="spool:00000000000000000001:0")])
+    assert index.in_segment("00000000000000000001")
+    assert not index.in_segment("00000000000000000000") and not index.in_segment("00000000000000000002")
+    assert index.counts().spooled == 1

@@ -60,6 +60,7 @@ def found(xml: str) -> str:
         document('<observation><id extension="ABCDEFGHIJKLMNOP"/><value xsi:type="ST">Escherichia coli 12,0 - 16,0</value></observation>'),
         document('<observation><value xsi:type="PQ" value="44051401358" unit="1"/></observation>'),  # no PESEL: its checksum is wrong
         document(text="Stan ogólny dobry. Mars 2 mg"),
+        document(text="Na turnusie, zamiast Aspiryny; kultura. 5 dni"),
         document(text="<list><item>198108</item><item>29046</item></list>"),  # with a PESEL's checksum, but two codes
         document('<observation><value xsi:type="CD" code="A46" displayName="Róża"/><value xsi:type="ST">Róża</value></observation>'),
         document(text="<table><tbody><tr><td>Róża</td><td>Obecna</td></tr><tr><td>Płytki 10*3/ul.</td><td>Norma</td></tr></tbody></table>"),
@@ -114,6 +115,10 @@ def test_documents_as_they_should_be(fine: str) -> None:
         (document(head="<patient><birthTime>19610203</birthTime></patient>"), "date of birth"),
         (document(text="Pacjentka Żaneta"), "title"),
         (document(text="LEK. WĄS"), "title"),
+        (document(text="zam. Długa 5"), "address"),
+        (document(text="ZAMIESZKAŁA: ŁÓDŹ"), "address"),
+        (document(text="ur. 14.05.1944"), "date of birth"),
+        (document(text="Data urodzenia: 1944-05-14"), "date of birth"),
         (document(text="zam. UL. DŁUGA 5"), "street"),
         (document(text=f"<list><item>{'MIIC+' * 13}</item><item>{'MIIC+' * 13}</item></list>"), "embedded data"),
         (document('<observation><value mediaType="">AAAA</value></observation>'), "media"),

@@ -44,7 +44,7 @@ class HdfsStore(RemoteStore):
             "dfs.client.socket-timeout": str(ANSWER * 1000),
             # its own 15 attempts with growing pauses would keep a cron job waiting for minutes
             "dfs.client.failover.max.attempts": "3",
-            "dfs.client.failover.sleep.max.millis": "2000",
+            "dfs.client.failover.sleep.max.millis": "1000",
         }
         self._client = Client(f"hdfs://{address}", settings)
 
@@ -70,7 +70,8 @@ class HdfsStore(RemoteStore):
         from hdfs_native import WriteOptions
 
         end = time.monotonic() + _PATIENCE
-        options, copies, usual, pause = WriteOptions(overwrite=True), 0, 0, 0.0
+        options, copies, usual = WriteOptions(overwrite=True), 0, 0
+        pause, patience = 0.0, _SYNCHRONISED
         others: Iterator[WriteOptions] | None = None
         while True:
             output = self._client.create(temporary, options)
@@ -79,7 +80,7 @@ class HdfsStore(RemoteStore):
                     output.write(chunk)
                 found = source.finish()
                 time.sleep(pause)
-                _synchronise(output, _SYNCHRONISED + source.size / _SLOWEST_DISK)
+                _synchronise(output, patience + source.size / _SLOWEST_DISK)
                 output.close()
                 return found, copies
             except BaseException as error:
@@ -94,7 +95,8 @@ class HdfsStore(RemoteStore):
                     raise
                 usual = usual or status.replication or 0
                 # the pause makes it unlikely that hsync comes before the news that a node is dead
-                options, copies, pause = another, usual if another.replication else 0, 0.1
+                options, copies = another, usual if another.replication else 0
+                pause, patience = 0.1, min(2 * patience, ANSWER)
 
     def _ranges(self, name: str) -> Callable[[int, int], bytes]:
         return self._client.read(self._path(name)).read_range

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from toolkit.core.errors import InputOutput
 from toolkit.core.storage.failures import package_missing
@@ -73,13 +74,21 @@ class S3Store(RemoteStore):
         """Their parts are paid for, and nothing lists them."""
         bucket, _, start = f"{self._root}/".partition("/")
         removed = 0
-        position: dict[str, str] = {}
-        while True:
-            answer = self._fs.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=start, **position)
-            for upload in answer.get("Uploads", []):
-                if upload["Initiated"].timestamp() < before:
+        for upload in self._uploads(bucket, start):
+            if upload["Initiated"].timestamp() < before:
+                with contextlib.suppress(FileNotFoundError):  # it has been completed meanwhile
                     self._fs.call_s3("abort_multipart_upload", Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
                     removed += 1
+        return removed
+
+    def _uploads(self, bucket: str, start: str) -> Iterator[dict[str, Any]]:
+        position: dict[str, str] = {}
+        while True:
+            try:
+                answer = self._fs.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=start, **position)
+            except FileNotFoundError:  # rclone says so of a bucket that never had one
+                return
+            yield from answer.get("Uploads", [])
             if not answer.get("IsTruncated"):
-                return removed
+                return
             position = {"KeyMarker": answer["NextKeyMarker"], "UploadIdMarker": answer["NextUploadIdMarker"]}

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from toolkit.core.errors import InputOutput, UsageError
-from toolkit.core.storage.failures import package_missing
+from toolkit.core.storage.failures import failures_named, package_missing
 from toolkit.core.storage.remote import ANSWER, CONNECT, RemoteStore
 from toolkit.core.storage.source import Source
 from toolkit.core.storage.store import Entry, is_temporary, plain, temporary_beside
@@ -47,33 +47,39 @@ class WebHdfsStore(RemoteStore):
 
     def _write(self, name: str, source: Source) -> str:
         path = self._path(name)
-        temporary = temporary_beside(path)
+        tried: list[str] = []
+
+        def another() -> str:  # for each try, as a slow node may still begin the last one's file
+            tried.append(temporary_beside(path))
+            return tried[-1]
+
         self._fs.makedirs(os.path.dirname(path), exist_ok=True)
         try:
             # one request for the whole file; fsspec's own writer appends block by block to an empty file
-            self._at_a_node("CREATE", "put", temporary, source, overwrite="true")
+            self._at_a_node("CREATE", "put", another, source, overwrite="false")
             found = source.finish()
-            if self._fs.info(temporary)["size"] != source.size:
+            if self._fs.info(tried[-1])["size"] != source.size:
                 raise InputOutput(self._place(name), "the servers keep another number of bytes than were sent", "put it again")
-            self._fs._call("RENAME", "put", path=temporary, destination=path, renameoptions="OVERWRITE")
-        except BaseException:
-            with contextlib.suppress(Exception):  # the server may be what failed; its name is never listed
-                self._fs.rm(temporary)
-            raise
+            self._fs._call("RENAME", "put", path=tried[-1], destination=path, renameoptions="OVERWRITE")
+            tried.pop()
+        finally:
+            for temporary in tried:
+                with contextlib.suppress(Exception):  # the server may be what failed; its name is never listed
+                    self._fs.rm(temporary)
         return found
 
     def _ranges(self, name: str) -> Callable[[int, int], bytes]:
-        return lambda offset, length: self._at_a_node("OPEN", "get", self._path(name), offset=offset, length=length).content
+        return lambda offset, length: self._at_a_node("OPEN", "get", lambda: self._path(name), offset=offset, length=length).content
 
-    def _at_a_node(self, op: str, method: str, path: str, source: Source | None = None, **parameters: Any) -> Response:
+    def _at_a_node(self, op: str, method: str, path: Callable[[], str], source: Source | None = None, **parameters: Any) -> Response:
         """The answer of the DataNode that the NameNode sends us to; where that one is dead, which the NameNode notices after ten
-        minutes, of another one."""
+        minutes, of another one. `path` is called for each try."""
         from requests import ConnectionError as NoConnection
         from requests import Timeout
         from requests.exceptions import ChunkedEncodingError
 
         for left in reversed(range(_TRIES)):
-            answer = self._ask(op, method, path, **parameters)
+            answer = self._ask(op, method, path(), **parameters)
             node = answer.headers.get("Location")
             if node is None:  # HttpFS gives the bytes itself
                 return answer
@@ -83,7 +89,8 @@ class WebHdfsStore(RemoteStore):
                 return _good(answer)
             except (NoConnection, Timeout, ChunkedEncodingError):
                 if not left or not (source is None or source.rewind()):
-                    raise
+                    with failures_named(f"http://{urlsplit(node).netloc}"):  # not the store's own address
+                        raise
                 self._dead[self._address_for_data(node)] = time.monotonic() + _DEAD
         raise AssertionError("the last try returns or raises")
 

@@ -150,7 +150,14 @@ class Links:
 
     def acknowledged(self, message_id: str, digest: bytes, answer: str) -> None:
         """The data centre has the document with this SHA-256. Raises BadData, and changes nothing, when another one was sent."""
-        self._change(message_id, lambda connection: self._queue.acknowledged(connection, self.place, message_id, digest, answer))
+        self.acknowledged_all([(message_id, digest, answer)])
+
+    def acknowledged_all(self, answers: Sequence[tuple[str, bytes, str]]) -> None:
+        """As `acknowledged`, several messages in one transaction: all of them or, when it raises, none."""
+        with failures_named(self.place), self.engine.begin() as connection:
+            self._queue.known(connection, self.place, [message_id for message_id, _, _ in answers])
+            for message_id, digest, answer in answers:
+                self._queue.acknowledged(connection, self.place, message_id, digest, answer)
 
     def retry(self, message_id: str, reason: str, due: float) -> None:
         """It failed for now; try again at `due` (seconds since 1970, on the clock of `take`). Nothing happens to one that has ended."""

@@ -87,7 +87,7 @@ class Gateway:
     """The data centre's gateway at `url`; a context manager. Connects at the first message and stays connected."""
 
     def __init__(self, url: str, context: ssl.SSLContext, timeout: float = TIMEOUT, *, has_certificate: bool = True) -> None:
-        self._host, self._port, self._path = _parts(url)
+        self._url, (self._host, self._port, self._path) = url, _parts(url)
         self.place = f"https://{f'[{self._host}]' if ':' in self._host else self._host}:{self._port}"
         self._context, self._timeout, self._has_certificate = context, timeout, has_certificate
         self._connection: http.client.HTTPSConnection | None = None
@@ -97,6 +97,10 @@ class Gateway:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def twin(self) -> Gateway:
+        """Another connection to the same place, for a thread of its own; not connected yet."""
+        return Gateway(self._url, self._context, self._timeout, has_certificate=self._has_certificate)
 
     def close(self) -> None:
         """Hang up; the next message connects again."""

@@ -17,6 +17,7 @@ from uuid import UUID
 
 from toolkit.core.errors import BadData, NoInput, ToolError, TryLater, Unavailable
 from toolkit.hospital.sending.client import Answer, Fate
+from toolkit.hospital.sending.lanes import Lanes
 from toolkit.hospital.sending.sources import Source
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ AT_ONCE = 16  # messages queued in one transaction or leased in one go
 _TOGETHER = 16 << 20  # bytes of documents in memory
 FIRST_WAIT, LONGEST_WAIT = 30.0, 3600.0  # seconds before a message is tried again
 LEASE_MARGIN = 60.0  # seconds
-_ENOUGH = 3  # messages in a row that are postponed
 _TOLD = 10  # lines about messages that died in one run
 _RETRIES = (0.5, 2.0)  # seconds between tries to reach the data centre within one run
 
@@ -128,23 +128,20 @@ def drain(links: Links, gateway: Gateway, tally: Tally, *, timeout: float, clock
     Ends when none is left, or when the data centre cannot be reached or is overloaded: that is told once, and the messages stay as they
     are. What this run holds is free again when `links` is closed.
     """
-    postponed = 0
     # long enough for all of them to time out: nobody else sends a message that this run still holds
-    while messages := links.take(AT_ONCE, clock(), AT_ONCE * 2 * timeout + LEASE_MARGIN):
-        for message in messages:
+    lease = AT_ONCE * 2 * timeout + LEASE_MARGIN
+    with Lanes(gateway) as lanes:
+        while not lanes.stopped and (messages := links.take(AT_ONCE, clock(), lease)):
             try:
                 _connect(gateway)
-                links.sent(message.message_id)  # before the first byte leaves: from now on the data centre may have it
-                answer = gateway.post(message.message_id, message.document)
             except Unavailable as error:
-                links.retry(message.message_id, f"{error.place} {error.problem}", clock() + backoff(message.attempts))
-                logger.warning("%s", error)
-                return
-            _settle(links, message, answer, tally, clock)
-            postponed = postponed + 1 if answer.fate is Fate.LATER else 0
-            if postponed == _ENOUGH:
-                logger.warning("%s: takes nothing at present: %s; what waits is sent by a later run", gateway.place, answer.reason)
-                return
+                _settle(links, [(messages[0], error)], tally, clock)
+                return logger.warning("%s", error)
+            links.sent(*(message.message_id for message in messages))  # before the first byte leaves: from now on they may have arrived
+            answers = lanes.post(messages)
+            _settle(links, zip(messages, answers, strict=True), tally, clock)
+            if lanes.stopped:
+                _tell(gateway, answers)
 
 
 def _connect(gateway: Gateway) -> None:
@@ -160,16 +157,36 @@ def _connect(gateway: Gateway) -> None:
     gateway.connect()
 
 
-def _settle(links: Links, message: Message, answer: Answer, tally: Tally, clock: Callable[[], float]) -> None:
-    if answer.fate is Fate.ACKNOWLEDGED:
-        links.acknowledged(message.message_id, answer.digest, answer.text)
-        tally.acknowledged += 1
-    elif answer.fate is Fate.REFUSED:
-        links.dead(message.message_id, answer.reason)
-        tally.died.append(message.message_id)
-    else:
-        links.retry(message.message_id, answer.reason, clock() + backoff(message.attempts, answer.after))
-        logger.info("message %s: %s; it is sent again later", message.message_id, answer.reason)
+def _settle(
+    links: Links, answered: Iterable[tuple[Message, Answer | Unavailable | None]], tally: Tally, clock: Callable[[], float]
+) -> None:
+    """Keep what came of messages. The acknowledgements are one commit: what a crash takes of them is sent again, and known there."""
+    done = []
+    for message, answer in answered:
+        if answer is None:
+            continue
+        if isinstance(answer, Unavailable):
+            links.retry(message.message_id, f"{answer.place} {answer.problem}", clock() + backoff(message.attempts))
+        elif answer.fate is Fate.ACKNOWLEDGED:
+            done.append((message.message_id, answer.digest, answer.text))
+        elif answer.fate is Fate.REFUSED:
+            links.dead(message.message_id, answer.reason)
+            tally.died.append(message.message_id)
+        else:
+            links.retry(message.message_id, answer.reason, clock() + backoff(message.attempts, answer.after))
+            logger.info("message %s: %s; it is sent again later", message.message_id, answer.reason)
+    if done:
+        links.acknowledged_all(done)
+        tally.acknowledged += len(done)
+
+
+def _tell(gateway: Gateway, answers: list[Answer | Unavailable | None]) -> None:
+    """One line about why sending ended before its time."""
+    for answer in answers:
+        if isinstance(answer, Unavailable):
+            return logger.warning("%s", answer)
+    reason = next(answer.reason for answer in reversed(answers) if isinstance(answer, Answer) and answer.fate is Fate.LATER)
+    logger.warning("%s: takes nothing at present: %s; what waits is sent by a later run", gateway.place, reason)
 
 
 def finish(links: Links, tally: Tally) -> int:
@@ -178,7 +195,8 @@ def finish(links: Links, tally: Tally) -> int:
     When nothing but refusals happened, all of one kind, the status is theirs.
     """
     status = links.status()
-    died = [letter for letter in status.dead if letter.message_id in set(tally.died)]
+    ours = set(tally.died)
+    died = [letter for letter in status.dead if letter.message_id in ours]
     for letter in died[:_TOLD]:
         logger.warning("%s: the data centre refuses it for good: %s; correct it and send it again", letter.source, letter.reason)
     if len(died) > _TOLD:

@@ -8,14 +8,20 @@ from toolkit.hospital.visits.profile import listed
 
 _CODE = re.compile(r"[A-Za-z0-9<>+-][A-Za-z0-9.+*†/_:^#<>-]{0,39}")
 _INTERPRETATION = re.compile(r"[A-Z<>+-]{1,4}")
-_SYSTEM = re.compile(r"[0-9.]{3,64}")
+_SYSTEM = re.compile(r"[0-2](\.\d{1,8}){2,20}")  # no part of one that is kept is as long as a telephone number
+_NAME = re.compile(r"[A-Z][a-z]{2,}(-[A-Z][a-z]{2,})?")
+_WITH_DIGITS = "2.16.840.1.113883.6."  # classifications: their codes hold digits, those of vocabularies need not
 # Systems whose codes have one form, so that a name can never stand in one (ICD-10: WHO volume 2; LOINC and SNOMED CT: their manuals).
 _FORMS = {
     "2.16.840.1.113883.6.3": re.compile(r"[A-Z]\d[0-9A-Z](\.?[0-9A-Z-]{1,4})?[*+†]?"),
     "2.16.840.1.113883.6.90": re.compile(r"[A-Z]\d[0-9A-Z](\.?[0-9A-Z]{1,4})?"),
+    "2.16.840.1.113883.6.103": re.compile(r"[VE]?\d{2,4}(\.\d{1,2})?"),  # ICD-9-CM, diagnoses
+    "2.16.840.1.113883.6.104": re.compile(r"\d{2}(\.\d{1,2})?"),  # and procedures
+    "2.16.840.1.113883.6.73": re.compile(r"[A-Z](\d{2}([A-Z]([A-Z](\d{2})?)?)?)?"),  # ATC
+    "2.16.840.1.113883.6.88": re.compile(r"\d{1,7}"),  # RxNorm
     "2.16.840.1.113883.6.1": re.compile(r"(L[A-Z])?\d{1,7}-\d"),
     "2.16.840.1.113883.6.96": re.compile(r"\d{6,18}"),
-    "2.16.840.1.113883.6.69": re.compile(r"\d{10,11}|\d{4,5}-\d{3,4}-\d{1,2}"),  # NDC
+    "2.16.840.1.113883.6.69": re.compile(r"\d{4,5}-\d{3,4}-\d{1,2}"),  # NDC; without hyphens it could be a telephone number
     "2.16.840.1.113883.3.26.1.5": re.compile(r"N\d{10}"),  # NDF-RT
     "2.16.840.1.113883.3.4424.11.2.6": re.compile(r"[A-Z0-9]{1,3}(\.[0-9A-Z]{1,4}){0,3}"),
 }
@@ -37,6 +43,8 @@ def is_code(code: str, system: str, name: str, systems: tuple[str, ...]) -> bool
     if not system:
         return name == "interpretationCode" and bool(_INTERPRETATION.fullmatch(code))
     if not (_SYSTEM.fullmatch(system) and listed(systems, system) and _FORMS.get(system, _CODE).fullmatch(code)):
+        return False
+    if _NAME.fullmatch(code) or system.startswith(_WITH_DIGITS) and not any(map(str.isdigit, code)):
         return False
     if is_pesel(re.sub(r"\D", "", code)):
         return False

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import cast
+
+from lxml import etree
 
 from toolkit.core.errors import BadData
 from toolkit.hospital.visits.profile import Profile, read_profile
 
-if TYPE_CHECKING:
-    from lxml import etree
-
 NAMESPACE = "urn:hl7-org:v3"
 V3 = f"{{{NAMESPACE}}}"
-_TIME = re.compile(r"\d{4}(\d{2}){0,5}(\.\d{1,4})?([+-]\d{4})?")  # HL7 v3 TS: at least a year, down to fractions of a second
+_TEXTS = etree.XPath("descendant::text()", smart_strings=False)
+_IDS = etree.XPath("descendant-or-self::*/@ID", smart_strings=False)
+# HL7 v3 TS: at least a year, down to fractions of a second; of the calendar and the clock, for other numbers are not times.
+_TIME = re.compile(
+    r"(18|19|20|21)\d\d((0[1-9]|1[0-2])((0[1-9]|[12]\d|3[01])(([01]\d|2[0-4])([0-5]\d([0-5]\d|60)?)?)?)?)?(\.\d{1,4})?([+-][01]\d[0-5]\d)?"
+)
 
 
 @dataclass(frozen=True)
@@ -48,9 +51,13 @@ def read_visit(tree: etree._ElementTree, place: str, profile: Profile | None = N
     encounters = root.findall(f"{V3}componentOf/{V3}encompassingEncounter")
     if len(encounters) > 1:
         raise BadData(place, f"has {len(encounters)} encompassing encounters", "a visit's record has one")
-    visit_ids = identifiers(encounters[0]) if encounters else []
-    if not encounters and profile.without_encounter == "document":
-        visit_ids = identifiers(root)
+    if not encounters and profile.without_encounter == "refuse":
+        raise BadData(
+            place,
+            "has no encompassing encounter (componentOf/encompassingEncounter), so no id of the visit",
+            'for the document\'s own id instead say without_encounter = "document" in the profile; see visit-profile(5)',
+        )
+    visit_ids = identifiers(encounters[0] if encounters else root)
     visit_root, visit_id = _one(visit_ids, profile.visit_roots, (), place, "visit (componentOf/encompassingEncounter/id)")
     patient_root, patient_id = _one(
         identifiers(roles[0]), profile.patient_roots, profile.national_roots, place, "patient (recordTarget/patientRole/id)"
@@ -66,9 +73,14 @@ def first(parent: etree._Element, name: str) -> etree._Element | None:
     return None
 
 
-def texts(parent: etree._Element) -> Iterator[str]:
+def texts(parent: etree._Element) -> list[str]:
     """The pieces of text in `parent` in their order, without those of comments and processing instructions."""
-    return cast("Iterator[str]", parent.itertext("*"))
+    return cast("list[str]", _TEXTS(parent))  # several times faster than itertext
+
+
+def ids(parent: etree._Element) -> list[str]:
+    """The XML ids (ID) in `parent` and of itself."""
+    return cast("list[str]", _IDS(parent))
 
 
 def identifiers(parent: etree._Element) -> list[tuple[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from toolkit.hospital.visits.document import V3, first, texts
+from toolkit.hospital.visits.document import V3, first, ids, texts
 from toolkit.hospital.visits.profile import Profile
 
 if TYPE_CHECKING:
@@ -50,9 +50,8 @@ class Tables:
             if range_column < 0 and value_column < 0:
                 continue
             found = (_at(printed, range_column), _at(printed, value_column))
-            for element in row.iter("*"):
-                if name := element.get("ID"):
-                    self._by_id[name] = found
+            for name in ids(row):
+                self._by_id[name] = found
             for text in printed:
                 if 3 <= len(text) <= 20 and " " not in text:
                     # A code printed twice says nothing about either result.

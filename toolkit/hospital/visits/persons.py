@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from toolkit.hospital.visits.document import V3, first, point, texts
@@ -43,7 +44,7 @@ class Persons:
                 address = (element.get("value") or "").strip().rpartition(":")[2].casefold()
                 values.add(address)
                 number = _NO_DIGIT.sub("", address)
-                numbers.update((number, number[-9:]))  # with and without the country's
+                numbers.update((number, number[-9:], number[-7:]))  # with and without the country's and the area's
         self.birth = point(first(patient, "birthTime")) if patient is not None else ""
         year, month, day = self.birth[:4], self.birth[4:6], self.birth[6:8]
         if day.isdigit():
@@ -66,8 +67,13 @@ class Persons:
         return self.is_number(between.low) or self.is_number(between.high)
 
     def mentioned(self, text: str) -> bool:
-        """Whether a word of `text` is a part of a name, or it is one of the values as a whole."""
-        return self.is_value(text) or any(word.casefold() in self._names for word in _WORD.findall(text))
+        """Whether a word of `text` is a part of a name, in any of its cases, or it is one of the values as a whole."""
+        return self.is_value(text) or any(word.casefold().startswith(self._stems) for word in _WORD.findall(text))
+
+    @cached_property
+    def _stems(self) -> tuple[str, ...]:
+        """Names without their last two letters, which Polish declines: Grzegorza, Pawłem, Kowalskiej."""
+        return tuple(name[: max(3, len(name) - 2)] for name in self._names)
 
     def born_on(self, moment: str) -> bool:
         """Whether this TS tells the day of birth. Of somebody who was born during the visit the visit's dates tell it anyhow."""

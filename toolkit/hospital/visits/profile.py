@@ -121,7 +121,7 @@ def _check(path: str, table: str, name: str, value: object) -> None:
         if value not in expected:
             raise BadData(path, f"{where} is not one of {', '.join(expected)}", "see visit-profile(5)")
     elif not isinstance(value, expected):
-        raise BadData(path, f"{where} is not a {'list' if expected is list else 'true or false'}", "see visit-profile(5)")
+        raise BadData(path, f"{where} is not {'a list' if expected is list else 'true or false'}", "see visit-profile(5)")
     if not isinstance(value, list):
         return
     if not all(isinstance(item, str) and item for item in value):

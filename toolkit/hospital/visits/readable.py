@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from toolkit.hospital.visits.writing import Written, text
 
 STATEMENTS = {"act", "encounter", "observation", "organizer", "procedure", "substanceAdministration", "supply"}
 
 
-@dataclass(slots=True)
 class Statement:
     """What the narrative text says of one statement: an act, observation and so on."""
 
     code: str | None = None  # a code and its translations
     material: str | None = None  # the code of what is given, where the statement has none
-    values: list[str] = field(default_factory=list)
-    ranges: list[str] = field(default_factory=list)
+    values: tuple[str, ...] = ()
+    ranges: tuple[str, ...] = ()
     number: bool = False  # whether a range can belong to one of the values
 
     def name(self, holder: str, code: str) -> None:
@@ -30,9 +27,9 @@ class Statement:
     def say(self, written: Written, as_range: bool) -> None:
         """Add a value or a reference range."""
         if as_range:
-            self.ranges.append(written.shown)
+            self.ranges += (written.shown,)
         else:
-            self.values.append(written.shown)
+            self.values += (written.shown,)
             self.number = self.number or written.number
 
     def line(self, medication: bool) -> str:

@@ -301,12 +301,14 @@ class _Rebuilding:
     def _printed(self, source: etree._Element, parts: _Parts, statement: Statement) -> None:
         """The value and range that stand only in the narrative table."""
         printed_range, printed_value = self.tables.row(source) if self.tables is not None else ("", "")
-        value = read_quantity(printed_value, self.profile.units) if printed_value and not statement.values else None
+        kept = self.profile.elements["observation"]
+        wanted = bool(printed_value) and "value" in kept and not statement.values
+        value = read_quantity(printed_value, self.profile.units) if wanted else None
         if value is not None and not self.persons.is_number(value.value):
             written = write_quantity(value)
             statement.say(written, False)
             _insert(parts, _BEFORE_VALUE, "value", written.xml)
-        if printed_range and statement.number and not any(part[1] == "referenceRange" for part in parts):
+        if printed_range and "referenceRange" in kept and statement.number and not any(part[1] == "referenceRange" for part in parts):
             found = read_range(printed_range, self.age, self.sex, self.profile.units)
             if found is None or self.persons.ends_in(found):
                 self.dropped["section/text//td (range)"] += 1

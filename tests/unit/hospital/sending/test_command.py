@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
 import sqlite3
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -37,6 +40,13 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
+def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
 def status(run) -> dict[str, object]:  # type: ignore[no-untyped-def]
     return json.loads(ended(run("--status", "--format", "json", sends=False))[1])
 
@@ -66,6 +76,49 @@ def test_killed_at_any_moment_every_visit_arrives(run, tmp_path: Path, centre: D
     assert ended(run("export")) == (0, "", "")
     assert status(run)["acknowledged"] == len(dict(centre.received)) == 40
     assert len({(name, document) for name, document in centre.received}) == 40, "what is sent again is the same"
+
+
+def test_whoever_ends_it_does_not_wait_for_a_silent_data_centre(run, tmp_path: Path, centre: DataCentre) -> None:  # type: ignore[no-untyped-def]
+    visits(tmp_path / "export", 3)
+    centre.answer = "say nothing"
+    process = run("export")
+    wait_until(lambda: len(centre.received) == 3)
+    process.send_signal(signal.SIGTERM)
+    began = time.monotonic()
+    assert ended(process) == (-signal.SIGTERM, "", "")
+    assert time.monotonic() - began < 20, "of the 60 seconds of --timeout"
+    centre.released.set()
+    centre.answer = acknowledge
+    assert ended(run("export")) == (0, "", "")
+    assert status(run)["acknowledged"] == len(dict(centre.received)) == 3
+
+
+def test_two_senders_on_one_queue(run, tmp_path: Path, centre: DataCentre) -> None:  # type: ignore[no-untyped-def]
+    visits(tmp_path / "export", 60)
+    assert ended(run("export", "--queue-only", sends=False)) == (0, "", "")
+    first, second = run("--drain"), run("--drain")
+    assert {ended(first)[0], ended(second)[0]} <= {0, 75}, "who ends first may see that the other still sends"
+    assert len(centre.received) == len(dict(centre.received)) == 60
+    assert status(run)["acknowledged"] == 60
+
+
+@pytest.mark.parametrize("answer", [503, 507])
+def test_a_full_or_overloaded_data_centre_gets_the_time_it_asks_for(run, tmp_path: Path, centre: DataCentre, answer: int) -> None:  # type: ignore[no-untyped-def]
+    visits(tmp_path / "export", 6)
+    centre.answer = lambda *_: (answer, {"Retry-After": "2000"}, b'{"error": "the spool is full"}')
+    code, out, err = ended(run("export"))
+    assert (code, out) == (75, "")
+    assert re.fullmatch(
+        f"hl7-send: {centre.url}: takes nothing at present: {answer} [^:]+: the spool is full; .*\n.* 6 documents wait;.*\n", err
+    )
+    tried = {name for name, _ in centre.received}
+    centre.answer = acknowledge
+    assert ended(run("--drain"))[0] == 75
+    assert len(centre.received) == 6, "what was never tried goes at once, the others when it is due"
+    with sqlite3.connect(tmp_path / "links.db") as connection:
+        rows = connection.execute("SELECT message_id, due - taken FROM link_message WHERE state = 'sent'").fetchall()
+    connection.close()
+    assert {name for name, _ in rows} == tried and all(1990 < seconds <= 3600 for _, seconds in rows)
 
 
 def test_queued_today_and_drained_tonight(run, tmp_path: Path, centre: DataCentre) -> None:  # type: ignore[no-untyped-def]
