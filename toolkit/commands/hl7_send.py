@@ -57,7 +57,7 @@ def hl7_send(paths: tuple[str, ...], **given: Any) -> int:
 
     keyring = read_keys(given["key"])
     if given["status"]:
-        with open_links(given["links"], keyring) as links:
+        with open_links(given["links"], keyring, create=False) as links:
             return _show(links, given["form"])
     from toolkit.hospital.sending.client import Gateway, tls_context
     from toolkit.hospital.sending.run import Tally, drain, finish, queue_documents

@@ -12,7 +12,7 @@ from toolkit.core.command import command
 
 ACTIONS = ["pack", "verify", "reindex", "remap", "status"]
 _NEEDED = {"pack": ("spool", "store", "archive"), "verify": ("store",), "reindex": ("store",), "remap": ("store", "archive"), "status": ()}
-_USED_BY = {"dry_run": ("verify",), "form": ("status",), "jobs": ("pack", "reindex"), "spool": ("pack", "verify", "reindex")}
+_USED_BY = {"dry_run": ("verify",), "form": ("status",), "jobs": ("pack", "reindex"), "spool": ("pack", "verify", "reindex", "status")}
 _LIST = "name the file that his-mdc rotate wrote"
 _NAMES = {
     "spool": "the directory that the gateway writes to",
@@ -117,9 +117,13 @@ def _status(url: str, stores: list[str], given: dict[str, Any]) -> int:
 
     from toolkit.core.storage import open_store
     from toolkit.datacentre.index import open_index
+    from toolkit.datacentre.spool import Spool
 
     with open_index(url, create=False) as index:
         status: dict[str, Any] = asdict(index.counts())
+    if given["spool"] is not None:
+        with Spool(given["spool"]) as spool:
+            status |= {"spool_segments": len(spool.segments()), "spool_disk_bytes": spool.size()}
     for name in ("store", "archive"):
         if given[name] is None:
             continue

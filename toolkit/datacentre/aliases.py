@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -21,13 +20,13 @@ from toolkit.datacentre.index import Index, StoredObject
 if TYPE_CHECKING:
     from toolkit.core.storage import Store
 
-_KINDS = ("visit", "patient")
-_ID = re.compile(r"[!-~]{1,200}")  # what a pseudonym is made of: printing ASCII, no space
+KINDS = ("visit", "patient", "accession")
+_LONGEST = 200  # characters of an id
 _REMEDY = "give what his-mdc rotate wrote"
 
 
 class Alias(NamedTuple):
-    """A pseudonym of a ``visit`` or a ``patient``, and the one that replaces it."""
+    """A pseudonym of a ``visit`` or a ``patient``, or the token of an ``accession`` number, and the one that replaces it."""
 
     kind: str
     old: str
@@ -81,6 +80,7 @@ def listed_in(store: Store) -> Iterator[tuple[StoredObject, list[Alias] | None]]
 
 def _checked(lines: Iterable[Sequence[str]], place: str) -> Iterator[Alias]:
     for number, line in enumerate(lines, 2):
-        if len(line) != 3 or line[0] not in _KINDS or not all(map(_ID.fullmatch, line[1:])) or line[1] == line[2]:
-            raise BadData(place, f"line {number} is not visit or patient, an old and a new id", _REMEDY)
+        good = len(line) == 3 and line[0] in KINDS and all(0 < len(one) <= _LONGEST and one.isprintable() for one in line)
+        if not good or line[1] == line[2]:
+            raise BadData(place, f"line {number} is not visit, patient or accession, an old and a new id", _REMEDY)
         yield Alias(*line)

@@ -168,8 +168,8 @@ class Index:
             found = select(rows.mdc_visit).where(rows.plain >= prefix, rows.plain < prefix + "\U0010ffff")
             statement = statement.where(visits.mdc_visit.in_(found))
         if accession:
-            tokens = tables.ACCESSIONS.c
-            statement = statement.where(visits.mdc_visit.in_(select(tokens.mdc_visit).where(tokens.accession == accession)))
+            tokens, newest = tables.ACCESSIONS.c, self._names("accession", accession)[0]
+            statement = statement.where(visits.mdc_visit.in_(select(tokens.mdc_visit).where(tokens.accession == newest)))
         with failures_named(self.place), self._reading() as connection:
             return list(connection.scalars(statement))
 
@@ -192,6 +192,16 @@ class Index:
                     break
         return chosen
 
+    def waiting_size(self) -> tuple[int, int]:
+        """How many documents are in no planned pack, and their bytes."""
+        from sqlalchemy import func, select
+
+        documents = self._tables.DOCUMENTS.c
+        statement = select(func.count(), func.coalesce(func.sum(documents.size), 0)).where(documents.pack.is_(None))
+        with failures_named(self.place), self._reading() as connection:
+            number, size = connection.execute(statement).one()
+        return number, int(size)
+
     def plan(self, pack: str, created: str, message_ids: Sequence[str]) -> None:
         """Write down that `pack` will hold these documents."""
         table = self._tables.DOCUMENTS
@@ -210,6 +220,21 @@ class Index:
                 connection.execute(documents.update().where(documents.c.message_id.in_(some), documents.c.pack == pack).values(pack=None))
             if connection.execute(select(documents.c.message_id).where(documents.c.pack == pack).limit(1)).first() is None:
                 connection.execute(delete(packs).where(packs.c.name == pack, packs.c.stored.is_(False)))
+
+    def forget(self, message_ids: Sequence[str]) -> None:
+        """Take documents out that the spool has lost for good: sent again, they are new."""
+        documents = self._tables.DOCUMENTS
+        with failures_named(self.place), self._engine.begin() as connection:
+            for some in portions(message_ids):
+                connection.execute(documents.delete().where(documents.c.message_id.in_(some), _in_spool(documents.c.place)))
+
+    def created(self, pack: str) -> str:
+        """When a pack was planned."""
+        from sqlalchemy import select
+
+        packs = self._tables.PACKS.c
+        with failures_named(self.place), self._reading() as connection:
+            return str(connection.scalar(select(packs.created).where(packs.name == pack)))
 
     def packs(self, stored: bool) -> list[str]:
         """The names of the packs that are stored, or are planned only, the oldest first."""

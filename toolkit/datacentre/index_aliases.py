@@ -11,7 +11,7 @@ from toolkit.core.errors import BadData
 from toolkit.datacentre.cda import VisitRows
 from toolkit.datacentre.index import portions
 from toolkit.datacentre.index_rows import CHILDREN, lock_rows, refresh_patients
-from toolkit.datacentre.index_tables import ALIASES, VISITS
+from toolkit.datacentre.index_tables import ACCESSIONS, ALIASES, VISITS
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def names_of(connection: Connection, kind: str, one: str) -> list[str]:
-    """All pseudonyms of the visit or patient, the newest first."""
+    """All pseudonyms of the visit or patient, all tokens of the accession number, the newest first."""
     newest = newest_of(connection, kind, [one]).get(one, one)
     old = connection.scalars(select(ALIASES.c.old).where(ALIASES.c.kind == kind, ALIASES.c.new == newest))
     return [newest, *sorted(old)]
@@ -41,17 +41,19 @@ def renamed(connection: Connection, rows: list[VisitRows]) -> list[VisitRows]:
         return rows
     visits = newest_of(connection, "visit", {one.visit.mdc_visit for one in rows})
     patients = newest_of(connection, "patient", {one.visit.patient for one in rows})
+    tokens = newest_of(connection, "accession", {token for one in rows for token in one.visit.accessions})
     found = []
     for one in rows:
         visit, patient = one.visit.mdc_visit, one.visit.patient
-        found.append(one._replace(visit=one.visit._replace(mdc_visit=visits.get(visit, visit), patient=patients.get(patient, patient))))
+        news = visits.get(visit, visit), patients.get(patient, patient), tuple(tokens.get(token, token) for token in one.visit.accessions)
+        found.append(one._replace(visit=one.visit._replace(mdc_visit=news[0], patient=news[1], accessions=news[2])))
     return found
 
 
 def check_aliases(connection: Connection, aliases: Sequence[Alias]) -> None:
     """Raises BadData when a pseudonym would be replaced by two others, or in the end by itself."""
     known: dict[tuple[str, str], str] = {}
-    for kind in ("visit", "patient"):
+    for kind in {alias.kind for alias in aliases}:
         ids = {one for alias in aliases if alias.kind == kind for one in (alias.old, alias.new)}
         known.update(((kind, old), new) for old, new in newest_of(connection, kind, ids).items())
     for kind, old, new in aliases:
@@ -84,6 +86,8 @@ def enter_aliases(connection: Connection, aliases: Iterable[Alias]) -> None:
         connection.execute(insert(ALIASES).values(kind=kind, old=old, new=newest))
         if kind == "visit":
             _rename_visit(connection, old, newest)
+        elif kind == "accession":
+            connection.execute(update(ACCESSIONS).where(ACCESSIONS.c.accession == old).values(accession=newest))
         else:
             connection.execute(update(VISITS).where(VISITS.c.patient == old).values(patient=newest))
             refresh_patients(connection, [old, newest])

@@ -49,7 +49,7 @@ OBJECTS = Table(
 ALIASES = Table(
     "aliases",
     METADATA,
-    Column("kind", TEXT, primary_key=True),  # visit or patient
+    Column("kind", TEXT, primary_key=True),  # visit, patient or accession
     Column("old", TEXT, primary_key=True),
     Column("new", TEXT, nullable=False),
     Index("aliases_by_new", "kind", "new"),

@@ -17,16 +17,17 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolkit.core.errors import BadData, InputOutput, NoInput, NotPermitted, ToolError, TryLater, Unavailable
 from toolkit.core.progress import progress
+from toolkit.core.streams import synchronise
 from toolkit.datacentre.cda import VisitRows, rows
 from toolkit.datacentre.index import Document, Index, StoredObject, open_index
-from toolkit.datacentre.packs import RowTables, manifest_object, pack_object, write_manifest, write_pack
+from toolkit.datacentre.packs import RowTables, manifest_object, pack_object, read_pack, write_manifest, write_pack
 from toolkit.datacentre.spool import Entry, Spool
 from toolkit.datacentre.workers import Workers
 
@@ -39,6 +40,7 @@ TRIES = 4  # of each object, with a growing pause between
 _AT_ONCE = 8  # objects on their way to a store
 _PATIENCE = 5.0  # seconds for the processes of a run that was killed to follow it
 _HALF_MADE = ".packing-"  # how directories in the spool begin that hold packs on their way
+_SEND_AGAIN = "the index forgets it: ask the sender to send it again"
 _log = logging.getLogger(__name__)
 
 
@@ -62,31 +64,36 @@ class Packed:
 
 @dataclass(frozen=True)
 class _Pack:
-    """What became of one planned pack: how many documents it holds, the message ids that the spool could not give back, and why; what
-    else is to be said."""
+    """What became of one planned pack: how many documents it holds; the message ids of those that the spool has lost for good, in which
+    segments, and of those that it could not give back now; what is to be said of them, and of others."""
 
-    documents: int
-    lost: list[str]
-    errors: list[str]
-    warnings: list[str]
+    documents: int = 0
+    lost: list[str] = field(default_factory=list)
+    spoiled: set[str] = field(default_factory=set)
+    unread: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 def pack(places: Places, jobs: int = 1, pack_bytes: int = PACK_BYTES) -> Packed:
     """Move all that waits in the spool to every store, about `pack_bytes` a pack, with at most `jobs` processes.
 
-    A document that the spool cannot give back is left there with an error in the log, and counted. With several jobs this process is
+    A document that the spool cannot give back is counted, with an error in the log. When it is damaged it leaves the index, so that it is
+    new when it is sent again, and its segment is put aside under the name SEGMENT.damaged. With several jobs this process is
     forked: it must have no threads and no open database. Raises TryLater when another process packs this spool, and what the
     stores raise when they fail several times; the spool then keeps what it has.
     """
     packs = documents = 0
     damaged: set[str] = set()
+    spoiled: set[str] = set()
     with alone(places.spool), Spool(places.spool) as spool:
         for left in Path(places.spool).glob(f"{_HALF_MADE}*"):  # by a run that was killed
             shutil.rmtree(left)
-        ended = [segment for segment in spool.segments() if _ended(spool, segment)]
+        ended: dict[str, set[str]] = {}
         with open_index(places.index) as index:
-            for segment in ended:
-                _enter_missing(index, spool, segment)
+            for segment in spool.ended():
+                with contextlib.suppress(NoInput):  # a receiver that starts removes what is empty
+                    ended[segment] = _enter_missing(index, spool, segment)
             number = _expected(index, pack_bytes)
         with (
             Workers(lambda: _opened(places), max(1, min(jobs, number))) as workers,
@@ -96,12 +103,13 @@ def pack(places: Places, jobs: int = 1, pack_bytes: int = PACK_BYTES) -> Packed:
             _tidy(places)
             for done in bar.each(workers.each(_names(index, pack_bytes, damaged))):
                 packs, documents = packs + (done.documents > 0), documents + done.documents
-                damaged.update(done.lost)
+                damaged.update(done.lost, done.unread)
+                spoiled.update(done.spoiled)
                 for words in done.errors:
                     _log.error("%s", words)
                 for words in done.warnings:
                     _log.warning("%s", words)
-            _empty(index, spool, ended)
+            _empty(index, spool, places, ended, spoiled)
     return Packed(packs, documents, len(damaged))
 
 
@@ -159,7 +167,8 @@ def read_rows(body: bytes, document: Document) -> VisitRows:
 def recover(index: Index, spool: Spool) -> None:
     """Enter what is durable in the spool and missing in the index: a receiver was killed between the two, or the index was lost."""
     for segment in spool.segments():
-        _enter_missing(index, spool, segment)
+        with contextlib.suppress(NoInput):  # a packer may drop it meanwhile: its documents are in packs
+            _enter_missing(index, spool, segment)
 
 
 def _tidy(places: Places) -> None:
@@ -177,9 +186,8 @@ def _tidy(places: Places) -> None:
 
 def _expected(index: Index, pack_bytes: int) -> int:
     """About how many packs this run will make."""
-    counts = index.counts()
-    waiting = max(counts.spooled_bytes // pack_bytes, counts.spooled // PACK_DOCUMENTS) + (counts.spooled > 0)
-    return max(waiting, counts.planned_packs)
+    number, size = index.waiting_size()
+    return len(index.packs(stored=False)) + max(size // pack_bytes, number // PACK_DOCUMENTS) + (number > 0)
 
 
 def _names(index: Index, pack_bytes: int, damaged: set[str]) -> Iterator[str]:
@@ -208,15 +216,12 @@ def _store(index: Index, spool: Spool, stores: Sequence[Store], name: str) -> _P
     from pyarrow import parquet
 
     found: list[VisitRows] = []
-    done = _Pack(0, [], [], [])
+    done = _Pack()
 
     def documents() -> Iterator[tuple[Document, bytes]]:
         for document in index.documents_of(name):
-            try:
-                body = _body(spool, document)
-            except BadData as error:
-                done.lost.append(document.message_id)
-                done.errors.append(str(error))
+            body = _body(spool, stores, name, document, done)
+            if body is None:
                 continue
             try:
                 found.append(read_rows(body, document))
@@ -224,12 +229,13 @@ def _store(index: Index, spool: Spool, stores: Sequence[Store], name: str) -> _P
                 done.warnings.append(str(error))
             yield document, body
 
-    created = datetime.now(UTC).isoformat(timespec="seconds")
+    created = index.created(name)  # not now: a run that repeats a killed one writes the same bytes
     with tempfile.TemporaryDirectory(prefix=_HALF_MADE, dir=spool.directory) as place:
         files = {pack_object(name): Path(place, "pack")}
         with files[pack_object(name)].open("wb") as stream:
             placed = write_pack(stream, name, documents())
-        index.release(name, done.lost)
+        index.forget(done.lost)
+        index.release(name, done.unread)
         if not placed:
             return done
         tables = RowTables()
@@ -247,20 +253,30 @@ def _store(index: Index, spool: Spool, stores: Sequence[Store], name: str) -> _P
         _put_all(stores, {listed.name: manifest}, [listed])
     index.enter_rows(found)
     index.packed(name, created, placed, [*objects, listed])
-    return _Pack(len(placed), done.lost, done.errors, done.warnings)
+    return replace(done, documents=len(placed))
 
 
-def _body(spool: Spool, document: Document) -> bytes:
-    """A document's bytes from the spool. Raises BadData when they are not those that were received."""
+def _body(spool: Spool, stores: Sequence[Store], pack: str, document: Document, done: _Pack) -> bytes | None:
+    """A document's bytes from the spool, or from what an earlier run that was killed made of this pack; None when there are none."""
     try:
-        body = spool.read(document.place).body
-        if "sha256:" + hashlib.sha256(body).hexdigest() == document.digest:
-            return body
-        problem = "is not what was received"
-    except (BadData, NoInput, InputOutput, OSError) as error:
-        problem = str(error)
-    where = f"{document.message_id} at {document.place}"
-    raise BadData(where, problem, "it stays in the spool, ask the sender to send it again")
+        entry = spool.read(document.place)
+        if entry.digest == document.digest:
+            return entry.body
+        problem, remedy, lost = "is not what was received", _SEND_AGAIN, True
+    except BadData as error:
+        problem, remedy, lost = error.problem, _SEND_AGAIN, True
+    except (NoInput, InputOutput) as error:
+        problem, remedy, lost = str(error), "it stays where it is", False
+    for store in stores:
+        with contextlib.suppress(BadData, NoInput, InputOutput), store.open(pack_object(pack)) as stream:
+            for packed, body in read_pack(stream, pack, pack_object(pack)):
+                if (packed.message_id, packed.digest) == (document.message_id, document.digest):
+                    return body
+    done.errors.append(f"{document.message_id} at {document.place}: {problem}; {remedy}")
+    (done.lost if lost else done.unread).append(document.message_id)
+    if lost:
+        done.spoiled.add(document.place.split(":")[1])
+    return None
 
 
 def _described(name: str, path: Path) -> StoredObject:
@@ -280,34 +296,40 @@ def _put_all(stores: Sequence[Store], files: dict[str, Path], objects: Sequence[
             raise
 
 
-def _enter_missing(index: Index, spool: Spool, segment: str) -> None:
+def _enter_missing(index: Index, spool: Spool, segment: str) -> set[str]:
+    """Enter what the index does not know; the names of the packs that hold what it knows as packed."""
+    packs: set[str] = set()
     entries = spool.entries(segment)
     while some := list(itertools.islice(entries, 100)):
-        known = {document.message_id for document in index.messages(entry.message_id for _, entry in some)}
+        known = {document.message_id: document for document in index.messages(entry.message_id for _, entry in some)}
+        packs.update(one.place.split(":")[1] for one in known.values() if one.place.startswith("pack:"))
         missing = [_as_document(place, entry) for place, entry in some if entry.message_id not in known]
         if missing:
             index.add(missing)
+    return packs
 
 
 def _as_document(place: str, entry: Entry) -> Document:
     return Document(entry.message_id, entry.mdc_visit, entry.digest, len(entry.body), entry.client, entry.received, place)
 
 
-def _empty(index: Index, spool: Spool, ended: Sequence[str]) -> None:
+def _empty(index: Index, spool: Spool, places: Places, ended: dict[str, set[str]], spoiled: set[str]) -> None:
     """Drop the segments that nothing stands in any more. Only those that had ended before they were compared with the index: the
-    receiver writes a document first and enters it then."""
-    for segment in ended:
-        if not index.in_segment(segment):
-            spool.drop(segment)
+    receiver writes a document first and enters it then. What this run did not pack itself must be listed in every store."""
+    from toolkit.core.storage import open_store
 
-
-def _ended(spool: Spool, segment: str) -> bool:
-    """Whether the receiver writes no more to it: an ended segment is not locked and never empty."""
-    with open(os.path.join(spool.directory, f"{segment}.spool"), "rb") as stream:
-        if os.fstat(stream.fileno()).st_size == 0:
-            return False
-        try:
-            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-    return True
+    stores = [open_store(url) for url in places.stores]
+    for segment, packs in ended.items():
+        if index.in_segment(segment):
+            continue
+        lists = [manifest_object(one) for one in sorted(packs)]
+        missing = [f"{name} in {store.url}" for name in lists for store in stores if not store.exists(name)]
+        if missing:
+            _log.warning("%s: missing; segment %s stays in the spool; run mdc-store verify, which copies it there", missing[0], segment)
+        elif segment in spoiled:
+            path = os.path.join(spool.directory, segment)
+            os.rename(f"{path}.spool", f"{path}.damaged")  # for whoever wants to save what is left of it
+            synchronise(spool.directory)
+        else:
+            with contextlib.suppress(NoInput):
+                spool.drop(segment)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import tempfile
@@ -16,7 +17,7 @@ from toolkit.core.progress import progress
 from toolkit.datacentre.aliases import listed_in
 from toolkit.datacentre.index import Index, StoredObject
 from toolkit.datacentre.pack import copy_checked
-from toolkit.datacentre.packs import manifest_object, manifests, read_manifest
+from toolkit.datacentre.packs import manifest_object, manifests, pack_object, read_manifest, read_pack
 
 if TYPE_CHECKING:
     from toolkit.core.storage import Store
@@ -52,7 +53,7 @@ def verify(index: Index, stores: Sequence[Store], restore: bool = True) -> Verif
             good = [store for store in stores if _holds(store, one)]
             _mend(one, stores, good, counts, restore)
     by_name = {one.name: one for one in objects}
-    _compare(index, before, by_name, documents, counts)
+    _compare(index, stores, before, by_name, documents, counts)
     for store in stores:
         _tell_strangers(index, store, by_name)
     return Verified(counts["objects"], counts["damaged"], counts["restored"], counts["unsolved"])
@@ -72,7 +73,8 @@ def verify_spool(index: Index, spool: Spool) -> int:
                 continue  # packed meanwhile
             problem = str(error)
         lost += 1
-        _log.error("%s at %s: %s; ask the sender to send it again", document.message_id, document.place, problem)
+        remedy = "when mdc-store pack has taken it out of the index, ask for it again"
+        _log.error("%s at %s: %s; %s", document.message_id, document.place, problem, remedy)
     return lost
 
 
@@ -143,7 +145,14 @@ def _copy(source: Store, target: Store, one: StoredObject) -> None:
         copy_checked(target, one.name, Path(copy.name), one.digest)
 
 
-def _compare(index: Index, before: set[str], objects: dict[str, StoredObject], documents: dict[str, int], counts: Counter[str]) -> None:
+def _compare(
+    index: Index,
+    stores: Sequence[Store],
+    before: set[str],
+    objects: dict[str, StoredObject],
+    documents: dict[str, int],
+    counts: Counter[str],
+) -> None:
     """The index must know what the lists say, and nothing more; but for packs that are only planned: the next packer completes them."""
     planned = set(index.packs(stored=False))
     known = {one.name: one for one in index.objects()}
@@ -162,9 +171,19 @@ def _compare(index: Index, before: set[str], objects: dict[str, StoredObject], d
         if manifest_object(pack) not in known:
             counts["unsolved"] += 1
             _log.error("%s: the index does not know it; run mdc-store reindex", manifest_object(pack))
-        elif numbers.get(pack, 0) != number:
+        elif numbers.get(pack, 0) != number and not _known_elsewhere(index, stores, pack):
             counts["unsolved"] += 1
             _log.error("%s: holds %d documents, the index knows %d; run mdc-store reindex", pack, number, numbers.get(pack, 0))
+
+
+def _known_elsewhere(index: Index, stores: Sequence[Store], pack: str) -> bool:
+    """Whether the index knows all documents of a pack in packs: where it was lost for a while, some may be in two."""
+    for store in stores:
+        with contextlib.suppress(NoInput, BadData, InputOutput), store.open(pack_object(pack)) as stream:
+            ids = [document.message_id for document, _ in read_pack(stream, pack, pack_object(pack))]
+            known = {one.message_id for one in index.messages(ids) if one.place.startswith("pack:")}
+            return known == set(ids)
+    return False
 
 
 def _tell_strangers(index: Index, store: Store, objects: dict[str, StoredObject]) -> None:

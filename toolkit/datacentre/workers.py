@@ -18,6 +18,7 @@ from toolkit.core.errors import ToolError, Unavailable
 
 Result = TypeVar("Result")
 _processes = multiprocessing.get_context("fork")  # the scripts in bin/ cannot be imported a second time, as other ways would do
+_PATIENCE = 10.0  # seconds
 _Failure = tuple[type[ToolError], str, str, str]
 
 
@@ -46,13 +47,17 @@ class Workers(Generic[Result]):
                 os.close(life)
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if self._number > 1:
-            os.close(self._life)
-            for connection, process in self._connections.items():
-                process.kill()  # it holds nothing that the next run could not repeat
-                process.join()
-                connection.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._number == 1:
+            return
+        for connection, process in self._connections.items():
+            connection.close()
+            if kind is None:
+                process.join(_PATIENCE)  # it closes what it has opened
+        os.close(self._life)
+        for process in self._connections.values():
+            process.kill()  # it holds nothing that the next run could not repeat
+            process.join()
 
     def each(self, packs: Iterable[str]) -> Iterator[Result]:
         """The results, as they come; a pack is asked for when a process is free. After a failure the others end what they have begun.

@@ -73,7 +73,8 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path: Path, certs: Certificat
                 one.result()
         assert gateway.end() == 0
         print(f"seed {seed}: {kills} kills, {len(acknowledged)} acknowledged, {dict(statuses)}")
-        assert kills >= SECONDS / 4 and len(acknowledged) > 10 * kills and set(statuses) <= {200, 201}
+        assert set(statuses) <= {200, 201}, statuses
+        assert kills >= 2 and len(acknowledged) > 20, "too little happened to prove anything"
         assert "Traceback" not in gateway.log() and "fault" not in gateway.log()
     with Spool(str(gateway.spool)) as spool, open_index(str(gateway.index), create=False) as index:
         held = {one.message_id: one for one in index.messages(acknowledged)}

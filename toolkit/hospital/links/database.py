@@ -183,6 +183,11 @@ class Links:
         opened = [dataclasses.replace(one, source=source and self.keyring.unseal("link source", source)) for one, source in sealed]
         return dataclasses.replace(found, dead=opened)
 
+    def waiting(self) -> int:
+        """How many messages are queued or sent."""
+        with failures_named(self.place), self.engine.connect().execution_options(**READING) as connection:
+            return self._queue.waiting(connection)
+
     def lookup(self, his: str | None = None, mdc: str | None = None) -> list[Link]:
         """The links of a hospital's id (``ROOT|ID``, or the id alone under any root; an accession number) or of a data centre's id, a
         former one too."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from toolkit.core.errors import BadData, NoInput, ToolError, TryLater, Unavailable
+from toolkit.core.progress import progress
 from toolkit.hospital.sending.client import Answer, Fate
 from toolkit.hospital.sending.lanes import Lanes
 from toolkit.hospital.sending.sources import Source
@@ -74,15 +75,16 @@ def queue_documents(sources: Iterable[Source], links: Links, key: Key, profile: 
     the database ends it.
     """
     ready: list[Outgoing] = []
-    for source in sources:
-        try:
-            ready.append(_prepared(source, key, profile, xsd))
-        except (BadData, NoInput) as error:
-            _refuse(error, tally)
-        if len(ready) >= AT_ONCE or sum(len(one.document) for one in ready) > _TOGETHER:
-            _enter(ready, links, tally)
-            ready = []
-    _enter(ready, links, tally)
+    with progress("queueing", 0, " documents") as bar:
+        for source in bar.each(sources):
+            try:
+                ready.append(_prepared(source, key, profile, xsd))
+            except (BadData, NoInput) as error:
+                _refuse(error, tally)
+            if len(ready) >= AT_ONCE or sum(len(one.document) for one in ready) > _TOGETHER:
+                _enter(ready, links, tally)
+                ready = []
+        _enter(ready, links, tally)
 
 
 def _enter(ready: list[Outgoing], links: Links, tally: Tally) -> None:
@@ -130,7 +132,7 @@ def drain(links: Links, gateway: Gateway, tally: Tally, *, timeout: float, clock
     """
     # long enough for all of them to time out: nobody else sends a message that this run still holds
     lease = AT_ONCE * 2 * timeout + LEASE_MARGIN
-    with Lanes(gateway) as lanes:
+    with Lanes(gateway) as lanes, progress("sending", links.waiting(), " documents") as bar:
         while not lanes.stopped and (messages := links.take(AT_ONCE, clock(), lease)):
             try:
                 _connect(gateway)
@@ -140,6 +142,7 @@ def drain(links: Links, gateway: Gateway, tally: Tally, *, timeout: float, clock
             links.sent(*(message.message_id for message in messages))  # before the first byte leaves: from now on they may have arrived
             answers = lanes.post(messages)
             _settle(links, zip(messages, answers, strict=True), tally, clock)
+            bar.update(len(messages))
             if lanes.stopped:
                 _tell(gateway, answers)
 

@@ -53,19 +53,25 @@ def _files(path: str) -> Iterator[str]:
 def _content(path: str, largest: int) -> bytes:
     if path != "-":
         try:
-            mode = os.stat(path).st_mode
+            found = os.stat(path)
         except OSError as error:
             raise NoInput(path, error.strerror or str(error), "name a file that exists and can be read") from error
-        if not stat.S_ISREG(mode) and not stat.S_ISFIFO(mode):
-            problem = "this directory cannot be read" if stat.S_ISDIR(mode) else "is neither a file nor a directory"
+        if not stat.S_ISREG(found.st_mode) and not stat.S_ISFIFO(found.st_mode):
+            problem = "this directory cannot be read" if stat.S_ISDIR(found.st_mode) else "is neither a file nor a directory"
             raise NoInput(path, problem, "name files and directories that can be read")
+        if found.st_size > largest:
+            raise _too_large(path, largest)
     with open_input(path) as stream:
         try:
             data = stream.read(largest + 1)
         except OSError as error:
             raise NoInput(stream_name(path), error.strerror or str(error), "repair the disk, or fetch the document again") from error
     if len(data) > largest:
-        raise BadData(stream_name(path), f"has more than {largest >> 20} MiB", "leave its scans out: they are not sent anyway")
+        raise _too_large(stream_name(path), largest)
     if not data.strip():
         raise BadData(stream_name(path), "is empty", "export the document again")
     return data
+
+
+def _too_large(place: str, largest: int) -> BadData:
+    return BadData(place, f"has more than {largest >> 20} MiB", "leave its scans out: they are not sent anyway")

@@ -130,6 +130,38 @@ def test_queued_today_and_drained_tonight(run, tmp_path: Path, centre: DataCentr
     centre.answer = acknowledge
 
 
+def test_a_queue_that_is_not_there_is_not_made_to_be_shown(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    code, _, err = ended(run("--status", sends=False))
+    assert (code, len(err.splitlines())) == (66, 1) and "links.db" in err
+    assert not (tmp_path / "links.db").exists()
+
+
+def test_the_messages_lead_through_a_rotation(run, tmp_path: Path, environment: dict[str, str], centre: DataCentre) -> None:  # type: ignore[no-untyped-def]
+    def tool(*words: str) -> tuple[int, str]:
+        done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+        return done.returncode, done.stderr
+
+    rotate = ("his-mdc", "rotate", "--key", "hospital.key", "-o", "renamed.tsv")
+    visits(tmp_path / "export", 2)
+    assert ended(run("export")) == (0, "", "")
+    visits(tmp_path / "later", 1)
+    (tmp_path / "later" / "000.xml").write_text(TEXT.replace('extension="V1"', 'extension="V0"').replace("I50.9", "I10"))
+    assert ended(run("later", "--queue-only", sends=False)) == (0, "", "")
+    assert tool("hospital-key", "rotate", "hospital.key")[0] == 0
+
+    code, _, err = ended(run("export"))
+    assert (code, err.count("\n")) == (75, 1) and "run hl7-send --drain and his-mdc rotate" in err
+    code, err = tool(*rotate)
+    assert (code, err.count("\n")) == (75, 1) and "run hl7-send --drain until none waits, then rotate" in err
+    assert ended(run("--drain")) == (0, "", "") and len(centre.received) == 3
+    assert tool(*rotate) == (0, "")
+    lines = [line.split("\t") for line in (tmp_path / "renamed.tsv").read_text().splitlines()]
+    assert sorted(line[1] for line in lines[1:]) == ["patient", "visit", "visit"]
+    assert {(line[2][:3], line[3][:3]) for line in lines[1:]} == {("k1.", "k2.")}
+    assert ended(run("export")) == (0, "", "") and len(centre.received) == 5
+    assert tool("his-mdc", "check", "--key", "hospital.key") == (0, "")
+
+
 def test_a_hospital_without_export(run, tmp_path: Path, centre: DataCentre) -> None:  # type: ignore[no-untyped-def]
     with sqlite3.connect(tmp_path / "his.db") as connection:
         connection.execute("CREATE TABLE visit (number text, pesel text)")
