@@ -136,6 +136,4 @@ class Queue(RuleBasedStateMachine):
 
 
 TestQueue = Queue.TestCase
-TestQueue.settings = settings(
-    max_examples=25, stateful_step_count=30, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
-)
+TestQueue.settings = settings(max_examples=25, stateful_step_count=30, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
