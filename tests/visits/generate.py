@@ -124,7 +124,9 @@ def visit(number: int, seed: int = 1, size: int = 0, *, patients: int = 1000, sc
     media = _media(chance, scan) if scan else ""
     signature = _signature(doctor, patient) if signed else ""
     rest = len((head + narrative + codes + media + signature).encode(encoding)) + 900
-    results, entries, rows = [], [], []
+    results: list[Result] = []
+    entries: list[str] = []
+    rows: list[str] = []
     while len(results) < 3 or rest < size:
         result, entry, row = _result(chance, len(results), start)
         results.append(result)

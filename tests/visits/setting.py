@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import socket
+import sqlite3
 import ssl
 import subprocess
 import sys
@@ -173,3 +174,11 @@ def kill(*processes: subprocess.Popen[bytes]) -> None:
             os.kill(process.pid, 9)
     for process in processes:
         process.wait()
+
+
+def hours_later(links: str) -> None:
+    """What was put off until later is due, in links kept in SQLite."""
+    connection = sqlite3.connect(links, timeout=60)
+    with connection:
+        connection.execute("UPDATE link_message SET due = 0")
+    connection.close()

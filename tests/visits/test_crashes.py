@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.visits import generate
 from tests.visits.places import rows
-from tests.visits.setting import Setting, kill
+from tests.visits.setting import Setting, hours_later, kill
 
 KILLS = 100
 BATCH = 4  # documents that each round adds, the last of them a new version of an earlier visit
@@ -115,7 +115,7 @@ def test_a_hundred_kills(tmp_path: Path) -> None:
 
 def morning(setting: Setting, night: Night) -> None:
     """Hours later all documents are given again, as the next night would, and then everything agrees."""
-    hours_later(setting)
+    hours_later(setting.links)
     setting.run("hl7-send", setting.home / "visits", *setting.sending, expected=(0, 75))
     setting.drain(60)
     gateway = night.running["mdc-gateway"]
@@ -128,15 +128,6 @@ def morning(setting: Setting, night: Night) -> None:
     assert (places.queued, places.spool) == ({}, {})
     assert places.acknowledged == places.index == places.store == places.archive
     assert sorted(places.index.values()) == sorted(sent(setting, night.documents))
-
-
-def hours_later(setting: Setting) -> None:
-    """What was put off until later is due."""
-    import sqlite3
-
-    with sqlite3.connect(setting.links, timeout=60) as connection:
-        connection.execute("UPDATE link_message SET due = 0")
-    connection.close()
 
 
 def sent(setting: Setting, documents: list[bytes]) -> set[str]:

@@ -20,7 +20,7 @@ from tests.peers import postgresql as peer
 from tests.visits import generate
 from tests.visits.generate import Generated
 from tests.visits.places import rows
-from tests.visits.setting import Setting, kill
+from tests.visits.setting import Setting, hours_later, kill
 
 XML = {"Content-Type": "application/xml"}
 
@@ -166,8 +166,8 @@ def test_wrong_certificates_send_nothing(setting: Setting, visits: list[Generate
     assert done.returncode == 75 and words in done.stderr, done.stderr
     assert len(done.stderr.splitlines()) == 2, "why, and that it waits"
     assert setting.places().index == before
-    done = setting.ended("hl7-send", "--drain", *setting.way(setting.certificates.client), *links)
-    assert done.returncode in (0, 75)  # it waits for half a minute, and then this hospital's own certificate takes it
+    hours_later(str(tmp_path / "links.db"))
+    assert setting.run("hl7-send", "--drain", *setting.way(setting.certificates.client), *links) == "", "with the right one it goes"
 
 
 def test_a_data_centre_that_is_none_of_ours_gets_nothing(setting: Setting, visits: list[Generated], tmp_path: Path) -> None:
@@ -248,7 +248,7 @@ def test_a_damaged_copy_is_restored_from_the_other(setting: Setting, visits: lis
     pack.write_bytes(whole[: len(whole) // 2] + b"damage" + whole[len(whole) // 2 + 6 :])
     assert setting.ask("GET", f"/visits/{pseudonym(setting, visits[0])}")[2] == rebuilt(setting, visits[0].document)
     done = setting.ended("mdc-store", "verify", *setting.kept)
-    assert done.returncode in (0, 1) and pack.name in done.stderr
+    assert done.returncode == 0 and pack.name in done.stderr
     assert pack.read_bytes() == whole
     assert setting.ended("mdc-store", "verify", *setting.kept).stderr == ""
 
