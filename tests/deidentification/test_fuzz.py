@@ -38,7 +38,7 @@ def test_what_once_found_a_fault_finds_none(path: Path, policy: int, fuzzer: Fuz
     assert fuzzer.trial(path.read_bytes(), policy, True)[1] == ""
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(cut=st.integers(0, 40_000), policy=st.integers(0, len(POLICIES) - 1))
 def test_a_file_cut_anywhere_is_held_or_clean(fuzzer: Fuzzer, cut: int, policy: int):
     content = Path(str(get_testdata_file("CT_small.dcm"))).read_bytes()

@@ -199,13 +199,15 @@ def _connect_sqlite(path: str, patience: float) -> sqlite3.Connection:
 def _open_postgresql(url: URL, patience: float) -> Engine:
     from sqlalchemy import create_engine
 
+    # Whatever the server's or the user's defaults are: what was committed is on its disk, and others' commits are seen.
+    careful = r"-c synchronous_commit=on -c default_transaction_isolation=read\ committed"
     try:
         engine = create_engine(
             url.set(drivername="postgresql+psycopg"),
             connect_args={
                 "connect_timeout": 10,
                 "application_name": "scape-toolkit",
-                "options": f"-c lock_timeout={int(patience * 1000)} -c client_min_messages=warning",
+                "options": f"-c lock_timeout={int(patience * 1000)} -c client_min_messages=warning {careful}",
             },
         )
     except ModuleNotFoundError as error:

@@ -196,7 +196,8 @@ def _observed(parts: Parts, action: str, handler: _Handler) -> _Handler:
     async def observed(request: Request) -> Response:
         began = time.monotonic()
         try:
-            response = await handler(request) if request.scope.get("client_name") else _json({"error": "the client certificate names nobody"}, 403)
+            nobody = {"error": "the client certificate names nobody"}
+            response = await handler(request) if request.scope.get("client_name") else _json(nobody, 403)
         except Exception as error:
             response = _failure(error)
             if action != "receive" and isinstance(error, NoInput | UsageError):

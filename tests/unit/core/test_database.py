@@ -96,3 +96,17 @@ def test_what_may_not_be_written(what: str) -> None:
 def test_a_fault_of_the_program_is_not_blamed_on_the_database(tmp_path: Path) -> None:
     with pytest.raises(OperationalError, match="no such table"), failures_named("place"):
         query(str(tmp_path / "vault.db"), "SELECT * FROM absent")
+
+
+def test_a_server_with_careless_defaults(postgresql: str) -> None:
+    engine = open_database(postgresql)
+    with engine.begin() as connection:
+        name = connection.exec_driver_sql("SELECT current_database()").scalar()
+        connection.exec_driver_sql(f'ALTER DATABASE "{name}" SET synchronous_commit = off')
+        connection.exec_driver_sql(f"""ALTER DATABASE "{name}" SET default_transaction_isolation = 'repeatable read'""")
+    engine.dispose()
+    engine = open_database(postgresql)
+    with engine.begin() as connection:
+        settings = [connection.exec_driver_sql(f"SHOW {name}").scalar() for name in ("synchronous_commit", "transaction_isolation")]
+    engine.dispose()
+    assert settings == ["on", "read committed"]

@@ -236,7 +236,7 @@ PEOPLE = st.one_of(
 PLANTS = (lambda old, new: new, lambda old, new: f"{old} {new}", lambda old, new: f"{new} {old}")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(person=PEOPLE, number=st.integers(0, 5), place=st.integers(min_value=0), how=st.sampled_from(PLANTS), data=st.data())
 def test_whoever_is_planted_anywhere_is_found(person, number, place, how, data) -> None:  # type: ignore[no-untyped-def]
     """As a whole text or attribute of what was rebuilt, or at either end of one."""
@@ -253,7 +253,7 @@ def test_whoever_is_planted_anywhere_is_found(person, number, place, how, data) 
     assert find_personal_data(parse_safely(etree.tostring(tree, encoding="UTF-8"), "visit")) != []
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(person=PEOPLE, cuts=st.lists(st.integers(min_value=1), min_size=1, max_size=3))
 def test_whoever_is_split_over_elements_is_found(person: str, cuts: list[int]) -> None:
     ends = sorted({cut % len(person) for cut in cuts} | {0, len(person)})

@@ -35,7 +35,7 @@ def test_what_is_added_is_read_by_its_place_and_in_order(tmp_path: Path) -> None
         assert list(reader) == [(receipt.place, one) for receipt, one in zip(receipts, entries, strict=True)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(cut=st.integers(min_value=0), bodies=st.lists(st.binary(max_size=200), min_size=1, max_size=5))
 def test_a_torn_tail_costs_only_what_is_torn(tmp_path_factory: pytest.TempPathFactory, cut: int, bodies: list[bytes]) -> None:
     home = tmp_path_factory.mktemp("spool")
@@ -83,7 +83,7 @@ def test_whatever_stands_at_the_end_is_passed_over(tail: bytes | str, tmp_path: 
             spool.read(f"{places[0].rpartition(':')[0]}:{len(data)}")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(at=st.integers(min_value=0), bit=st.integers(0, 7), bodies=st.lists(st.binary(max_size=100), min_size=2, max_size=5))
 def test_one_wrong_bit_costs_one_document(tmp_path_factory: pytest.TempPathFactory, at: int, bit: int, bodies: list[bytes]) -> None:
     home = tmp_path_factory.mktemp("spool")

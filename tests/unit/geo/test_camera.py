@@ -27,7 +27,7 @@ def cameras(draw):
     )
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(cameras(), st.integers(0, 2**32 - 1))
 def test_pixels_come_back_from_their_rays(camera, seed):
     random = np.random.default_rng(seed)
@@ -41,7 +41,7 @@ def test_pixels_come_back_from_their_rays(camera, seed):
     assert np.hypot(x[~seen] - camera.cx, y[~seen] - camera.cy).min(initial=np.inf) > 0.2 * camera.fx  # the centre always has a ray
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(cameras(), st.integers(0, 2**32 - 1))
 def test_rays_come_back_from_their_pixels(camera, seed):
     random = np.random.default_rng(seed)

@@ -39,7 +39,7 @@ def mountain(seed=0, clouds=True, texture=True, noise=0.008):
     return np.clip(sky * (1 - share) + land * share + noise * random.normal(size=(ROWS, COLUMNS, 3)), 0, 1), top
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.floats(-89.9, 90.0), st.floats(-40.0, 40.0), st.floats(0.05, 0.6), st.booleans())
 def test_a_straight_step_is_found_to_a_tenth_of_a_pixel(degrees, offset, contrast, flipped):
     angle = np.radians(degrees)

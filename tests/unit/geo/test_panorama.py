@@ -116,7 +116,7 @@ def test_both_engines_give_the_same(hilly):
             np.testing.assert_allclose(getattr(one.contours, name), getattr(other.contours, name), rtol=1e-3, atol=1e-3)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.floats(0, 0.3))
 def test_both_engines_agree_on_any_ground_with_voids(seed, voids):
     random = np.random.default_rng(seed)

@@ -225,20 +225,17 @@ class Links:
         return Link(row.kind, root, extension, row.mdc)
 
     def link(self, connection: Connection, link: Link) -> int:
-        """The number of `link`, which is made unless it is there. Raises BadData or TryLater when either of its ids has another one."""
-        from sqlalchemy import or_, select
-        from sqlalchemy.dialects import postgresql, sqlite
+        """The number of `link`, which is made unless it is there, after `start_writing`.
 
-        table = self._tables.LINKS
-        dialect = postgresql if self.engine.dialect.name == "postgresql" else sqlite
-        same = [sealed_link(link, key) for key in self.keyring.keys]
-        here = table.c.his.in_([values["his"] for values in same])
-        found = select(table).where(table.c.kind == link.kind, or_(here, table.c.mdc == link.mdc))
-        rows = connection.execute(found).all()
+        Raises BadData or TryLater when either of its ids has another one.
+        """
+        sealed = [sealed_link(link, key) for key in self.keyring.keys]
+        same = [values["his"] for values in sealed]
+        rows = connection.execute(self._tables.EITHER, {"kind": link.kind, "same": same, "mdc": link.mdc}).all()
         if not rows:
-            connection.execute(dialect.insert(table).values(**same[-1], mdc=link.mdc).on_conflict_do_nothing())
-            rows = connection.execute(found).all()  # another process may have been quicker
-        if len(rows) == 1 and rows[0].mdc == link.mdc and rows[0].his in {values["his"] for values in same}:
+            made = connection.execute(self._tables.LINKS.insert(), {**sealed[-1], "mdc": link.mdc})
+            return int(made.inserted_primary_key[0])  # type: ignore[index]  # there always is one after an insert
+        if len(rows) == 1 and rows[0].mdc == link.mdc and rows[0].his in same:
             return int(rows[0].number)
         for row in rows:
             if row.mdc != link.mdc and is_older(self.opened(row), self.keyring):

@@ -1,6 +1,22 @@
 """The tables of links and queue, for SQLite and PostgreSQL alike. Imported when they are opened: SQLAlchemy takes long to import."""
 
-from sqlalchemy import BigInteger, Column, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+    bindparam,
+    or_,
+    select,
+    text,
+)
 
 VERSION = 1
 METADATA = MetaData()
@@ -24,6 +40,11 @@ LINKS = Table(
     Column("mdc", String, nullable=False),
     UniqueConstraint("kind", "his"),
     UniqueConstraint("kind", "mdc"),
+)
+
+# The links that have either id of one; made once, since every document asks for several.
+EITHER = select(LINKS).where(
+    LINKS.c.kind == bindparam("kind"), or_(LINKS.c.his.in_(bindparam("same", expanding=True)), LINKS.c.mdc == bindparam("mdc"))
 )
 
 # What the data centre has to rename after a rotation, in order; rows are never changed.

@@ -8,27 +8,27 @@ from toolkit.hospital.visits.profile import listed
 
 _CODE = re.compile(r"[A-Za-z0-9<>+-][A-Za-z0-9.+*†/_:^#<>-]{0,39}")
 _INTERPRETATION = re.compile(r"[A-Z<>+-]{1,4}")
-_SYSTEM = re.compile(r"[0-2](\.\d{1,8}){2,20}")  # no part of one that is kept is as long as a telephone number
+_SYSTEM = re.compile(r"[0-2](\.[0-9]{1,8}){2,20}")  # no part of one that is kept is as long as a telephone number
 _NAME = re.compile(r"[A-Z][a-z]{2,}(-[A-Z][a-z]{2,})?")
 _WITH_DIGITS = "2.16.840.1.113883.6."  # classifications: their codes hold digits, those of vocabularies need not
 # Systems whose codes have one form, so that a name can never stand in one (ICD-10: WHO volume 2; LOINC and SNOMED CT: their manuals).
 _FORMS = {
-    "2.16.840.1.113883.6.3": re.compile(r"[A-Z]\d[0-9A-Z](\.?[0-9A-Z-]{1,4})?[*+†]?"),
-    "2.16.840.1.113883.6.90": re.compile(r"[A-Z]\d[0-9A-Z](\.?[0-9A-Z]{1,4})?"),
-    "2.16.840.1.113883.6.103": re.compile(r"[VE]?\d{2,4}(\.\d{1,2})?"),  # ICD-9-CM, diagnoses
-    "2.16.840.1.113883.6.104": re.compile(r"\d{2}(\.\d{1,2})?"),  # and procedures
-    "2.16.840.1.113883.6.73": re.compile(r"[A-Z](\d{2}([A-Z]([A-Z](\d{2})?)?)?)?"),  # ATC
-    "2.16.840.1.113883.6.88": re.compile(r"\d{1,7}"),  # RxNorm
-    "2.16.840.1.113883.6.1": re.compile(r"(L[A-Z])?\d{1,7}-\d"),
-    "2.16.840.1.113883.6.96": re.compile(r"\d{6,18}"),
-    "2.16.840.1.113883.6.69": re.compile(r"\d{4,5}-\d{3,4}-\d{1,2}"),  # NDC; without hyphens it could be a telephone number
-    "2.16.840.1.113883.3.26.1.5": re.compile(r"N\d{10}"),  # NDF-RT
+    "2.16.840.1.113883.6.3": re.compile(r"[A-Z][0-9][0-9A-Z](\.?[0-9A-Z-]{1,4})?[*+†]?"),
+    "2.16.840.1.113883.6.90": re.compile(r"[A-Z][0-9][0-9A-Z](\.?[0-9A-Z]{1,4})?"),
+    "2.16.840.1.113883.6.103": re.compile(r"[VE]?[0-9]{2,4}(\.[0-9]{1,2})?"),  # ICD-9-CM, diagnoses
+    "2.16.840.1.113883.6.104": re.compile(r"[0-9]{2}(\.[0-9]{1,2})?"),  # and procedures
+    "2.16.840.1.113883.6.73": re.compile(r"[A-Z]([0-9]{2}([A-Z]([A-Z]([0-9]{2})?)?)?)?"),  # ATC
+    "2.16.840.1.113883.6.88": re.compile(r"[0-9]{1,7}"),  # RxNorm
+    "2.16.840.1.113883.6.1": re.compile(r"(L[A-Z])?[0-9]{1,7}-[0-9]"),
+    "2.16.840.1.113883.6.96": re.compile(r"[0-9]{6,18}"),
+    "2.16.840.1.113883.6.69": re.compile(r"[0-9]{4,5}-[0-9]{3,4}-[0-9]{1,2}"),  # NDC; without hyphens it could be a telephone number
+    "2.16.840.1.113883.3.26.1.5": re.compile(r"N[0-9]{10}"),  # NDF-RT
     "2.16.840.1.113883.3.4424.11.2.6": re.compile(r"[A-Z0-9]{1,3}(\.[0-9A-Z]{1,4}){0,3}"),
 }
 _SNOMED = "2.16.840.1.113883.6.96"
-_DICOM_UID = re.compile(r"1\.2\.840\.10008(\.\d{1,5}){1,8}")
+_DICOM_UID = re.compile(r"1\.2\.840\.10008(\.[0-9]{1,5}){1,8}")
 # Telephone numbers and REGON have 9 digits, NIP 10, PESEL 11; codes of the systems that are not told above have fewer in a row.
-_LONG = re.compile(r"\d([ ./_:-]?\d){8}")
+_LONG = re.compile(r"[0-9]([ ./_:-]?[0-9]){8}")
 # Tables of the Verhoeff check: the dihedral group D5 and a permutation applied over and over (SNOMED CT editorial and technical guide,
 # "Check-digit computation").
 _GROUP = (

@@ -24,15 +24,16 @@ if TYPE_CHECKING:
 
 XSI_TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
 NULL_FLAVORS = {"NI", "INV", "DER", "OTH", "NINF", "PINF", "UNC", "MSK", "NA", "UNK", "ASKU", "NAV", "NASK", "QS", "TRC"}
-_VERSION = re.compile(r"[vV]?\d{1,4}([.-]\d{1,2}){0,2}[A-Z]{0,2}|20\d{4}(\d{2})?")  # of a coding system: 2.42, 2019-09-01, 2012AB
+# Versions of coding systems: 2.42, 2019-09-01, 2012AB, 20190901.
+_VERSION = re.compile(r"[vV]?[0-9]{1,4}([.-][0-9]{1,2}){0,2}[A-Z]{0,2}|20[0-9]{4}([0-9]{2})?")
 _TIME_TYPES = {"TS", "IVL_TS", "PIVL_TS", "EIVL_TS", "SXCM_TS"}
 _CODE_TYPES = {"CD", "CE", "CV", "CO", "CS"}
 _QUANTITY_TYPES = {"PQ", "INT", "REAL", "MO"}
 _INTERVAL_TYPES = {"IVL_PQ", "IVL_INT", "IVL_REAL"}
 _STATUSES = {"active", "aborted", "cancelled", "completed", "held", "new", "normal", "nullified", "obsolete", "suspended"}
 _TEMPLATES = ("2.16.840.1.113883.10.", "2.16.840.1.113883.3.4424.13.10.", "2.16.840.1.113883.3.88.11.", "1.3.6.1.4.1.19376.")
-_OID = re.compile(r"[0-2](\.(0|[1-9]\d{0,7})){1,30}")
-_TEMPLATE_VERSION = re.compile(r"20\d{2}-\d{2}-\d{2}|\d{1,2}(\.\d{1,2}){0,2}")
+_OID = re.compile(r"[0-2](\.(0|[1-9][0-9]{0,7})){1,30}")
+_TEMPLATE_VERSION = re.compile(r"20[0-9]{2}-[0-9]{2}-[0-9]{2}|[0-9]{1,2}(\.[0-9]{1,2}){0,2}")
 _ENDS: dict[object, str] = {V3 + part: part for part in ("low", "center", "high")}
 _QUALIFIER, _TRANSLATION = f"{V3}qualifier", f"{V3}translation"
 _KEPT = 8192  # different sets of attributes that are remembered

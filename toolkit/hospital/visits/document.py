@@ -17,7 +17,7 @@ _TEXTS = etree.XPath("descendant::text()", smart_strings=False)
 _IDS = etree.XPath("descendant-or-self::*/@ID", smart_strings=False)
 # HL7 v3 TS: at least a year, down to fractions of a second; of the calendar and the clock, for other numbers are not times.
 _TIME = re.compile(
-    r"(18|19|20|21)\d\d((0[1-9]|1[0-2])((0[1-9]|[12]\d|3[01])(([01]\d|2[0-4])([0-5]\d([0-5]\d|60)?)?)?)?)?(\.\d{1,4})?([+-][01]\d[0-5]\d)?"
+    r"(18|19|20|21)[0-9][0-9]((0[1-9]|1[0-2])((0[1-9]|[12][0-9]|3[01])(([01][0-9]|2[0-4])([0-5][0-9]([0-5][0-9]|60)?)?)?)?)?(\.[0-9]{1,4})?([+-][01][0-9][0-5][0-9])?"
 )
 
 

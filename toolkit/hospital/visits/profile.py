@@ -19,7 +19,7 @@ CODES = {
 }  # fmt: skip
 QUANTITIES = {"doseQuantity", "rateQuantity", "quantity", "repeatNumber"}
 DATA_TYPES = CODES | QUANTITIES | {"templateId", "id", "statusCode", "effectiveTime", "value"}
-_OID = re.compile(r"[0-2](\.(0|[1-9]\d*))+(\.\*)?")
+_OID = re.compile(r"[0-2](\.(0|[1-9][0-9]*))+(\.\*)?")
 _SETTINGS: dict[str, dict[str, type | tuple[str, ...]]] = {
     "visit": {"roots": list, "without_encounter": ("refuse", "document")},
     "patient": {"roots": list, "national": list, "birth": ("none", "year"), "city": bool},

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 # Laboratories print at most 8 digits before the point, and powers beyond; telephone numbers have 9, a PESEL 11.
-NUMBER = re.compile(r"[-+]?\d{1,8}(\.\d{1,10})?([eE][-+]?\d{1,2})?")
-_N = r"[-+]?\d{1,3}(?: \d{3})+(?:[.,]\d{1,10})?|[-+]?\d{1,10}(?:[.,]\d{1,10})?"  # 250 000 as well
+NUMBER = re.compile(r"[-+]?[0-9]{1,8}(\.[0-9]{1,10})?([eE][-+]?[0-9]{1,2})?")
+_N = r"[-+]?[0-9]{1,3}(?: [0-9]{3})+(?:[.,][0-9]{1,10})?|[-+]?[0-9]{1,10}(?:[.,][0-9]{1,10})?"  # 250 000 as well
 _MOST_DIGITS = 8  # the same for printed ones, with those behind the point
-_UNIT = r"(?P<unit>(?:(?<=\s)\d|[^\s\d]).{0,30}?)?"
+_UNIT = r"(?P<unit>(?:(?<=\s)[0-9]|[^\s\d]).{0,30}?)?"
 _VALUE = re.compile(rf"(?P<sign><=|>=|<|>|≤|≥)?\s*(?P<n>{_N})\s*{_UNIT}")
 _BETWEEN = re.compile(rf"[\[(]?\s*(?P<low>{_N})\s*(?:-|–|—|÷|\.\.|;|do|to)\s*(?P<high>{_N})\s*[\])]?\s*{_UNIT}")
 _ONE_SIDED = re.compile(rf"(?P<sign><=|>=|<|>|≤|≥|do|poniżej|powyżej|od|up to|below|above)\s*(?P<n>{_N})\s*{_UNIT}", re.IGNORECASE)
@@ -23,7 +23,7 @@ _YEARS = r"(?:lat|lata|rż\.?|r\.ż\.?|roku życia|years?|yrs?|y\.?o\.?|yo)"
 _BAND = re.compile(
     rf"(?:(?P<sex>kobiety|kobieta|mężczyźni|mężczyzna|women|woman|female|men|man|male|[kmf])\b\.?\s*,?\s*)?"
     rf"(?:(?P<child>dzieci|children)\s*|(?P<adult>dorośli|adults)\s*)?"
-    rf"(?:(?:wiek|age)\s*)?(?:(?:(?P<from>\d{{1,3}})\s*[-–]\s*(?P<to>\d{{1,3}})|(?P<sign><=|>=|<|>|≤|≥|do|od|poniżej|powyżej)\s*(?P<edge>\d{{1,3}}))\s*{_YEARS})?"
+    rf"(?:(?:wiek|age)\s*)?(?:(?:(?P<from>[0-9]{{1,3}})\s*[-–]\s*(?P<to>[0-9]{{1,3}})|(?P<sign><=|>=|<|>|≤|≥|do|od|poniżej|powyżej)\s*(?P<edge>[0-9]{{1,3}}))\s*{_YEARS})?"
     r"\s*[:=]\s*(?P<range>.+)",
     re.IGNORECASE,
 )
@@ -34,10 +34,10 @@ _BASE = (
     r"\[IU\]|\[iU\]|\[arb'U\]|\[arb\]|m\[Hg\]|mHg|\[pH\]|\[lb_av\]|\[oz_av\]|\[in_i\]|\[ft_i\]|\[degF\]|\[CFU\]|\[APL'U\]|\[GPL'U\]|\[MPL'U\]|jm|jm\."
 )
 _OTHER = (
-    r"%|‰|°C|°F|10\*-?\d{1,2}|10\^-?\d{1,2}|10e\d{1,2}|1|min|h|d|wk|mo|a|hr|day|tys|mln|fl|pg|ratio|cells|komórek|HPF|LPF|hpf|lpf|"
-    r"wpw|wpm|dl|ul|mm|lb|lbs|oz|in|kg|beats|bpm|tab|mmHg|\[HPF\]|\[LPF\]|1\.73 ?m2?|x10\^-?\d{1,2}"
+    r"%|‰|°C|°F|10\*-?[0-9]{1,2}|10\^-?[0-9]{1,2}|10e[0-9]{1,2}|1|min|h|d|wk|mo|a|hr|day|tys|mln|fl|pg|ratio|cells|komórek|HPF|LPF|hpf|lpf|"
+    r"wpw|wpm|dl|ul|mm|lb|lbs|oz|in|kg|beats|bpm|tab|mmHg|\[HPF\]|\[LPF\]|1\.73 ?m2?|x10\^-?[0-9]{1,2}"
 )
-_KNOWN_ATOM = re.compile(rf"(?:{_PREFIXES}(?:{_BASE})|{_OTHER})(?:-?\d)?|100|24 ?h")
+_KNOWN_ATOM = re.compile(rf"(?:{_PREFIXES}(?:{_BASE})|{_OTHER})(?:-?[0-9])?|100|24 ?h")
 _ANNOTATION = re.compile(r"\{[^{}]*\}")
 
 
@@ -71,7 +71,7 @@ def known_unit(unit: str, more: frozenset[str] = frozenset()) -> str | None:
         return "1" if unit.strip() else ""
     if len(bare) > 30 or bare[0] in "*·×^":
         return None
-    atoms = re.split(r"[/*·×]|\.(?!73)|\s+", re.sub(r"10\*(-?\d)", r"10^\1", bare.lstrip("/")))
+    atoms = re.split(r"[/*·×]|\.(?!73)|\s+", re.sub(r"10\*(-?[0-9])", r"10^\1", bare.lstrip("/")))
     return bare if all(_KNOWN_ATOM.fullmatch(atom) or atom in more for atom in atoms if atom) and any(atoms) else None
 
 

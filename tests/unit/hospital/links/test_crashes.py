@@ -18,7 +18,7 @@ from toolkit.hospital.links.check import check
 from toolkit.hospital.links.database import open_links
 
 ROOT = Path(__file__).resolve().parents[4]
-DOCUMENTS, KILLS = 150, 25
+DOCUMENTS, KILLS = 150, 12
 
 # Queues all documents, as a night's run does, and drains: each that leaves is a line of the data centre's file. The forced failures
 # bring retries and dead ones into it.

@@ -137,5 +137,5 @@ class Queue(RuleBasedStateMachine):
 
 TestQueue = Queue.TestCase
 TestQueue.settings = settings(
-    max_examples=25, stateful_step_count=30, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=25, stateful_step_count=30, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )

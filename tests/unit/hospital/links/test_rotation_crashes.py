@@ -17,7 +17,7 @@ from toolkit.hospital.links.import_export import import_links
 from toolkit.hospital.links.rotate import renamed_after
 
 ROOT = Path(__file__).resolve().parents[4]
-LINKS, KILLS = 3000, 6
+LINKS, KILLS = 3000, 5
 
 # As his-mdc rotate does, but it says when the work begins, so that the kills fall into it.
 ROTATION = """

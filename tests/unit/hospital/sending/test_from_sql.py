@@ -138,7 +138,7 @@ def test_databases_that_cannot_be_used(tmp_path: Path) -> None:
         documents(str(tmp_path / "text.db"), tmp_path)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(rows=st.lists(st.tuples(st.sampled_from(["A", "B"]), st.none() | st.text(max_size=8)), min_size=1, max_size=8))
 def test_whatever_a_value_holds_it_stays_a_value(rows: list[tuple[str, str | None]], tmp_path_factory: pytest.TempPathFactory) -> None:
     directory = tmp_path_factory.mktemp("sql")

@@ -17,7 +17,7 @@ from toolkit.core.xml import LARGEST, parse_safely
 from toolkit.hospital.visits.validate import validate
 
 DOCUMENT = document()
-BOMB = f"""<!DOCTYPE b [<!ENTITY a "ha"><!ENTITY b "{'&a;' * 10}"><!ENTITY c "{'&b;' * 10}"><!ENTITY d "{'&c;' * 10}">]>"""
+BOMB = f"""<!DOCTYPE b [<!ENTITY a "ha"><!ENTITY b "{"&a;" * 10}"><!ENTITY c "{"&b;" * 10}"><!ENTITY d "{"&c;" * 10}">]>"""
 EXTERNAL = '<!DOCTYPE c [<!ENTITY e SYSTEM "file:///etc/passwd"><!ENTITY % p SYSTEM "http://127.0.0.1:9/x.dtd"> %p;]>'
 XINCLUDE = '<xi:include xmlns:xi="http://www.w3.org/2001/XInclude" href="/etc/passwd" parse="text"/>'
 CODE = '<code code="1-8" codeSystem="2.16.840.1.113883.6.1"/>'

@@ -33,7 +33,7 @@ def test_codes(code: str, system: str) -> None:
 
 @pytest.mark.parametrize("system", [ICD_10, LOINC, RXNORM, NDC, NDF_RT, DICOM, SNOMED])
 @pytest.mark.parametrize(
-    "number", [*PHONES, *REGISTERS, "600-123-456", "440514-01359", "44.05.14.01359", "A44051401359", "12-345-67-85-12"]
+    "number", [*PHONES, *REGISTERS, "600-123-456", "440514-01359", "44.05.14.01359", "A44051401359", "12-345-67-85-12", "٤٤٠٥١٤٠١٣٥٩"]
 )
 def test_numbers_of_people_are_no_codes(number: str, system: str) -> None:
     assert not is_code(number, system, "code", KEPT)
@@ -77,7 +77,7 @@ def test_values_of_laboratories_pass(value: str) -> None:
 @pytest.mark.parametrize("kind", ["PQ", "INT", "REAL", "MO"])
 @pytest.mark.parametrize(
     "value",
-    [*PHONES, *REGISTERS, "44051.401359", "-600123456", "6.00123456e8", "600123456.0", "19440514", "14051944", "440514"],
+    [*PHONES, *REGISTERS, "44051.401359", "-600123456", "6.00123456e8", "600123456.0", "19440514", "14051944", "440514", "٤٤٠٥١٤", "7²"],
 )
 def test_numbers_of_people_are_no_quantities(value: str, kind: str) -> None:
     """600123456 is the patient's telephone number, 1944-05-14 the birth date; the others are too long for a result."""

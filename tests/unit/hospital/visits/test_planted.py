@@ -59,19 +59,19 @@ def plant(tree: etree._ElementTree, word: str, data: st.DataObject, *, known: bo
             etree.SubElement(element, f"{V3}content").text = part
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(VISITS), names, st.data())
 def test_a_stranger_s_name_in_any_text(made: tuple[bytes, tuple[str, ...]], name: str, data: st.DataObject) -> None:
     check(*made, name, data, known=False)
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(VISITS), st.data())
 def test_the_document_s_people_anywhere(made: tuple[bytes, tuple[str, ...]], data: st.DataObject) -> None:
     check(*made, data.draw(st.sampled_from(made[1]), "word"), data, known=True)
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(VISITS), st.dates(date(1900, 1, 1), date(2099, 12, 31)), st.integers(0, 9999), st.data())
 def test_a_stranger_s_pesel_anywhere(made: tuple[bytes, tuple[str, ...]], born: date, serial: int, data: st.DataObject) -> None:
     check(*made, pesel(born, serial), data, known=True)

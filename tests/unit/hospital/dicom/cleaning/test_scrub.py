@@ -240,7 +240,7 @@ def planted(draw):
     return values, chosen
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(planted(), FILLER, FILLER, VRS)
 def test_what_is_planted_is_found_and_gone(plant, before, after, vr):
     values, chosen = plant
@@ -254,7 +254,7 @@ def test_what_is_planted_is_found_and_gone(plant, before, after, vr):
     assert tokens.clean(clean, vr) is clean, "cleaning twice differs from cleaning once"
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(planted(), st.binary(max_size=120), VRS, st.sampled_from([character_set for character_set, _, _ in SCRIPTS]))
 def test_any_bytes_come_out_legal(plant, raw, vr, character_set):
     values, chosen = plant
@@ -270,7 +270,7 @@ def test_any_bytes_come_out_legal(plant, raw, vr, character_set):
             assert clean.count(b"\\") == text.count(b"\\")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(planted(), st.binary(max_size=120), st.sampled_from([character_set for character_set, _, _ in SCRIPTS]))
 def test_nothing_is_cut_that_was_not_suspected(plant, raw, character_set):
     values, chosen = plant
@@ -281,7 +281,7 @@ def test_nothing_is_cut_that_was_not_suspected(plant, raw, character_set):
             assert tokens.found_in(b"knee\n" + text + b"\nleft")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.lists(
         st.tuples(

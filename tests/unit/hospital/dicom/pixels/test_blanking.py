@@ -158,7 +158,7 @@ def test_the_rectangles_are_black_and_everything_else_is_as_it_was(path: str) ->
     st.sampled_from([0, 1]),
     st.sampled_from(["1.2.840.10008.1.2", EXPLICIT, "1.2.840.10008.1.2.2"]), st.booleans(), st.data(),
 )  # fmt: skip
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_native_pixels_of_any_layout(
     rows: int, columns: int, count: int, bits: int, samples: int, planar: int, syntax: str, inverse: bool, data: st.DataObject
 ) -> None:
