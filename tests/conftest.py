@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 hypothesis.settings.register_profile("default", deadline=None)  # a busy machine is no fault of an example
 hypothesis.settings.load_profile("default")
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it, and so would the commands under test
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
