@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -186,7 +187,7 @@ def _connect_sqlite(path: str, patience: float) -> sqlite3.Connection:
     # isolation_level None: transactions begin where we say, not where Python's module thinks
     connection = sqlite3.connect(f"file:{quote(path)}?mode=rw", uri=True, timeout=patience, isolation_level=None, check_same_thread=False)
     try:
-        if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
+        if _into_wal(connection, patience) != "wal":
             raise Unavailable(path, "this file system cannot share a database", "put it on a local disk or use PostgreSQL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
@@ -194,6 +195,18 @@ def _connect_sqlite(path: str, patience: float) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _into_wal(connection: sqlite3.Connection, patience: float) -> str:
+    """The journal's mode then. SQLite itself does not wait when another process makes the same change at the same moment."""
+    end = time.monotonic() + patience
+    while True:
+        try:
+            return str(connection.execute("PRAGMA journal_mode = WAL").fetchone()[0])
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+        time.sleep(0.01)
 
 
 def _open_postgresql(url: URL, patience: float) -> Engine:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -56,6 +59,24 @@ def test_what_cannot_be_opened(url: str, error: type[Exception], words: str) -> 
     with pytest.raises(error, match=words) as caught:
         open_database(url)
     assert "geheim" not in str(caught.value) and "\n" not in str(caught.value)
+
+
+MAKING = """
+import sys, time
+import sqlalchemy
+from toolkit.core.database import open_database
+for number in range(150):
+    while time.time() < float(sys.argv[1]) + number * 0.03:
+        pass
+    open_database(f"{number}.db").dispose()
+"""
+
+
+def test_several_processes_make_a_database_at_once(root: Path, tmp_path: Path) -> None:
+    words = [sys.executable, "-c", MAKING, str(time.time() + 3)]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    processes = [subprocess.Popen(words, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    assert [process.communicate(timeout=60)[1] for process in processes] == [""] * 3
 
 
 def test_what_must_exist(tmp_path: Path) -> None:

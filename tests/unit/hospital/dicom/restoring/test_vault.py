@@ -295,6 +295,7 @@ def test_two_processes_write_at_once(url: str, keyring: Keyring, second: int) ->
         worker.start()
     for worker in workers:
         worker.join(60)
+        worker.kill()
     assert [worker.exitcode for worker in workers] == [0, 0]
     with open_vault(url, keyring, create=False) as vault:
         for number in range(second + 160):
