@@ -1,0 +1,1 @@
+"""The data centre's receiver of images over the DICOM protocol."""
