@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import signal
 import ssl
 import threading
 from collections import Counter
@@ -144,3 +145,10 @@ def _loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def until_signal() -> None:
+    """Wait for SIGTERM, which is a good end, or SIGINT (KeyboardInterrupt). For the main thread."""
+    ended = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    ended.wait()
