@@ -10,6 +10,9 @@ from toolkit.core.command import command
 from toolkit.core.errors import NotPermitted, UsageError
 
 if TYPE_CHECKING:
+    from toolkit.hospital.images.journal import Journal
+    from toolkit.hospital.images.objects import Image
+    from toolkit.hospital.images.outcome import Outcome
     from toolkit.hospital.images.peer import Peer
 
 
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
     "dicom-send",
     examples="""
     dicom-send /outbox --to mdc:2762 --cert has.pem --key has.key --ca ca.pem --journal sent.db
-    dicom-send /outbox --to mdc:2762 --cert has.pem --key has.key --ca ca.pem --journal sent.db --jobs 2
+    dicom-send /outbox --to mdc:2762 --cert has.pem --key has.key --ca ca.pem --journal sent.db --commit
     find /outbox -name '*.dcm' -print0 | dicom-send - --to 127.0.0.1:2762
     dicom-send --echo --to mdc:2762 --cert has.pem --key has.key --ca ca.pem
     """,
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
 @click.option("--jobs", type=click.IntRange(1, 64), default=1, metavar="N", help="Associations at once. [1]")
 @click.option("--journal", metavar="FILE", help="What was sent is kept here, and not sent again.")
 @click.option("--report", metavar="FILE", help="What became of each file, JSON lines; - is standard output.")
+@click.option("--commit", is_flag=True, help="Ask the receiver to say that it keeps what was sent (storage commitment).")
+@click.option("--listen", metavar="HOST:PORT", help="With --commit: take what it says on associations of its own, too.")
 @click.option("--timeout", type=click.FloatRange(1, 3600), metavar="SECONDS", default=120.0, help="Silence that ends a connection. [120]")
 @click.option("--echo", is_flag=True, help="Only ask whether the receiver is there, and how fast it answers.")
 def dicom_send(paths: tuple[str, ...], **given: Any) -> int:
@@ -42,6 +47,8 @@ def dicom_send(paths: tuple[str, ...], **given: Any) -> int:
     """
     if given["echo"] == bool(paths):
         raise UsageError("PATH" if paths else "PATH...", "does not go with --echo" if paths else "is missing", "give paths or --echo")
+    if given["listen"] and not given["commit"]:
+        raise UsageError("--listen", "is for what --commit asks", "give --commit too")
     peer = _peer(given)
     if given["echo"]:
         return _echo(peer)
@@ -56,7 +63,9 @@ def dicom_send(paths: tuple[str, ...], **given: Any) -> int:
             own += [given[name], given[name] + ending]
     with open_journal(given["journal"], f"{peer.called}@{peer.place}") as journal, report_to(given["report"]) as report:
         outcome = Outcome(report)
-        send(paths, own, peer, journal, outcome, given["jobs"])
+        sent = send(paths, own, peer, journal, outcome, given["jobs"])
+        if given["commit"] and sent:
+            _commit(sent, peer, journal, outcome, given)
         return outcome.finish()
 
 
@@ -74,6 +83,23 @@ def _peer(given: dict[str, Any]) -> Peer:
     context = client_context(*files) if any(files) else None
     called, calling = check_title(given["called"], "--called"), check_title(given["calling"], "--calling")
     return Peer(host, port, called, calling, context, given["timeout"])
+
+
+def _commit(sent: list[Image], peer: Peer, journal: Journal, outcome: Outcome, given: dict[str, Any]) -> None:
+    import contextlib
+
+    from toolkit.core.dicom_network import server_context
+    from toolkit.core.stages import stage
+    from toolkit.hospital.images.commitment import Commitment, listening
+    from toolkit.hospital.images.peer import parse_place
+
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(stage("commit"))
+        reports = None
+        if given["listen"]:
+            tls = server_context(given["cert"], given["key"], given["ca"]) if given["cert"] else None
+            reports = stack.enter_context(listening(*parse_place(given["listen"], "--listen"), peer.calling, tls))
+        Commitment(peer, journal, outcome, reports).ask(sent)
 
 
 def _echo(peer: Peer) -> int:

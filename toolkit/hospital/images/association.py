@@ -324,6 +324,9 @@ class Association:
             self._more()
 
     def _more(self) -> None:
+        # Linux forgets this setting by itself; a receiver with Nagle's algorithm that answers in pieces, as DCMTK's and Orthanc do, would
+        # wait 40 ms for our acknowledgement of the first one
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         got = self._socket.recv(1 << 16)
         if not got:
             raise ConnectionResetError("it hung up")

@@ -26,7 +26,7 @@ _STATES = {Fate.STORED: State.SENT, Fate.WARNED: State.WARNED, Fate.LATER: State
 
 def send(paths: Sequence[str], own: Sequence[str], peer: Peer, journal: Journal, outcome: Outcome, jobs: int) -> list[Image]:
     """Send the images below `paths` that the `journal` does not know as sent; the images that the receiver has acknowledged, now or
-    earlier. `own` are files of this run, which are not sent.
+    earlier, and not committed itself to. `own` are files of this run, which are not sent.
 
     Raises Unavailable when the receiver cannot be reached at all: nothing was sent then.
     """
@@ -56,7 +56,7 @@ def _split(found: list[Image], journal: Journal, outcome: Outcome) -> tuple[list
         if entry is None or entry.state == journals.REFUSED:
             todo.append(image)
         elif entry.stamp == image.stamp and entry.path == image.path:
-            there.append(image)
+            there += [image] if entry.state == journals.SENT else []
             outcome.enter(image.path, State.KNOWN, f"{entry.state} earlier", image.instance)
         else:
             try:
@@ -65,7 +65,7 @@ def _split(found: list[Image], journal: Journal, outcome: Outcome) -> tuple[list
                 outcome.enter(image.path, State.FAILED, error.problem, image.instance, remedy=error.remedy)
                 continue
             if same:
-                there.append(image)
+                there += [image] if entry.state == journals.SENT else []
                 moved.append(entry._replace(path=image.path, stamp=image.stamp))
                 outcome.enter(image.path, State.KNOWN, f"{entry.state} earlier", image.instance)
             else:
