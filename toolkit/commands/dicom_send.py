@@ -106,14 +106,17 @@ def _echo(peer: Peer) -> int:
     import time
 
     from toolkit.core.errors import Unavailable
-    from toolkit.hospital.images.association import IMPLICIT_LITTLE, VERIFICATION, Association
+    from toolkit.hospital.images.association import IMPLICIT_LITTLE, VERIFICATION, Association, Lost
 
     begun = time.perf_counter()
     with Association(peer, [(VERIFICATION, IMPLICIT_LITTLE)]) as association:
         for why in association.refused.values():
             raise Unavailable(peer.place, f"does not answer C-ECHO: {why}", "look into the receiver's log")
         agreed = time.perf_counter()
-        answer = association.echo()
+        try:
+            answer = association.echo()
+        except Lost as error:
+            raise Unavailable(error.place, error.problem, error.remedy) from error
         answered = time.perf_counter()
     if answer.status:
         raise Unavailable(peer.place, f"answers C-ECHO with status 0x{answer.status:04X}", "look into the receiver's log")

@@ -44,6 +44,7 @@ STORAGE_COMMITMENT = "1.2.840.10008.1.20.1"
 _LARGEST_PDU = 1 << 17  # bytes; that is what we send at most, whatever the receiver would take
 _LARGEST_READ = 1 << 20  # bytes of a PDU that is sent to us; more is no answer
 _LARGEST_MESSAGE = 64 << 20  # bytes of a message that is sent to us: a commitment of many objects
+_SHORTEST_ACCEPT = 74  # bytes: PS3.8, table 9-17
 _TLS_ALERT = 0x15  # how a record of TLS begins that says what is wrong, RFC 8446, 5.1
 _TOGETHER = 1 << 18  # bytes given to the socket at once: many PDUs where the receiver wants small ones
 _REFUSED = {  # PS3.8, table 9-18
@@ -208,7 +209,7 @@ class Association:
     def hang_up(self) -> None:
         """Let another thread's send and receive end; the connection is unusable afterwards."""
         with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
+            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)  # SSLSocket's own turns encryption off first
 
     def _negotiate(self, pairs: list[Pair]) -> None:
         no_delay(self._socket)
@@ -233,7 +234,7 @@ class Association:
         if kind == 7:
             raise unavailable(self._peer, ConnectionAbortedError(_abort_words(data)))
         try:
-            if kind != 2:
+            if kind != 2 or len(data) < _SHORTEST_ACCEPT:
                 raise ValueError(kind)
             accepted = A_ASSOCIATE_AC()
             accepted.decode(data)

@@ -34,16 +34,21 @@ def send(paths: Sequence[str], own: Sequence[str], peer: Peer, journal: Journal,
         found = each_once(images(list(expand(paths)), own, outcome), outcome)
         there, todo = _split(found, journal, outcome)
     with stage("send"), progress("sending", len(todo), " files") as bar:
-        reached = False
-        for pairs, some in grouped(todo):
-            try:
-                there += _send_group(peer, pairs, some, journal, outcome, jobs, bar)
-                reached = True
-            except Unavailable as error:
-                _wait(some, outcome)
-                if not reached and not outcome.counts[State.SENT]:
-                    raise
-                logger.warning("%s", error)
+        unreachable: Unavailable | None = None
+        ended = False  # before its time: the other groups wait, too
+        for number, (pairs, some) in enumerate(grouped(todo)):
+            if not ended:
+                try:
+                    ended = not _send_group(peer, pairs, some, there, journal, outcome, jobs, bar)
+                    continue
+                except Unavailable as error:
+                    ended = True
+                    unreachable = error if number == 0 else None
+                    if number:
+                        logger.warning("%s", error)
+            _wait(some, outcome)
+        if unreachable is not None:
+            raise unreachable
     return there
 
 
@@ -76,9 +81,16 @@ def _split(found: list[Image], journal: Journal, outcome: Outcome) -> tuple[list
 
 
 def _send_group(
-    peer: Peer, pairs: list[tuple[str, str]], some: list[Image], journal: Journal, outcome: Outcome, jobs: int, bar: Bar
-) -> list[Image]:
-    there: list[Image] = []
+    peer: Peer,
+    pairs: list[tuple[str, str]],
+    some: list[Image],
+    there: list[Image],
+    journal: Journal,
+    outcome: Outcome,
+    jobs: int,
+    bar: Bar,
+) -> bool:
+    """Send what fits into one kind of association; what arrived is added to `there`. False when the receiver is to be left in peace."""
     entries: list[Entry] = []
     written = time.monotonic()
     sending = Sending(peer, pairs, some, jobs)
@@ -95,7 +107,7 @@ def _send_group(
     if sending.left:
         logger.warning("%s", sending.ended)
         _wait(sending.left, outcome)
-    return there
+    return sending.ended is None or not sending.left
 
 
 def _enter(result: Result, entries: list[Entry], there: list[Image], outcome: Outcome) -> None:

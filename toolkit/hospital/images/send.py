@@ -68,7 +68,7 @@ class Sending:
             for association in self._open:
                 association.hang_up()
         for lane in self._lanes:
-            lane.join()
+            lane.join(5.0)  # one that is just connecting notices it late, and has nothing to lose
 
     def __iter__(self) -> Iterator[Result]:
         while self._running:
