@@ -226,6 +226,8 @@ class Association:
         try:
             kind, data = self._pdu()
         except (OSError, ValueError) as error:
+            if self._peer.tls is not None and isinstance(error, ConnectionError | ssl.SSLEOFError):
+                raise unavailable(self._peer, self._peer.said() or error) from error
             raise unavailable(self._peer, error) from error
         if kind == 3:
             refusal = A_ASSOCIATE_RJ()

@@ -82,6 +82,9 @@ def look_at(path: str) -> Image:
     """
     try:
         status = os.stat(path)
+    except OSError as error:
+        raise BadData(path, error.strerror or str(error), "name a file that exists and can be read") from error
+    try:
         with open_part10(path) as source:
             if _uid(source.meta.get(0x00020002, b"")) == _MEDIA_DIRECTORY:
                 raise Directory(path, "is the index of a medium", "it is left out")
@@ -89,7 +92,7 @@ def look_at(path: str) -> Image:
             start, syntax = source.start, source.transfer_syntax
     except Quarantine as error:
         raise BadData(path, error.detail, error.remedy) from error
-    except (OSError, StructError, IndexError) as error:
+    except (StructError, IndexError) as error:
         raise BadData(path, "its data set ends within an element", "have it made anew") from error
     except ValueError as error:
         raise BadData(path, str(error), "have it made anew") from error

@@ -19,6 +19,7 @@ _REASONS: dict[tuple[int, int], tuple[str, str]] = {
     (3, 1): ("it has too much to do", "send it later"),
     (3, 2): ("it has as many associations as it takes", "send it later, or with fewer --jobs"),
 }
+_SOON = 2.0  # seconds
 
 
 class Rejected(Unavailable):
@@ -64,13 +65,30 @@ class Peer:
             connection.close()
             raise
 
+    def said(self) -> ssl.SSLError | None:
+        """Why it ends TLS as soon as it knows our certificate. In TLS 1.3 that comes when we are done, and is lost when it hangs up on what
+        we have written by then: here nothing is."""
+        try:
+            with self.connect() as connection:
+                connection.settimeout(_SOON)
+                connection.recv(1)
+        except ssl.SSLEOFError:
+            return None
+        except ssl.SSLError as error:
+            return error
+        except (OSError, Unavailable):
+            return None
+        return None
+
 
 def parse_place(text: str, option: str) -> tuple[str, int]:
     """Host and port of ``HOST:PORT``; an IPv6 address stands in brackets. Raises UsageError."""
     host, colon, port = text.rpartition(":")
-    if not (colon and host and port.isascii() and port.isdigit() and 0 < int(port) < 65536) or (":" in host) != host.startswith("["):
+    if not (colon and host and port.isascii() and port.isdigit() and 0 < int(port) < 65536) or (":" in host) != (
+        host[:1] == "[" and host[-1:] == "]"
+    ):
         raise UsageError(option, f"{text!r} is no HOST:PORT", "write mdc.example:2762, 127.0.0.1:2762 or [::1]:2762")
-    return host.strip("[]"), int(port)
+    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def check_title(title: str, option: str) -> str:

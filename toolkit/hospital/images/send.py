@@ -52,7 +52,9 @@ class Sending:
         self._stopping = False
         self._open: set[Association] = set()
         self.ended: ToolError | None = None
+        self._open_once = False
         first = self._connected()
+        self._open_once = True
         count = min(jobs, len(images))
         self._lanes = [threading.Thread(target=self._lane, args=(first if number == 0 else None,), daemon=True) for number in range(count)]
         self._running = count
@@ -84,12 +86,14 @@ class Sending:
         return [image for image, _ in self._waiting]
 
     def _connected(self) -> Association:
-        """An association; a receiver that is just being started gets a second and a third chance."""
+        """An association; a receiver that is just being started gets a second and a third chance, and one that hung up, when it was there
+        before."""
+        passing = ConnectionError if self._open_once else ConnectionRefusedError
         for wait in _RETRIES:
             try:
                 return Association(self._peer, self._pairs)
             except Unavailable as error:
-                if not isinstance(error.__cause__, ConnectionRefusedError) or self._stopping:
+                if not isinstance(error.__cause__, passing) or self._stopping:
                     raise
                 time.sleep(wait * (0.5 + 0.5 * random.random()))
         return Association(self._peer, self._pairs)

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import pytest
 from pydicom.dataset import Dataset
 from pynetdicom import AE, _config, evt
 from pynetdicom.sop_class import StorageCommitmentPushModel, Verification
+from pynetdicom.transport import ThreadedAssociationServer
 
 from toolkit.hospital.images.peer import Peer
 
@@ -31,9 +31,7 @@ class Receiver:
     asked: list[Dataset] = field(default_factory=list)
 
     def peer(self, **words: Any) -> Peer:
-        return Peer(
-            **{"host": "127.0.0.1", "port": self.port, "called": "THERE", "calling": "HERE", "tls": None, "timeout": 5.0, **words}
-        )
+        return Peer(**{"host": "127.0.0.1", "port": self.port, "called": "THERE", "calling": "HERE", "tls": None, "timeout": 5.0, **words})
 
 
 @contextlib.contextmanager
@@ -71,13 +69,27 @@ def receiver(
         setattr(entity, name, value)
     before = _config.UNRESTRICTED_STORAGE_SERVICE
     _config.UNRESTRICTED_STORAGE_SERVICE = False
-    server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers, ssl_context=tls)
+    server = entity.make_server(("127.0.0.1", 0), evt_handlers=handlers, ssl_context=tls, server_class=ThreadedAssociationServer)
+    entity._servers.append(server)  # as its start_server does, which looks for the end only twice a second
+    serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    serving.start()
     try:
         found.port = server.server_address[1]
         yield found
     finally:
         server.shutdown()
+        serving.join()
         _config.UNRESTRICTED_STORAGE_SERVICE = before
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @contextlib.contextmanager
@@ -116,9 +128,3 @@ def status(code: int, comment: str = "") -> Dataset:
     if comment:
         answer.ErrorComment = comment
     return answer
-
-
-@pytest.fixture
-def quiet(caplog: pytest.LogCaptureFixture) -> None:
-    """pynetdicom tells of every abort."""
-    caplog.set_level("CRITICAL", "pynetdicom")

@@ -19,7 +19,7 @@ from toolkit.core.errors import TryLater, Unavailable
 from toolkit.hospital.images.association import IMPLICIT_LITTLE, VERIFICATION, Association, Lost
 from toolkit.hospital.images.contexts import grouped
 from toolkit.hospital.images.journal import open_journal
-from toolkit.hospital.images.objects import Image, look_at
+from toolkit.hospital.images.objects import look_at
 from toolkit.hospital.images.outcome import Outcome
 from toolkit.hospital.images.peer import Peer
 from toolkit.hospital.images.run import send
@@ -193,9 +193,13 @@ def test_refusals_of_an_association_in_words(tmp_path: Path) -> None:
         ({"require_called_aet": True}, {"called": "NOBODY"}, "it is not called NOBODY; give its AE title with --called"),
         ({"require_calling_aet": ["SOMEBODY"]}, {}, "it does not know our AE title HERE; give it with --calling"),
     ]
-    with receiver(maximum_associations=1) as there, Association(there.peer(), [(CT, EXPLICIT)]):
-        with pytest.raises(Unavailable, match="it has as many associations as it takes; send it later, or with fewer --jobs"):
-            run(there.peer(), tmp_path)
+    many = "it has as many associations as it takes; send it later, or with fewer --jobs"
+    with (
+        receiver(maximum_associations=1) as there,
+        Association(there.peer(), [(CT, EXPLICIT)]),
+        pytest.raises(Unavailable, match=many),
+    ):
+        run(there.peer(), tmp_path)
     for settings, words, expected in cases:
         with receiver(**settings) as there, pytest.raises(Unavailable) as caught:
             run(there.peer(**words), tmp_path)
@@ -337,8 +341,3 @@ def test_logged_once_for_many(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
 
 def test_nothing_to_do_needs_no_receiver(tmp_path: Path) -> None:
     assert run(Receiver(1).peer(), tmp_path) == (0, {})
-
-
-def test_images_compare_by_what_they_hold(tmp_path: Path) -> None:
-    image(tmp_path / "one.dcm")
-    assert isinstance(look_at(str(tmp_path / "one.dcm")), Image) and look_at(str(tmp_path / "one.dcm")) == look_at(str(tmp_path / "one.dcm"))
