@@ -116,6 +116,11 @@ class Association:
         else:
             self.abort()
 
+    @property
+    def closed(self) -> bool:
+        """Whether it has ended, in whatever way."""
+        return self._socket.fileno() == -1
+
     def store(self, pair: Pair, instance: str, descriptor: int, start: int, length: int) -> tuple[Answer, bytes]:
         """Send the data set that lies in an open file at `start` with `length` bytes (C-STORE, PS3.7 9.1.1), as it stands there.
 
@@ -141,14 +146,14 @@ class Association:
                 waiting, held = [], 0
         if waiting:
             self._send(b"".join(waiting))
-        return self._answer(0x8001, self._message), digest.digest()
+        return self._answer(0x8001, self._message, instance), digest.digest()
 
     def echo(self) -> Answer:
         """C-ECHO (PS3.7 9.1.5). Raises Lost."""
         self._message = self._message % 0xFFFF + 1
         context = self.accepted[VERIFICATION, IMPLICIT_LITTLE]
         self._send(self._command(context, {0x0002: VERIFICATION, 0x0100: 0x0030, 0x0110: self._message, 0x0800: 0x0101}))
-        return self._answer(0x8030, self._message)
+        return self._answer(0x8030, self._message, "")
 
     def action(self, pair: Pair, instance: str, data: bytes) -> tuple[Answer, list[Message]]:
         """N-ACTION of type 1 (PS3.7 10.1.4): the answer, and messages of the receiver's own that came before it. Raises Lost."""
@@ -163,7 +168,7 @@ class Association:
         before: list[Message] = []
         while True:
             message = self._receive()
-            if message.number(0x0100) == 0x8130:
+            if message.number(0x0100) == 0x8130 and len(message.command.get(0x0900, b"")) == 2:
                 return Answer(message.number(0x0900), message.text(0x0902)), before
             before.append(message)
 
@@ -264,11 +269,13 @@ class Association:
         encoded = struct.pack("<HHLL", 0, 0, 4, len(encoded)) + encoded
         return struct.pack(">BxLLBB", 4, len(encoded) + 6, len(encoded) + 2, context, 3) + encoded
 
-    def _answer(self, expected: int, number: int) -> Answer:
+    def _answer(self, expected: int, number: int, instance: str) -> Answer:
+        """The answer to our message `number`; nothing counts that does not say so, or names another instance."""
         message = self._receive()
-        if message.number(0x0100) != expected or message.number(0x0120) != number:
+        fits = message.number(0x0100) == expected and message.number(0x0120) == number and len(message.command.get(0x0900, b"")) == 2
+        if not fits or message.text(0x1000) not in ("", instance):
             self.abort()
-            raise Lost(self._peer.place, "answers something that was not asked", "look into the receiver's log")
+            raise Lost(self._peer.place, "it answered something that was not asked", "look into the receiver's log")
         return Answer(message.number(0x0900), message.text(0x0902))
 
     def _receive(self) -> Message:

@@ -114,12 +114,12 @@ def _enter(result: Result, entries: list[Entry], there: list[Image], outcome: Ou
     image, state = result.image, _STATES[result.fate]
     if result.unfit:
         state = State.FAILED
-    outcome.enter(image.path, state, result.what, image.instance)
     if result.fate in (Fate.STORED, Fate.WARNED):
         there.append(image)
         entries.append(Entry(image.instance, result.digest, image.path, image.stamp, journals.SENT, result.what))
     elif result.fate is Fate.REFUSED and result.digest:
         entries.append(Entry(image.instance, result.digest, image.path, image.stamp, journals.REFUSED, result.what))
+    outcome.enter(image.path, state, result.what, image.instance)
 
 
 def _wait(some: list[Image], outcome: Outcome) -> None:

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from toolkit.core.errors import BadData, ToolError, Unavailable
+from toolkit.core.errors import BadData, Internal, ToolError, Unavailable
 from toolkit.hospital.images.association import Association, Lost, Pair
 from toolkit.hospital.images.objects import Image
 from toolkit.hospital.images.peer import Peer
@@ -99,6 +99,7 @@ class Sending:
         return Association(self._peer, self._pairs)
 
     def _lane(self, association: Association | None) -> None:
+        taken: tuple[Image, int] | None = None
         try:
             while (taken := self._take()) is not None:
                 image, tries = taken
@@ -106,8 +107,7 @@ class Sending:
                     try:
                         association = self._connected()
                     except ToolError as error:
-                        self._put_back(image, tries)
-                        return self._closed(error)
+                        return self._closed(error, taken)
                 with self._lock:
                     self._open.add(association)
                 try:
@@ -116,12 +116,17 @@ class Sending:
                     self._forget(association)
                     association = None
                     self._lost(image, tries, error)
-                except BadData as error:
-                    self._done(Result(image, Fate.REFUSED, f"{error.problem}; {error.remedy}", unfit=True))
+                except Exception as error:  # of the file, or a fault of this program: the others are sent all the same
+                    self._done(Result(image, Fate.REFUSED, _unfit(error), unfit=True))
+                    if not isinstance(error, BadData):
+                        association.abort()
+                    if association.closed:
+                        self._forget(association)
+                        association = None
             if association is not None and not self._stopping:
                 association.release()
         except BaseException as error:  # a fault of this program must not leave the others waiting for ever
-            self._closed(error if isinstance(error, ToolError) else ToolError("sending", f"{type(error).__name__}: {error}"))
+            self._closed(error if isinstance(error, ToolError) else Internal("sending", _unfit(error)), taken)
         finally:
             if association is not None:
                 self._forget(association)
@@ -130,10 +135,6 @@ class Sending:
     def _take(self) -> tuple[Image, int] | None:
         with self._lock:
             return None if self._stopping or not self._waiting else self._waiting.popleft()
-
-    def _put_back(self, image: Image, tries: int) -> None:
-        with self._lock:
-            self._waiting.appendleft((image, tries))
 
     def _forget(self, association: Association) -> None:
         with self._lock:
@@ -165,12 +166,21 @@ class Sending:
                 return
         self._results.put(Result(image, Fate.LATER, f"{error.problem} while it was sent"))
 
-    def _closed(self, error: ToolError) -> None:
+    def _closed(self, error: ToolError, taken: tuple[Image, int] | None) -> None:
         """A lane cannot go on. Others may: a receiver that takes no more associations takes objects over those that there are."""
         logger.debug("%s", error)
         with self._lock:
+            if taken is not None:
+                self._waiting.appendleft(taken)
             if self.ended is None and not self._stopping:
                 self.ended = error
+
+
+def _unfit(error: BaseException) -> str:
+    if isinstance(error, BadData):
+        return f"{error.problem}; {error.remedy}"
+    logger.debug("the traceback", exc_info=error)
+    return f"a fault of this program, {type(error).__name__}; run it again with -vv and report what it prints"
 
 
 def _sent(association: Association, image: Image) -> Result:
@@ -182,7 +192,7 @@ def _sent(association: Association, image: Image) -> Result:
         answer, digest = association.store(image.pair, image.instance, descriptor, image.start, image.length)
     except OSError as error:
         association.abort()
-        raise Lost(image.path, error.strerror or str(error), "look at the disk") from error
+        raise BadData(image.path, error.strerror or str(error), "look at the disk") from error
     finally:
         with contextlib.suppress(OSError):
             os.close(descriptor)

@@ -28,7 +28,7 @@ Start = Callable[..., contextlib.AbstractContextManager[subprocess.Popen[bytes]]
 @pytest.fixture
 def storescp(program: Callable[[str, str], str]) -> Start:
     """A function that starts DCMTK's receiver on a port."""
-    path = program("storescp", "dcmtk")
+    path = program("/usr/bin/storescp", "dcmtk")
 
     @contextlib.contextmanager
     def start(port: int, *words: str | Path) -> Iterator[subprocess.Popen[bytes]]:

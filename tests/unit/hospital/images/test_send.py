@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import socket
+import struct
 import threading
 import time
 from collections import Counter
@@ -300,6 +303,57 @@ def test_a_file_that_becomes_shorter_or_changes_fails_alone(tmp_path: Path) -> N
 
     with receiver(change) as there:
         assert run(there.peer(), tmp_path) == (1, {"000.dcm": "sent", "001.dcm": "failed", "002.dcm": "sent"})
+
+
+def test_a_fault_of_the_program_stops_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    uids = images(tmp_path, 4)
+    store = Association.store
+
+    def faulty(self: Association, pair: Any, instance: str, *words: Any) -> Any:
+        if instance == uids[1]:
+            raise KeyError("x")
+        return store(self, pair, instance, *words)
+
+    monkeypatch.setattr(Association, "store", faulty)
+    with receiver() as there:
+        code, states = run(there.peer(), tmp_path)
+    assert code == 1 and Counter(states.values()) == {"sent": 3, "failed": 1} and states["001.dcm"] == "failed"
+    assert "001.dcm: a fault of this program, KeyError" in caplog.text
+
+
+UNFIT = [
+    (b"", "it answered something"),  # no status
+    (struct.pack("<HHLH", 0, 0x0900, 2, 0) + struct.pack("<HHL", 0, 0x1000, 6) + b"1.2.3\0", "it answered something"),
+    (struct.pack("<HHL", 0, 0x0900, 1) + b"\0", "it answered something"),
+    (struct.pack("<HHLH", 0, 0x0120, 2, 7) + struct.pack("<HHLH", 0, 0x0900, 2, 0), "it answered something"),  # another message
+    (struct.pack("<HHL", 0, 0x0900, 1 << 31), "it answered something"),
+    (b"\0" * 5, "no DICOM"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("elements", "expected"), UNFIT)
+def test_an_answer_that_says_something_else_is_no_acknowledgement(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, elements: bytes, expected: str
+) -> None:
+    """Whatever the receiver says wrongly: the object is not taken for stored."""
+    image(tmp_path / "one.dcm")
+    found = look_at(str(tmp_path / "one.dcm"))
+    command = struct.pack("<HHLH", 0, 0x0100, 2, 0x8001) + struct.pack("<HHLH", 0, 0x0120, 2, 1) + elements
+    answer = struct.pack(">BxLLBB", 4, len(command) + 6, len(command) + 2, 1, 3) + command
+    with receiver() as there:
+        association = Association(there.peer(), [(CT, EXPLICIT)])
+        ours, theirs = socket.socketpair()
+        monkeypatch.setattr(ours.__class__, "setsockopt", lambda *words: None, raising=False)
+        real, association._socket = association._socket, ours
+        with real, theirs, ours:
+            theirs.sendall(answer)
+            descriptor = found.open()
+            draining = threading.Thread(target=lambda: [None for _ in iter(lambda: theirs.recv(1 << 16), b"")])
+            draining.start()
+            with pytest.raises(Lost, match=expected):
+                association.store(found.pair, found.instance, descriptor, found.start, found.length)
+            os.close(descriptor)
+            draining.join()
 
 
 def test_echo(tmp_path: Path) -> None:

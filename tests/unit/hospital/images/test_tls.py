@@ -91,7 +91,7 @@ def test_dcmtk_plain_and_with_tls(certificates: Certificates, tmp_path: Path, pr
     """storescp hears us in one language only, and says nothing in the other."""
     c = certificates
     images(tmp_path / "out", 5)
-    storescp = program("storescp", "dcmtk")
+    storescp = program("/usr/bin/storescp", "dcmtk")
     for words, tls in (
         ([], None),
         (["+tls", str(c.server.key), str(c.server.cert), "+cf", str(c.ca)], client(c.client, c.ca)),
