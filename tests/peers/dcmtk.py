@@ -42,7 +42,7 @@ class Server:
 
 @contextlib.contextmanager
 def storescp(directory: Path, tls: Tls | None = None, *words: str) -> Iterator[Server]:
-    """Run a receiver until the body ends, a process for each association; it takes all transfer syntaxes and writes data sets as they came."""
+    """Run a receiver until the body ends, a process for each association; any transfer syntax, and data sets are written as they came."""
     directory.mkdir(parents=True, exist_ok=True)
     port = free_port()
     command = ["storescp", "--fork", "+xa", "+B", "-od", str(directory), *words, *(tls.words if tls else []), str(port)]
