@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, MetaData, String, Table
 from sqlalchemy.dialects import postgresql
 
-VERSION = 1
+VERSION = 2  # 2: images
 METADATA = MetaData()
 # Compared byte by byte, as SQLite does: places are looked for by their beginnings, which no locale may reorder.
 TEXT = String().with_variant(postgresql.TEXT(collation="C"), "postgresql")
@@ -145,7 +145,10 @@ INSTANCES = Table(
     Column("instance_uid", TEXT, primary_key=True),
     Column("series_uid", TEXT, nullable=False, index=True),
     Column("sop_class", TEXT, nullable=False),
-    Column("digest", TEXT, nullable=False),
-    Column("size", BigInteger, nullable=False),
-    Column("place", TEXT, nullable=False),
+    Column("transfer_syntax", TEXT, nullable=False),
+    Column("digest", TEXT, nullable=False),  # sha256: and 64 hexadecimal digits, of the Part 10 file
+    Column("size", BigInteger, nullable=False),  # bytes
+    Column("client", TEXT, nullable=False),
+    Column("received", TEXT, nullable=False),
+    Column("place", TEXT, nullable=False, index=True),  # spool: or object:LIST
 )
