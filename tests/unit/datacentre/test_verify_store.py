@@ -134,7 +134,7 @@ def test_reindex_reads_the_archive_where_the_store_is_damaged(house: House, capl
     spoil(house.packs()[0])
     places = house.elsewhere(str(house.directory / "new.db"))
     with caplog.at_level(logging.WARNING):
-        assert reindex(places) == Reindexed(1, 4)
+        assert reindex(places) == Reindexed(1, 4, 0)
     assert "the next copy is read" in caplog.text
     spoil(house.packs("archive")[0])
     with pytest.raises(BadData, match="damaged"):

@@ -92,7 +92,7 @@ def _store(
         return 0
     now = datetime.now(UTC)
     identity = digest_of("".join(f"{one.instance.instance_uid} {one.instance.digest}\n" for one in placed).encode())[7:23]
-    name = f"{now:%Y%m%dT%H%M%SZ}-{identity}"
+    name = f"{now:%Y%m%dT%H%M%S.%fZ}-{identity}"
     data = write_list(name, now.isoformat(timespec="seconds"), placed)
     listed = StoredObject(list_object(name), digest_of(data), len(data))
     with tempfile.NamedTemporaryFile(prefix="mdc-store-") as file:
@@ -167,4 +167,3 @@ def _empty(index: Index, spool: ImageSpool, stores: Sequence[Store]) -> None:
             elif digest and digest != known.instance.digest:
                 spool.keep_apart(spool.path(uid), uid, digest)
                 _log.error("%s: another object has this UID; the one with %s is kept apart", uid, digest)
-
