@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Enum
+from hashlib import file_digest
 from pathlib import Path
 from typing import Protocol
 
-from toolkit.core.errors import BadData
+from toolkit.core.errors import BadData, InputOutput
 
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")  # PS3.5, section 9.1; leading zeros are tolerated, peers send them
 
@@ -44,6 +45,37 @@ class Outcome(Enum):
     NEW = "new"
     KNOWN = "known"
     CONFLICT = "conflict"
+
+
+def read_instance(path: Path) -> Instance:
+    """What a Part 10 file says of itself. Raises FileNotFoundError, InputOutput, BadData when it cannot be read."""
+    from pydicom import dcmread
+
+    try:
+        with path.open("rb") as stream:
+            digest, size = file_digest(stream, "sha256").hexdigest(), stream.tell()
+        found = dcmread(path, stop_before_pixels=True, specific_tags=list(_WORDS.values()), defer_size=1 << 16)
+        words = {field: str(found.get(keyword, "") or "") for field, keyword in _WORDS.items()}
+        syntax = str(found.file_meta.TransferSyntaxUID)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise InputOutput(str(path), error.strerror or str(error), "look at the disk") from error
+    except Exception as error:  # pydicom's parser raises anything
+        raise BadData(str(path), "cannot be read as a DICOM file", "look at it") from error
+    return Instance(**words, transfer_syntax=syntax, digest=f"sha256:{digest}", size=size)
+
+
+_WORDS = {
+    "study_uid": "StudyInstanceUID",
+    "series_uid": "SeriesInstanceUID",
+    "instance_uid": "SOPInstanceUID",
+    "sop_class": "SOPClassUID",
+    "patient": "PatientID",
+    "accession": "AccessionNumber",
+    "modality": "Modality",
+    "study_date": "StudyDate",
+}
 
 
 class Incoming(Protocol):
