@@ -129,6 +129,19 @@ def in_list(index: Index, name: str) -> int:
         return connection.scalar(select(func.count()).where(INSTANCES.c.place == f"object:{name}")) or 0
 
 
+def lists_known(index: Index) -> set[str]:
+    """The names of the lists that the index knows."""
+    found = select(OBJECTS.c.name).where(OBJECTS.c.name >= "lists/", OBJECTS.c.name < "lists0")  # 0 follows / in ASCII
+    with index.reading() as connection:
+        return {name.removeprefix("lists/").removesuffix(".json") for name in connection.scalars(found)}
+
+
+def spooled(index: Index) -> list[Held]:
+    """The instances whose place is in the spool."""
+    with index.reading() as connection:
+        return [_held(row) for row in connection.execute(_SELECT.where(INSTANCES.c.place == SPOOLED))]
+
+
 def image_counts(index: Index) -> ImageCounts:
     """How much there is."""
     totals = select(func.count(), func.coalesce(func.sum(INSTANCES.c.size), 0), func.min(INSTANCES.c.received))
