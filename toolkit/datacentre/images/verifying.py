@@ -12,7 +12,6 @@ from toolkit.core.errors import BadData, InputOutput, NoInput
 from toolkit.core.progress import Bar, progress
 from toolkit.core.storage import digest_of
 from toolkit.datacentre.images.lists import list_object, lists, read_list
-from toolkit.datacentre.images.receiving import digest_of_file
 from toolkit.datacentre.images.rows import SPOOLED, Held, held, image_counts, in_list, lists_known, spooled, stored
 from toolkit.datacentre.images.spool import ImageSpool
 from toolkit.datacentre.index import Index, StoredObject
@@ -50,7 +49,7 @@ def verify_image_spool(index: Index, spool: ImageSpool) -> int:
     lost = 0
     for one in spooled(index):
         uid = one.instance.instance_uid
-        found = digest_of_file(spool, uid)
+        found = spool.digest(uid)
         if found == one.instance.digest:
             continue
         current = held(index, [uid]).get(uid)
