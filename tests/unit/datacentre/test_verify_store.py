@@ -111,7 +111,7 @@ def test_reindex_makes_the_same_index(house: House, jobs: int) -> None:
     house.index.close()  # several processes: see reindex
     places = house.elsewhere(str(house.directory / "new.db"))
     for _ in range(2):
-        assert reindex(places, jobs) == Reindexed(len(house.packs()), 27)
+        assert reindex(places, jobs) == Reindexed(len(house.packs()), 27, 0)
         assert tables(places.index) == tables(house.url)
     house.receive(range(25, 27), entered=False)
     reindex(places, jobs)

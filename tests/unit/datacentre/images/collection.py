@@ -38,7 +38,8 @@ def image(number: int, content: str = "") -> bytes:
     data += element(0x8, 0x50, "SH", f"TOKEN{number // 4}") + element(0x8, 0x60, "CS", "CT")
     data += element(0x10, 0x20, "LO", "k1.PATIENT") + element(0x12, 0x62, "CS", "YES")
     data += element(0x20, 0x0D, "UI", f"2.25.7.{number // 4}") + element(0x20, 0x0E, "UI", f"2.25.8.{number // 2}")
-    data += struct.pack("<HH2sxxL", 0x7FE0, 0x10, b"OB", 200) + f"{number} {content}".encode().ljust(200, b"\0")
+    pixels = f"{number} {content}".encode().ljust(200, b"\0")
+    data += struct.pack("<HH2sxxL", 0x7FE0, 0x10, b"OB", len(pixels)) + pixels
     return part_10_head(CT, uid(number), EXPLICIT) + data
 
 
