@@ -30,12 +30,10 @@ from pynetdicom.presentation import PresentationContext, build_context, negotiat
 from toolkit.core.dicom_network import no_delay
 from toolkit.core.errors import BadData, TryLater
 from toolkit.hospital.dicom.encoding.elements import IMPLEMENTATION_CLASS, IMPLEMENTATION_VERSION
+from toolkit.hospital.images.contexts import Pair
 from toolkit.hospital.images.messages import Answer, Message, command_pdu, data_head, elements
 from toolkit.hospital.images.peer import Peer, refused_association, unavailable
 
-Pair = tuple[str, str]  # SOP class, transfer syntax
-
-MOST_CONTEXTS = 128  # PS3.8, 7.1.1.13: ids are the odd numbers below 256
 IMPLICIT_LITTLE = "1.2.840.10008.1.2"
 VERIFICATION = "1.2.840.10008.1.1"
 STORAGE_COMMITMENT = "1.2.840.10008.1.20.1"
