@@ -86,7 +86,7 @@ class Index:
         from toolkit.datacentre import index_tables
 
         self._tables, self._engine, self.place = index_tables, engine, place_of(engine)
-        ensure_tables(engine, "index", index_tables.VERSION, index_tables.METADATA, create=create)
+        ensure_tables(engine, "index", index_tables.VERSION, index_tables.METADATA, create=create, upgrade=index_tables.upgrade)
 
     def __enter__(self) -> Index:
         return self
@@ -374,7 +374,6 @@ class Index:
         table = self._tables.DOCUMENTS
         for some in portions(list(values)):
             yield from map(_document, connection.execute(select(table).where(table.c[column].in_(some))))
-
 
 
 def moved(document: Document, pack: str, row: int) -> Document:

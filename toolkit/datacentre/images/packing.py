@@ -6,7 +6,6 @@ is in both, and the index knows its new place.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import tempfile
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from toolkit.core.progress import Bar, progress
 from toolkit.core.storage import digest_of
 from toolkit.datacentre.images.instances import Instance
 from toolkit.datacentre.images.lists import list_object, write_list
-from toolkit.datacentre.images.receiving import digest_of_file, recover
+from toolkit.datacentre.images.receiving import recover
 from toolkit.datacentre.images.rows import SPOOLED, Held, forget, held, image_counts, stored, waiting
 from toolkit.datacentre.images.spool import ImageSpool
 from toolkit.datacentre.index import Index, StoredObject, open_index
@@ -92,7 +91,7 @@ def _store(
         return 0
     now = datetime.now(UTC)
     identity = digest_of("".join(f"{one.instance.instance_uid} {one.instance.digest}\n" for one in placed).encode())[7:23]
-    name = f"{now:%Y%m%dT%H%M%SZ}-{identity}"
+    name = f"{now:%Y%m%dT%H%M%S.%fZ}-{identity}"
     data = write_list(name, now.isoformat(timespec="seconds"), placed)
     listed = StoredObject(list_object(name), digest_of(data), len(data))
     with tempfile.NamedTemporaryFile(prefix="mdc-store-") as file:
@@ -110,24 +109,23 @@ def _put(spool: ImageSpool, stores: Sequence[Store], one: Held) -> bool:
     """Put one object into all stores; False when it cannot be, which was said then. Raises what the stores raise."""
     instance = one.instance
     uid, path = instance.instance_uid, spool.path(instance.instance_uid)
-    found = digest_of_file(spool, uid)
-    if found != instance.digest:
+    if spool.digest(uid) != instance.digest:
         if _copied(stores, instance):  # an earlier run was killed before it entered what it had done
             return True
-        with contextlib.suppress(FileNotFoundError):
-            path.rename(path.with_suffix(".damaged"))
-        what = "is not what was received" if found else "is gone"
-        _log.error("%s: %s; the index forgets it: ask the sender to send it again", path, what)
-        return False
-    for store in stores:
-        there = _digest_in(store, instance.name)
-        if there == instance.digest:
-            continue
-        if there is not None:
+        aside = spool.put_aside(uid, instance.digest)
+        if spool.digest(uid) != instance.digest:  # unless the receiver has just replaced it by a whole one
+            what = "is not what was received" if aside else "is gone"
+            _log.error("%s: %s; the index forgets it: ask the sender to send it again", path, what)
+            return False
+    there = [_digest_in(store, instance.name) for store in stores]
+    for store, digest in zip(stores, there, strict=True):
+        if digest not in (None, instance.digest):  # before anything is put anywhere: the other copy may be lost
             spool.keep_apart(path, uid, instance.digest)
             _log.error("%s in %s: another object has this UID; this one is kept apart; run mdc-store reindex", instance.name, store.url)
             return False
-        copy_checked(store, instance.name, path, instance.digest)
+    for store, digest in zip(stores, there, strict=True):
+        if digest is None:
+            copy_checked(store, instance.name, path, instance.digest)
     return True
 
 
@@ -161,10 +159,9 @@ def _empty(index: Index, spool: ImageSpool, stores: Sequence[Store]) -> None:
                     _log.warning("%s: missing in a store; its images stay in the spool; run mdc-store verify, which copies it there", name)
             if not whole[name]:
                 continue
-            digest = digest_of_file(spool, uid)
+            digest = spool.digest(uid)
             if digest == known.instance.digest and all(store.exists(known.instance.name) for store in stores):
                 spool.drop(uid)
             elif digest and digest != known.instance.digest:
                 spool.keep_apart(spool.path(uid), uid, digest)
                 _log.error("%s: another object has this UID; the one with %s is kept apart", uid, digest)
-

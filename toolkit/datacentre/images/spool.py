@@ -15,8 +15,9 @@ import os
 import tempfile
 import threading
 from collections.abc import Iterator
+from hashlib import file_digest
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from toolkit.core.errors import CannotCreate, InputOutput, TryLater
 from toolkit.core.streams import synchronise
@@ -110,12 +111,66 @@ class ImageSpool:
         """Where the object is, or would be, kept."""
         return self.kept / f"{uid}{_SUFFIX}"
 
-    def holds(self, uid: str, size: int) -> bool:
-        """Whether an object of this UID and size (bytes) is kept."""
+    def digest(self, uid: str) -> str:
+        """``sha256:<hex>`` of a kept object; empty when it is gone. Raises InputOutput when it cannot be read."""
         try:
-            return self.path(uid).stat().st_size == size
-        except OSError:
+            with self.path(uid).open("rb") as stream:
+                return _digest(stream)
+        except FileNotFoundError:
+            return ""
+        except OSError as error:
+            raise InputOutput(str(self.path(uid)), error.strerror or str(error), "look at the disk") from error
+
+    def heal(self, incoming: Incoming, uid: str, digest: str) -> bool:
+        """Put what was received, which has `digest`, in the place of a kept object that was damaged; on disk when this returns. False when
+        there is none, or when it has that digest after all. Raises InputOutput."""
+        with self._damaged(uid, digest) as found:
+            if found:
+                incoming.flush()
+                _synchronise_file(incoming.path)
+                os.replace(incoming.path, self.path(uid))
+                synchronise(str(self.kept))
+        return found
+
+    def put_aside(self, uid: str, digest: str) -> bool:
+        """Rename a kept object that has not `digest` any more to ``UID.damaged``, for whoever wants to save what is left of it. False when
+        it is gone, or whole after all. Raises InputOutput."""
+        with self._damaged(uid, digest) as found:
+            if found:
+                os.replace(self.path(uid), self.path(uid).with_suffix(".damaged"))
+                synchronise(str(self.kept))
+        return found
+
+    @contextlib.contextmanager
+    def _damaged(self, uid: str, digest: str) -> Iterator[bool]:
+        """Whether a kept object has another digest; locked, so that receiver and packer do not both do something about it: the one would
+        put aside what the other has just replaced."""
+        path = self.path(uid)
+        try:
+            stream = path.open("rb")
+        except FileNotFoundError:
+            yield False
+            return
+        except OSError as error:
+            raise _unwritable(path, error) from error
+        with stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX)
+                yield _stands(stream, path) and not _has(stream, digest)
+            except OSError as error:
+                raise _unwritable(path, error) from error
+
+    @property
+    def receiving(self) -> bool:
+        """Whether a process receives into it."""
+        try:
+            with open(self.directory / "receiver.lock", "rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
             return False
+        except BlockingIOError:
+            return True
+        return False
 
     def drop(self, uid: str) -> None:
         """Remove an object that the stores hold and the index knows. Raises InputOutput."""
@@ -186,6 +241,25 @@ def _names(place: Path) -> Iterator[str]:
         return  # no image was ever received here
     except OSError as error:
         raise InputOutput(str(place), error.strerror or str(error), "look at the disk") from error
+
+
+def _digest(stream: Any) -> str:
+    return f"sha256:{file_digest(stream, 'sha256').hexdigest()}"
+
+
+def _has(stream: BinaryIO, digest: str) -> bool:
+    try:
+        return _digest(stream) == digest
+    except OSError:  # of which parts cannot be read is damaged, too
+        return False
+
+
+def _stands(stream: BinaryIO, path: Path) -> bool:
+    """Whether an open file is still the one that has this name."""
+    try:
+        return os.path.samestat(os.fstat(stream.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _synchronise_file(path: Path) -> None:
