@@ -91,7 +91,7 @@ def _store(
         return 0
     now = datetime.now(UTC)
     identity = digest_of("".join(f"{one.instance.instance_uid} {one.instance.digest}\n" for one in placed).encode())[7:23]
-    name = f"{now:%Y%m%dT%H%M%SZ}-{identity}"
+    name = f"{now:%Y%m%dT%H%M%S.%fZ}-{identity}"
     data = write_list(name, now.isoformat(timespec="seconds"), placed)
     listed = StoredObject(list_object(name), digest_of(data), len(data))
     with tempfile.NamedTemporaryFile(prefix="mdc-store-") as file:

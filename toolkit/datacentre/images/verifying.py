@@ -35,7 +35,7 @@ def verify_images(index: Index, stores: Sequence[Store], restore: bool = True) -
     names = _names(stores)
     with progress("verifying", image_counts(index).images_stored, "images") as bar:
         for name in names:
-            _verify_list(index, stores, name, counts, restore, bar)
+            _verify_list(index, stores, name, name in before, counts, restore, bar)
     for name in sorted(before.difference(names)):
         counts["unsolved"] += 1
         _log.error("%s: the index knows it, and no store has it; restore the store from a backup", list_object(name))
@@ -97,23 +97,25 @@ def _whole(stores: Sequence[Store], name: str) -> bytes | None:
     return None
 
 
-def _verify_list(index: Index, stores: Sequence[Store], name: str, counts: Counter[str], restore: bool, bar: Bar) -> None:
+def _verify_list(index: Index, stores: Sequence[Store], name: str, entered: bool, counts: Counter[str], restore: bool, bar: Bar) -> None:
     data = _whole(stores, name)
     if data is None:
         counts["unsolved"] += 1
         _log.error("%s: damaged in every copy; mdc-store reindex cannot find its images", list_object(name))
         return
-    mend(_described(name, data), stores, counts, restore)
     some = read_list(data, name)
+    known = held(index, [one.instance.instance_uid for one in some])
+    missing = sum(not _agrees(known.get(one.instance.instance_uid), one) for one in some)
+    if not missing and not entered:
+        return  # its packer was killed: another list names these images, or will
+    mend(_described(name, data), stores, counts, restore)
     for one in some:
         mend(StoredObject(one.instance.name, one.instance.digest, one.instance.size), stores, counts, restore)
         bar.update()
-    known = held(index, [one.instance.instance_uid for one in some])
-    missing = [one for one in some if not _agrees(known.get(one.instance.instance_uid), one)]
     here = sum(one.place == f"object:{name}" for one in known.values())
     if missing or here != in_list(index, name):
         counts["unsolved"] += 1
-        _log.error("%s: the index does not know %s; run mdc-store reindex", list_object(name), f"{len(missing)} of its images")
+        _log.error("%s: the index does not know %d of its images; run mdc-store reindex", list_object(name), missing)
 
 
 def _agrees(known: Held | None, listed: Held) -> bool:

@@ -1,0 +1,1 @@
+"""Sending de-identified images to the data centre over the DICOM protocol."""

@@ -1,0 +1,127 @@
+"""A run of dicom-send: look at everything, leave out what must not leave, send the rest, keep what was acknowledged."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+
+from toolkit.core.errors import ToolError, Unavailable
+from toolkit.core.progress import Bar, progress
+from toolkit.core.stages import stage
+from toolkit.hospital.images import journal as journals
+from toolkit.hospital.images.contexts import grouped
+from toolkit.hospital.images.inputs import each_once, expand, images
+from toolkit.hospital.images.journal import Entry, Journal
+from toolkit.hospital.images.objects import Image
+from toolkit.hospital.images.outcome import Outcome, State
+from toolkit.hospital.images.peer import Peer
+from toolkit.hospital.images.send import Result, Sending
+from toolkit.hospital.images.statuses import Fate
+
+logger = logging.getLogger(__name__)
+_OFTEN = 0.5  # seconds after which acknowledgements are entered into the journal
+_STATES = {Fate.STORED: State.SENT, Fate.WARNED: State.WARNED, Fate.LATER: State.WAITS, Fate.REFUSED: State.REFUSED}
+
+
+def send(paths: Sequence[str], own: Sequence[str], peer: Peer, journal: Journal, outcome: Outcome, jobs: int) -> list[Image]:
+    """Send the images below `paths` that the `journal` does not know as sent; the images that the receiver has acknowledged, now or
+    earlier, and not committed itself to. `own` are files of this run, which are not sent.
+
+    Raises Unavailable when the receiver cannot be reached at all: nothing was sent then.
+    """
+    with stage("look"):
+        found = each_once(images(list(expand(paths)), own, outcome), outcome)
+        there, todo = _split(found, journal, outcome)
+    with stage("send"), progress("sending", len(todo), " files") as bar:
+        unreachable: Unavailable | None = None
+        ended = False  # before its time: the other groups wait, too
+        for number, (pairs, some) in enumerate(grouped(todo)):
+            if not ended:
+                try:
+                    ended = not _send_group(peer, pairs, some, there, journal, outcome, jobs, bar)
+                    continue
+                except Unavailable as error:
+                    ended = True
+                    unreachable = error if number == 0 else None
+                    if number:
+                        logger.warning("%s", error)
+            _wait(some, outcome)
+        if unreachable is not None:
+            raise unreachable
+    return there
+
+
+def _split(found: list[Image], journal: Journal, outcome: Outcome) -> tuple[list[Image], list[Image]]:
+    """What is there already, and what is to be sent."""
+    known = journal.known(image.instance for image in found)
+    there, todo, moved = [], [], []
+    for image in found:
+        entry = known.get(image.instance)
+        if entry is None or entry.state == journals.REFUSED:
+            todo.append(image)
+        elif entry.stamp == image.stamp and entry.path == image.path:
+            there += [image] if entry.state == journals.SENT else []
+            outcome.enter(image.path, State.KNOWN, f"{entry.state} earlier", image.instance)
+        else:
+            try:
+                same = image.digest() == entry.digest
+            except ToolError as error:
+                outcome.enter(image.path, State.FAILED, error.problem, image.instance, remedy=error.remedy)
+                continue
+            if same:
+                there += [image] if entry.state == journals.SENT else []
+                moved.append(entry._replace(path=image.path, stamp=image.stamp))
+                outcome.enter(image.path, State.KNOWN, f"{entry.state} earlier", image.instance)
+            else:
+                what = f"has the instance UID of {entry.path}, which was sent earlier, and other content"
+                outcome.enter(image.path, State.REFUSED_HERE, what, image.instance, remedy="find out which one is right")
+    journal.write(moved)
+    return there, todo
+
+
+def _send_group(
+    peer: Peer,
+    pairs: list[tuple[str, str]],
+    some: list[Image],
+    there: list[Image],
+    journal: Journal,
+    outcome: Outcome,
+    jobs: int,
+    bar: Bar,
+) -> bool:
+    """Send what fits into one kind of association; what arrived is added to `there`. False when the receiver is to be left in peace."""
+    entries: list[Entry] = []
+    written = time.monotonic()
+    sending = Sending(peer, pairs, some, jobs)
+    try:
+        with sending:
+            for result in sending:
+                _enter(result, entries, there, outcome)
+                bar.update()
+                if time.monotonic() - written > _OFTEN:
+                    journal.write(entries)
+                    entries, written = [], time.monotonic()
+    finally:
+        journal.write(entries)
+    if sending.left:
+        logger.warning("%s", sending.ended)
+        _wait(sending.left, outcome)
+    return sending.ended is None or not sending.left
+
+
+def _enter(result: Result, entries: list[Entry], there: list[Image], outcome: Outcome) -> None:
+    image, state = result.image, _STATES[result.fate]
+    if result.unfit:
+        state = State.FAILED
+    if result.fate in (Fate.STORED, Fate.WARNED):
+        there.append(image)
+        entries.append(Entry(image.instance, result.digest, image.path, image.stamp, journals.SENT, result.what))
+    elif result.fate is Fate.REFUSED and result.digest:
+        entries.append(Entry(image.instance, result.digest, image.path, image.stamp, journals.REFUSED, result.what))
+    outcome.enter(image.path, state, result.what, image.instance)
+
+
+def _wait(some: list[Image], outcome: Outcome) -> None:
+    for image in some:
+        outcome.enter(image.path, State.WAITS, "", image.instance)
