@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import distinct, exists, func, literal, or_, select, tuple_
+from sqlalchemy import exists, func, literal, or_, select, tuple_
 
 from toolkit.core.errors import BadData
 from toolkit.datacentre.images.rows import SPOOLED
@@ -86,7 +86,7 @@ def visits_of_study(index: Index, study_uid: str) -> list[str]:
     """The newest pseudonyms of the visits whose newest documents name the accession token of a study, in their order: one, unless the
     hospital gave two visits one accession number."""
     token = select(STUDIES.c.accession).where(STUDIES.c.study_uid == study_uid, STUDIES.c.accession != "")
-    visits = select(distinct(ACCESSIONS.c.mdc_visit)).where(ACCESSIONS.c.accession.in_(token))
+    visits = select(ACCESSIONS.c.mdc_visit).where(ACCESSIONS.c.accession.in_(token)).distinct()
     with index.reading() as connection:
         return sorted(connection.scalars(visits))
 
