@@ -1,4 +1,4 @@
-"""Keep the visits that the data centre received: from the spool into store and archive; see mdc-store(1)."""
+"""Keep the visits and images that the data centre received: from the spool into store and archive; see mdc-store(1)."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _NEEDED = {"pack": ("spool", "store", "archive"), "verify": ("store",), "reindex
 _USED_BY = {"dry_run": ("verify",), "form": ("status",), "jobs": ("pack", "reindex"), "spool": ("pack", "verify", "reindex", "status")}
 _LIST = "name the file that his-mdc rotate wrote"
 _NAMES = {
-    "spool": "the directory that the gateway writes to",
-    "store": "where the packs are kept",
+    "spool": "the directory that mdc-gateway and mdc-pacs write to",
+    "store": "where packs and images are kept",
     "archive": "another place, for the copy",
 }
 
@@ -34,14 +34,14 @@ _NAMES = {
 @click.argument("action", metavar="ACTION", type=click.Choice(ACTIONS))
 @click.argument("file", metavar="[FILE]", required=False)
 @click.option("--index", "url", metavar="URL", required=True, help="The index: a file of SQLite or postgresql://...")
-@click.option("--spool", metavar="DIR", help="The directory that the gateway writes to.")
-@click.option("--store", metavar="URL", help="Where packs are kept: a directory, hdfs://, webhdfs:// or s3://.")
+@click.option("--spool", metavar="DIR", help="The directory that mdc-gateway and mdc-pacs write to.")
+@click.option("--store", metavar="URL", help="Where packs and images are kept: a directory, hdfs://, webhdfs:// or s3://.")
 @click.option("--archive", metavar="URL", help="Where the copy of all that is kept.")
 @click.option("--jobs", type=click.IntRange(1, 64), metavar="N", help="pack, reindex: processes. [one for each processor]")
 @click.option("--dry-run", is_flag=True, help="verify: restore nothing.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), help="status: how it is written. [text]")
 def mdc_store(action: str, file: str | None, url: str, **given: Any) -> int:
-    """Look after the visits that the gateway received.
+    """Look after the visits and images that the data centre received.
 
     ACTION pack moves what waits in the spool into the store and the archive. verify compares store, archive and index and restores
     damaged objects from the other copy. reindex fills an index from store and spool. remap makes what is kept under old ids found
@@ -67,22 +67,28 @@ def mdc_store(action: str, file: str | None, url: str, **given: Any) -> int:
 
 
 def _pack(index: str, stores: list[str], given: dict[str, Any]) -> int:
+    from toolkit.datacentre.images.packing import pack_images
     from toolkit.datacentre.pack import Places, pack
 
-    return 1 if pack(Places(index, given["spool"], tuple(stores)), given["jobs"] or _processors()).damaged else 0
+    places = Places(index, given["spool"], tuple(stores))
+    damaged = pack(places, given["jobs"] or _processors()).damaged
+    return 1 if pack_images(places).failed or damaged else 0
 
 
 def _verify(url: str, stores: list[str], given: dict[str, Any]) -> int:
     from toolkit.core.storage import open_store
+    from toolkit.datacentre.images.spool import ImageSpool
+    from toolkit.datacentre.images.verifying import verify_image_spool, verify_images
     from toolkit.datacentre.index import open_index
     from toolkit.datacentre.spool import Spool
     from toolkit.datacentre.verify_store import verify, verify_spool
 
+    opened, restore = [open_store(store) for store in stores], not given["dry_run"]
     with open_index(url, create=False) as index:
-        unsolved = verify(index, [open_store(store) for store in stores], restore=not given["dry_run"]).unsolved
+        unsolved = verify(index, opened, restore).unsolved + verify_images(index, opened, restore).unsolved
         if given["spool"] is not None:
             with Spool(given["spool"]) as spool:
-                unsolved += verify_spool(index, spool)
+                unsolved += verify_spool(index, spool) + verify_image_spool(index, ImageSpool(given["spool"]))
     return 1 if unsolved else 0
 
 
@@ -116,14 +122,17 @@ def _status(url: str, stores: list[str], given: dict[str, Any]) -> int:
     from dataclasses import asdict
 
     from toolkit.core.storage import open_store
+    from toolkit.datacentre.images.rows import image_counts
+    from toolkit.datacentre.images.spool import ImageSpool
     from toolkit.datacentre.index import open_index
     from toolkit.datacentre.spool import Spool
 
     with open_index(url, create=False) as index:
-        status: dict[str, Any] = asdict(index.counts())
+        status: dict[str, Any] = asdict(index.counts()) | asdict(image_counts(index))
     if given["spool"] is not None:
         with Spool(given["spool"]) as spool:
             status |= {"spool_segments": len(spool.segments()), "spool_disk_bytes": spool.size()}
+        status |= {"image_conflicts": len(ImageSpool(given["spool"]).conflicting())}
     for name in ("store", "archive"):
         if given[name] is None:
             continue

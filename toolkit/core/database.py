@@ -9,7 +9,7 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -59,13 +59,22 @@ def place_of(engine: Engine) -> str:
     return str(engine.url.database) if engine.url.get_backend_name() == "sqlite" else engine.url.render_as_string(hide_password=True)
 
 
-def ensure_tables(engine: Engine, part: str, version: int, tables: MetaData, *, create: bool = True) -> None:
+def ensure_tables(
+    engine: Engine,
+    part: str,
+    version: int,
+    tables: MetaData,
+    *,
+    create: bool = True,
+    upgrade: Callable[[Connection, int], None] | None = None,
+) -> None:
     """Make the `tables` of `part` unless they are there; several processes may do so at once.
 
-    The table ``toolkit_schema`` records their version. Raises BadData when a newer release made them, NoInput when they are missing
+    The table ``toolkit_schema`` records their version; where an earlier release made them, `upgrade` gets a transaction and that
+    version: what it changes is there whole or not at all. Raises BadData when a newer release made them, NoInput when they are missing
     and `create` is off.
     """
-    from sqlalchemy import Column, Integer, MetaData, String, Table, insert, inspect, select, text
+    from sqlalchemy import Column, Integer, MetaData, String, Table, insert, inspect, select, update
 
     place = place_of(engine)
     schema = Table("toolkit_schema", MetaData(), Column("part", String, primary_key=True), Column("version", Integer, nullable=False))
@@ -80,15 +89,29 @@ def ensure_tables(engine: Engine, part: str, version: int, tables: MetaData, *, 
         raise NoInput(place, f"holds no {part}", f"name the database that holds your {part}")
     if found is None:
         with failures_named(place), engine.begin() as connection:
-            if engine.dialect.name == "postgresql":  # CREATE TABLE IF NOT EXISTS fails there when two do it at once
-                connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('toolkit_schema'))"))
+            _lock_schema(connection)
             found = version_of(connection)  # another process may have been quicker
             if found is None:
                 schema.create(connection, checkfirst=True)
                 tables.create_all(connection)
                 connection.execute(insert(schema).values(part=part, version=version))
+    if found is not None and found < version and upgrade is not None:
+        with failures_named(place), engine.begin() as connection:
+            _lock_schema(connection)
+            found = version_of(connection)
+            if found is not None and found < version:
+                upgrade(connection, found)
+                connection.execute(update(schema).where(schema.c.part == part).values(version=version))
     if found is not None and found > version:
         raise BadData(place, f"its {part} was made by a newer release (version {found})", "install a newer scape-toolkit")
+
+
+def _lock_schema(connection: Connection) -> None:
+    """CREATE TABLE IF NOT EXISTS fails with PostgreSQL when two do it at once."""
+    from sqlalchemy import text
+
+    if connection.engine.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('toolkit_schema'))"))
 
 
 @contextlib.contextmanager

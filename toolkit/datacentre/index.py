@@ -7,6 +7,7 @@ document's place is ``spool:SEGMENT:OFFSET`` until a pack holds it in store and 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -85,7 +86,7 @@ class Index:
         from toolkit.datacentre import index_tables
 
         self._tables, self._engine, self.place = index_tables, engine, place_of(engine)
-        ensure_tables(engine, "index", index_tables.VERSION, index_tables.METADATA, create=create)
+        ensure_tables(engine, "index", index_tables.VERSION, index_tables.METADATA, create=create, upgrade=index_tables.upgrade)
 
     def __enter__(self) -> Index:
         return self
@@ -96,6 +97,18 @@ class Index:
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection that only reads; the database's errors are ours there."""
+        with failures_named(self.place), self._engine.connect().execution_options(**READING) as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction, durable when it ends; the database's errors are ours there."""
+        with failures_named(self.place), self._engine.begin() as connection:
+            yield connection
 
     # -- what the gateway needs
 
@@ -109,7 +122,7 @@ class Index:
 
         table = self._tables.DOCUMENTS
         standing, new = [], []
-        with failures_named(self.place), self._engine.begin() as connection:
+        with self.writing() as connection:
             lock_documents(connection)
             by_id = {one.message_id: one for one in self._chosen(connection, "message_id", {one.message_id for one in documents})}
             of_visits = sorted(self._chosen(connection, "mdc_visit", {one.mdc_visit for one in documents}), key=_order, reverse=True)
@@ -170,7 +183,7 @@ class Index:
         if accession:
             tokens, newest = tables.ACCESSIONS.c, self._names("accession", accession)[0]
             statement = statement.where(visits.mdc_visit.in_(select(tokens.mdc_visit).where(tokens.accession == newest)))
-        with failures_named(self.place), self._reading() as connection:
+        with self.reading() as connection:
             return list(connection.scalars(statement))
 
     # -- what the packer needs
@@ -182,7 +195,7 @@ class Index:
 
         table, chosen, size = self._tables.DOCUMENTS, [], 0
         statement = select(table).where(table.c.pack.is_(None)).order_by(table.c.received, table.c.message_id).limit(limit + len(without))
-        with failures_named(self.place), self._reading() as connection:
+        with self.reading() as connection:
             for row in connection.execute(statement):
                 if row.message_id in without:
                     continue
@@ -198,14 +211,14 @@ class Index:
 
         documents = self._tables.DOCUMENTS.c
         statement = select(func.count(), func.coalesce(func.sum(documents.size), 0)).where(documents.pack.is_(None))
-        with failures_named(self.place), self._reading() as connection:
+        with self.reading() as connection:
             number, size = connection.execute(statement).one()
         return number, int(size)
 
     def plan(self, pack: str, created: str, message_ids: Sequence[str]) -> None:
         """Write down that `pack` will hold these documents."""
         table = self._tables.DOCUMENTS
-        with failures_named(self.place), self._engine.begin() as connection:
+        with self.writing() as connection:
             connection.execute(self._tables.PACKS.insert(), {"name": pack, "stored": False, "created": created})
             for some in portions(message_ids):
                 connection.execute(table.update().where(table.c.message_id.in_(some)).values(pack=pack))
@@ -215,7 +228,7 @@ class Index:
         from sqlalchemy import delete, select
 
         documents, packs = self._tables.DOCUMENTS, self._tables.PACKS
-        with failures_named(self.place), self._engine.begin() as connection:
+        with self.writing() as connection:
             for some in portions(message_ids):
                 connection.execute(documents.update().where(documents.c.message_id.in_(some), documents.c.pack == pack).values(pack=None))
             if connection.execute(select(documents.c.message_id).where(documents.c.pack == pack).limit(1)).first() is None:
@@ -224,7 +237,7 @@ class Index:
     def forget(self, message_ids: Sequence[str]) -> None:
         """Take documents out that the spool has lost for good: sent again, they are new."""
         documents = self._tables.DOCUMENTS
-        with failures_named(self.place), self._engine.begin() as connection:
+        with self.writing() as connection:
             for some in portions(message_ids):
                 connection.execute(documents.delete().where(documents.c.message_id.in_(some), _in_spool(documents.c.place)))
 
@@ -233,7 +246,7 @@ class Index:
         from sqlalchemy import select
 
         packs = self._tables.PACKS.c
-        with failures_named(self.place), self._reading() as connection:
+        with self.reading() as connection:
             return str(connection.scalar(select(packs.created).where(packs.name == pack)))
 
     def packs(self, stored: bool) -> list[str]:
@@ -241,7 +254,7 @@ class Index:
         from sqlalchemy import select
 
         packs = self._tables.PACKS.c
-        with failures_named(self.place), self._reading() as connection:
+        with self.reading() as connection:
             return list(connection.scalars(select(packs.name).where(packs.stored == stored).order_by(packs.created, packs.name)))
 
     def documents_of(self, pack: str) -> list[Document]:
@@ -255,7 +268,7 @@ class Index:
         documents = self._tables.DOCUMENTS.c
         first, last = f"spool:{segment}:", f"spool:{segment};"  # ; follows : in ASCII
         statement = select(documents.message_id).where(documents.place >= first, documents.place < last).limit(1)
-        with failures_named(self.place), self._reading() as connection:
+        with self.reading() as connection:
             return connection.execute(statement).first() is not None
 
     def in_spool(self) -> list[Document]:
@@ -263,7 +276,7 @@ class Index:
         from sqlalchemy import select
 
         table = self._tables.DOCUMENTS
-        with failures_named(self.place), self._reading() as connection:
+        with self.reading() as connection:
             return [_document(row) for row in connection.execute(select(table).where(_in_spool(table.c.place)))]
 
     def enter_rows(self, rows: Sequence[VisitRows]) -> None:
@@ -272,7 +285,7 @@ class Index:
         from toolkit.datacentre.index_rows import enter_rows
 
         for begin in range(0, len(rows), _VISITS_AT_ONCE):
-            with failures_named(self.place), self._engine.begin() as connection:
+            with self.writing() as connection:
                 enter_rows(connection, rows[begin : begin + _VISITS_AT_ONCE])
 
     def packed(self, pack: str, created: str, documents: Sequence[Document], objects: Sequence[StoredObject]) -> None:
@@ -286,7 +299,7 @@ class Index:
             (tables.DOCUMENTS, ("place", "pack"), [(*vars(one).values(), pack) for one in documents]),
             (tables.OBJECTS, (), [(one.name, pack, one.digest, one.size) for one in objects]),
         ]
-        with failures_named(self.place), self._engine.begin() as connection:
+        with self.writing() as connection:
             for table, changed, values in rows:
                 if values:
                     connection.exec_driver_sql(upsert(connection, table, changed), values)
@@ -296,7 +309,7 @@ class Index:
         from sqlalchemy import select
 
         table = self._tables.OBJECTS
-        with failures_named(self.place), self._reading() as connection:
+        with self.reading() as connection:
             rows = connection.execute(select(table.c.name, table.c.digest, table.c.size).order_by(table.c.name))
             return [StoredObject(*row) for row in rows]
 
@@ -306,7 +319,7 @@ class Index:
 
         documents = self._tables.DOCUMENTS.c
         statement = select(documents.pack, func.count()).where(_in_pack(documents.place)).group_by(documents.pack)
-        with failures_named(self.place), self._reading() as connection:
+        with self.reading() as connection:
             return {row[0]: row[1] for row in connection.execute(statement)}
 
     def counts(self) -> Counts:
@@ -316,7 +329,7 @@ class Index:
         tables = self._tables
         documents = tables.DOCUMENTS.c
         totals = select(func.count(), func.coalesce(func.sum(documents.size), 0), func.min(documents.received))
-        with failures_named(self.place), self._reading() as connection:
+        with self.reading() as connection:
             spooled, spooled_bytes, oldest = connection.execute(totals.where(_in_spool(documents.place))).one()
             packed, packed_bytes, _ = connection.execute(totals.where(_in_pack(documents.place))).one()
             by_state = select(tables.PACKS.c.stored, func.count()).group_by(tables.PACKS.c.stored)
@@ -330,7 +343,7 @@ class Index:
         """Raises BadData when `enter_aliases` would; changes nothing."""
         from toolkit.datacentre.index_aliases import check_aliases
 
-        with failures_named(self.place), self._reading() as connection:
+        with self.reading() as connection:
             check_aliases(connection, aliases)
 
     def enter_aliases(self, aliases: Sequence[Alias], listed: StoredObject) -> None:
@@ -340,19 +353,19 @@ class Index:
         from toolkit.datacentre.index_rows import upsert
 
         for some in portions(aliases):
-            with failures_named(self.place), self._engine.begin() as connection:
+            with self.writing() as connection:
                 enter_aliases(connection, some)
-        with failures_named(self.place), self._engine.begin() as connection:
+        with self.writing() as connection:
             connection.exec_driver_sql(upsert(connection, self._tables.OBJECTS), [(listed.name, "", listed.digest, listed.size)])
 
     def _names(self, kind: str, one: str) -> list[str]:
         from toolkit.datacentre.index_aliases import names_of
 
-        with failures_named(self.place), self._reading() as connection:
+        with self.reading() as connection:
             return names_of(connection, kind, one)
 
     def _documents(self, column: str, values: Iterable[str]) -> list[Document]:
-        with failures_named(self.place), self._reading() as connection:
+        with self.reading() as connection:
             return list(self._chosen(connection, column, values))
 
     def _chosen(self, connection: Connection, column: str, values: Iterable[str]) -> Iterator[Document]:
@@ -361,9 +374,6 @@ class Index:
         table = self._tables.DOCUMENTS
         for some in portions(list(values)):
             yield from map(_document, connection.execute(select(table).where(table.c[column].in_(some))))
-
-    def _reading(self) -> Connection:
-        return self._engine.connect().execution_options(**READING)
 
 
 def moved(document: Document, pack: str, row: int) -> Document:

@@ -11,7 +11,7 @@ from toolkit.core.errors import BadData
 from toolkit.datacentre.cda import VisitRows
 from toolkit.datacentre.index import portions
 from toolkit.datacentre.index_rows import CHILDREN, lock_rows, refresh_patients
-from toolkit.datacentre.index_tables import ACCESSIONS, ALIASES, VISITS
+from toolkit.datacentre.index_tables import ACCESSIONS, ALIASES, STUDIES, VISITS
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -88,8 +88,10 @@ def enter_aliases(connection: Connection, aliases: Iterable[Alias]) -> None:
             _rename_visit(connection, old, newest)
         elif kind == "accession":
             connection.execute(update(ACCESSIONS).where(ACCESSIONS.c.accession == old).values(accession=newest))
+            connection.execute(update(STUDIES).where(STUDIES.c.accession == old).values(accession=newest))
         else:
             connection.execute(update(VISITS).where(VISITS.c.patient == old).values(patient=newest))
+            connection.execute(update(STUDIES).where(STUDIES.c.patient == old).values(patient=newest))
             refresh_patients(connection, [old, newest])
 
 

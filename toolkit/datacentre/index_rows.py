@@ -11,12 +11,13 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from toolkit.datacentre.cda import VisitRows
 from toolkit.datacentre.index import portions
-from toolkit.datacentre.index_tables import ACCESSIONS, DIAGNOSES, PATIENTS, PROCEDURES, RESULTS, VISITS
+from toolkit.datacentre.index_tables import ACCESSIONS, DIAGNOSES, PATIENTS, PROCEDURES, RESULTS, SERIES, STUDIES, VISITS
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
 
 CHILDREN = (DIAGNOSES, PROCEDURES, RESULTS, ACCESSIONS)
+_SOURCES = {PATIENTS.name: "message_id", STUDIES.name: "instance_uid", SERIES.name: "instance_uid"}  # what their rows come from
 
 
 def enter_rows(connection: Connection, rows: Iterable[VisitRows]) -> None:
@@ -76,7 +77,8 @@ def refresh_patients(connection: Connection, patients: Sequence[str]) -> None:
 
 def upsert(connection: Connection, table: Table, changed: tuple[str, ...] = ()) -> str:
     """The SQL that enters rows, tuples in the order of the table's columns, or sets `changed` (all that are no key) where the
-    key is known; a patient only from a document that is as new or newer. Text for the driver itself: three times as fast as expressions."""
+    key is known; a patient, study or series only from what is as new or newer. Text for the driver itself: three
+    times as fast as expressions."""
     dialect: Any = type(connection.dialect)
     return _upsert(table, dialect, connection.dialect.name, changed)
 
@@ -91,9 +93,10 @@ def _upsert(table: Table, dialect: Any, name: str, changed: tuple[str, ...]) -> 
     statement: Any = (postgresql if name == "postgresql" else sqlite).insert(table)
     news = changed or tuple(column.name for column in table.columns if not column.primary_key)
     newer = None
-    if table is PATIENTS:
+    source = _SOURCES.get(table.name)
+    if source is not None:
         mine, theirs = statement.excluded, table.c
-        newer = (mine.received > theirs.received) | ((mine.received == theirs.received) & (mine.message_id >= theirs.message_id))
+        newer = (mine.received > theirs.received) | ((mine.received == theirs.received) & (mine[source] >= theirs[source]))
     values = {one: statement.excluded[one] for one in news}
     statement = statement.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=values, where=newer)
     return _sql(statement, table, dialect, name)

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, MetaData, String, Table
+from sqlalchemy import BigInteger, Boolean, Column, Connection, Float, Index, Integer, MetaData, String, Table, text
 from sqlalchemy.dialects import postgresql
 
-VERSION = 1
+VERSION = 2  # 2: images
 METADATA = MetaData()
 # Compared byte by byte, as SQLite does: places are looked for by their beginnings, which no locale may reorder.
 TEXT = String().with_variant(postgresql.TEXT(collation="C"), "postgresql")
@@ -124,28 +124,48 @@ RESULTS = _of_a_visit(
 )
 ACCESSIONS = _of_a_visit("accessions", Column("accession", TEXT, nullable=False), Index("accessions_by_token", "accession"))
 
+# A study, and a series, is what the newest of its instances says: the one with the greatest (received, instance_uid).
 STUDIES = Table(
     "studies",
     METADATA,
     Column("study_uid", TEXT, primary_key=True),
+    Column("received", TEXT, nullable=False),
+    Column("instance_uid", TEXT, nullable=False),
     Column("patient", TEXT, nullable=False, index=True),
     Column("accession", TEXT, nullable=False, index=True),
-    Column("date", TEXT, nullable=False),
+    Column("date", TEXT, nullable=False, index=True),  # DICOM's: 20261122
 )
+# The study is part of the key: a series UID that a sender uses in two studies must not move an object's place in the store.
 SERIES = Table(
     "series",
     METADATA,
+    Column("study_uid", TEXT, primary_key=True),
     Column("series_uid", TEXT, primary_key=True),
-    Column("study_uid", TEXT, nullable=False, index=True),
+    Column("received", TEXT, nullable=False),
+    Column("instance_uid", TEXT, nullable=False),
     Column("modality", TEXT, nullable=False),
 )
 INSTANCES = Table(
     "instances",
     METADATA,
     Column("instance_uid", TEXT, primary_key=True),
-    Column("series_uid", TEXT, nullable=False, index=True),
+    Column("study_uid", TEXT, nullable=False),
+    Column("series_uid", TEXT, nullable=False),
     Column("sop_class", TEXT, nullable=False),
-    Column("digest", TEXT, nullable=False),
-    Column("size", BigInteger, nullable=False),
-    Column("place", TEXT, nullable=False),
+    Column("transfer_syntax", TEXT, nullable=False),
+    Column("digest", TEXT, nullable=False),  # sha256: and 64 hexadecimal digits, of the Part 10 file
+    Column("size", BigInteger, nullable=False),  # bytes
+    Column("client", TEXT, nullable=False),
+    Column("received", TEXT, nullable=False),
+    Column("place", TEXT, nullable=False),  # spool: or object:LIST
+    Index("instances_by_series", "study_uid", "series_uid"),
+    Index("instances_by_place", "place", "received", "instance_uid"),
 )
+
+
+def upgrade(connection: Connection, version: int) -> None:
+    """Bring the tables of an earlier version up to this one, within the transaction of `connection`."""
+    if version < 2:  # until then no image came: these three were empty, and had other columns
+        for table in ("instances", "series", "studies"):
+            connection.execute(text(f"DROP TABLE IF EXISTS {table}"))
+        METADATA.create_all(connection, tables=[STUDIES, SERIES, INSTANCES])

@@ -1,4 +1,4 @@
-"""The index, made anew from the store: every pack that a list names, then what waits in the spool."""
+"""The index, made anew from the store: every pack and image that a list names, then what waits in the spool."""
 
 from __future__ import annotations
 
@@ -25,19 +25,25 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Reindexed:
-    """How many packs and documents of the store were entered."""
+    """How many packs, documents and images of the store were entered."""
 
     packs: int
     documents: int
+    images: int
 
 
 def reindex(places: Places, jobs: int = 1) -> Reindexed:
-    """Enter all packs that any store lists, reading a damaged one from the next store, then what waits in the spool, unless its name is
-    empty; at most `jobs` processes. What the index knows already is written again, nothing is removed.
+    """Enter all packs and images that any store lists, reading a damaged one from the next store, then what waits in the spool, unless
+    its name is empty; at most `jobs` processes. What the index knows already is written again, nothing is removed.
 
-    With several jobs this process is forked: it must have no threads and no open database. Raises BadData at a pack of which no copy is
-    whole; others stay entered.
+    With several jobs this process is forked: it must have no threads and no open database. Raises BadData at a pack or list of
+    which no copy is whole; others stay entered.
     """
+    from toolkit.core.storage import open_store
+    from toolkit.datacentre.images.receiving import recover as recover_images
+    from toolkit.datacentre.images.spool import ImageSpool
+    from toolkit.datacentre.images.verifying import reindex_images
+
     with alone(places.spool) if places.spool else contextlib.nullcontext():
         open_index(places.index).close()  # made here, once
         with Workers(lambda: _opened(places), jobs) as workers:
@@ -49,10 +55,13 @@ def reindex(places: Places, jobs: int = 1) -> Reindexed:
                     documents += number
                     for words in warnings:
                         _log.warning("%s", words)
-        if places.spool:
-            with open_index(places.index) as index, Spool(places.spool) as spool:
-                recover(index, spool)
-    return Reindexed(len(names), documents)
+        with open_index(places.index) as index:
+            images = reindex_images(index, [open_store(url) for url in places.stores])
+            if places.spool:
+                with Spool(places.spool) as spool:
+                    recover(index, spool)
+                recover_images(index, ImageSpool(places.spool))
+    return Reindexed(len(names), documents, images)
 
 
 def _enter_lists(places: Places) -> None:

@@ -49,9 +49,7 @@ def verify(index: Index, stores: Sequence[Store], restore: bool = True) -> Verif
     objects, documents = _listed(stores, counts)
     with progress("verifying", len(objects), "objects") as bar:
         for one in bar.each(objects):
-            counts["objects"] += 1
-            good = [store for store in stores if _holds(store, one)]
-            _mend(one, stores, good, counts, restore)
+            mend(one, stores, counts, restore)
     by_name = {one.name: one for one in objects}
     _compare(index, stores, before, by_name, documents, counts)
     for store in stores:
@@ -113,7 +111,10 @@ def _holds(store: Store, one: StoredObject) -> bool:
         return False
 
 
-def _mend(one: StoredObject, stores: Sequence[Store], good: Sequence[Store], counts: Counter[str], restore: bool) -> None:
+def mend(one: StoredObject, stores: Sequence[Store], counts: Counter[str], restore: bool) -> None:
+    """Read an object in every store; replace what is damaged or missing from a good copy, unless `restore` is off. Counted, and told."""
+    counts["objects"] += 1
+    good = [store for store in stores if _holds(store, one)]
     for store in stores:
         if store in good:
             continue
@@ -127,7 +128,7 @@ def _mend(one: StoredObject, stores: Sequence[Store], good: Sequence[Store], cou
             _log.warning("%s: damaged or missing; run without --dry-run to restore it", what)
         else:
             try:
-                _copy(good[0], store, one)
+                copy_between(good[0], store, one)
             except ToolError as error:
                 counts["unsolved"] += 1
                 _log.error("%s: damaged or missing, and cannot be restored: %s", what, error)
@@ -136,7 +137,8 @@ def _mend(one: StoredObject, stores: Sequence[Store], good: Sequence[Store], cou
                 _log.warning("%s: was damaged or missing; restored from %s", what, good[0].url)
 
 
-def _copy(source: Store, target: Store, one: StoredObject) -> None:
+def copy_between(source: Store, target: Store, one: StoredObject) -> None:
+    """Copy an object from one store to another and read its digest back. Raises what the stores raise."""
     with tempfile.NamedTemporaryFile(prefix="mdc-store-") as copy:
         with source.open(one.name) as stream:
             while piece := stream.read(_PIECE):
@@ -155,7 +157,7 @@ def _compare(
 ) -> None:
     """The index must know what the lists say, and nothing more; but for packs that are only planned: the next packer completes them."""
     planned = set(index.packs(stored=False))
-    known = {one.name: one for one in index.objects()}
+    known = {one.name: one for one in index.objects() if not one.name.startswith("lists/")}  # those are of images
     for name, one in known.items():
         if name in before and objects.get(name) != one:
             counts["unsolved"] += 1
@@ -188,7 +190,7 @@ def _known_elsewhere(index: Index, stores: Sequence[Store], pack: str) -> bool:
 
 def _tell_strangers(index: Index, store: Store, objects: dict[str, StoredObject]) -> None:
     """Objects of no list: a run was killed and its plan lost with the index. Nothing reads them; nothing removes them either."""
-    present = [entry.name for entry in store.list()]
+    present = [entry.name for entry in store.list() if not entry.name.startswith(("images/", "lists/"))]
     packs = {*index.packs(stored=False), *index.packs(stored=True)}  # asked for afterwards: a packer may be at work
     for name in present:
         if name not in objects and name.rpartition("/")[2].partition(".")[0] not in packs:

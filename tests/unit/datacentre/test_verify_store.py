@@ -111,7 +111,7 @@ def test_reindex_makes_the_same_index(house: House, jobs: int) -> None:
     house.index.close()  # several processes: see reindex
     places = house.elsewhere(str(house.directory / "new.db"))
     for _ in range(2):
-        assert reindex(places, jobs) == Reindexed(len(house.packs()), 27)
+        assert reindex(places, jobs) == Reindexed(len(house.packs()), 27, 0)
         assert tables(places.index) == tables(house.url)
     house.receive(range(25, 27), entered=False)
     reindex(places, jobs)
@@ -134,7 +134,7 @@ def test_reindex_reads_the_archive_where_the_store_is_damaged(house: House, capl
     spoil(house.packs()[0])
     places = house.elsewhere(str(house.directory / "new.db"))
     with caplog.at_level(logging.WARNING):
-        assert reindex(places) == Reindexed(1, 4)
+        assert reindex(places) == Reindexed(1, 4, 0)
     assert "the next copy is read" in caplog.text
     spoil(house.packs("archive")[0])
     with pytest.raises(BadData, match="damaged"):

@@ -1,0 +1,105 @@
+"""What is known of a received object, and what a receiver asks of whoever keeps it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+from hashlib import file_digest
+from pathlib import Path
+from typing import Protocol
+
+from toolkit.core.errors import BadData, InputOutput
+
+_UID = re.compile(r"[0-9]+(\.[0-9]+)*")  # PS3.5, section 9.1; leading zeros are tolerated, peers send them
+
+
+@dataclass(frozen=True)
+class Instance:
+    """What is known of an object; `digest` is ``sha256:`` and the hexadecimal SHA-256 of the Part 10 file as stored, `size` its bytes."""
+
+    study_uid: str
+    series_uid: str
+    instance_uid: str
+    sop_class: str
+    transfer_syntax: str
+    patient: str
+    accession: str
+    modality: str
+    study_date: str
+    digest: str
+    size: int
+
+    @property
+    def name(self) -> str:
+        """``images/STUDY/SERIES/INSTANCE.dcm``. Raises BadData when a UID is none: it could lead out of the store."""
+        for uid in (self.study_uid, self.series_uid, self.instance_uid):
+            if len(uid) > 64 or not _UID.fullmatch(uid):
+                raise BadData("object", "has no proper UIDs", "have it made anew")
+        return f"images/{self.study_uid}/{self.series_uid}/{self.instance_uid}.dcm"
+
+
+class Outcome(Enum):
+    """What became of an object: new, there already with the same content, or its UID was taken by other content."""
+
+    NEW = "new"
+    KNOWN = "known"
+    CONFLICT = "conflict"
+
+
+def read_instance(path: Path) -> Instance:
+    """What a Part 10 file says of itself. Raises FileNotFoundError, InputOutput, BadData when it cannot be read."""
+    from pydicom import dcmread
+
+    try:
+        with path.open("rb") as stream:
+            digest, size = file_digest(stream, "sha256").hexdigest(), stream.tell()
+        found = dcmread(path, stop_before_pixels=True, specific_tags=list(_WORDS.values()), defer_size=1 << 16)
+        words = {field: str(found.get(keyword, "") or "") for field, keyword in _WORDS.items()}
+        syntax = str(found.file_meta.TransferSyntaxUID)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise InputOutput(str(path), error.strerror or str(error), "look at the disk") from error
+    except Exception as error:  # pydicom's parser raises anything
+        raise BadData(str(path), "cannot be read as a DICOM file", "look at it") from error
+    return Instance(**words, transfer_syntax=syntax, digest=f"sha256:{digest}", size=size)
+
+
+_WORDS = {
+    "study_uid": "StudyInstanceUID",
+    "series_uid": "SeriesInstanceUID",
+    "instance_uid": "SOPInstanceUID",
+    "sop_class": "SOPClassUID",
+    "patient": "PatientID",
+    "accession": "AccessionNumber",
+    "modality": "Modality",
+    "study_date": "StudyDate",
+}
+
+
+class Incoming(Protocol):
+    """A file that is being received."""
+
+    @property
+    def path(self) -> Path:
+        """Where it is; what was written can be read there after `flush`."""
+
+    def write(self, chunk: bytes) -> None:
+        """Append. Raises InputOutput."""
+
+    def flush(self) -> None:
+        """Let readers of `path` see everything. Raises InputOutput."""
+
+    def discard(self) -> None:
+        """Remove it, if it was not kept; any number of times."""
+
+
+class Keeper(Protocol):
+    """Takes objects, durably."""
+
+    def begin(self) -> Incoming:
+        """A new, empty file. Raises InputOutput."""
+
+    def receive(self, incoming: Incoming, instance: Instance, client: str) -> Outcome:
+        """Keep it: durable when this returns. Raises InputOutput, BadData."""
