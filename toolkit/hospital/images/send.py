@@ -81,6 +81,14 @@ class Sending:
             else:
                 yield result
 
+    def unheard(self) -> Iterator[Result]:
+        """The results that nobody has asked for, after the end."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                result = self._results.get(block=False)
+                if result is not None:
+                    yield result
+
     @property
     def left(self) -> list[Image]:
         """What was not tried to its end, once all lanes have ended."""

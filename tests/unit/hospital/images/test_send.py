@@ -394,14 +394,16 @@ def test_a_run_that_is_interrupted_keeps_what_was_acknowledged(tmp_path: Path) -
         def enter(self, path: str, *words: Any, **more: Any) -> None:
             super().enter(path, *words, **more)
             if path.endswith("010.dcm"):
+                time.sleep(0.2)  # some more are acknowledged meanwhile
                 raise Ended
 
     with receiver(lambda found, event: time.sleep(0.02) or 0) as there:
         peer = there.peer()
         with pytest.raises(Ended), open_journal(str(journal), f"{peer.called}@{peer.place}") as known:
             send([str(tmp_path / "out")], [], peer, known, Stops(), 1)
+        arrived = len(there.got)
         counts = Counter(run(peer, tmp_path / "out", journal=journal)[1].values())
-        assert counts["known"] >= 10 and counts["known"] + counts["sent"] == 30
+        assert arrived > 12 and counts["known"] >= arrived - 1 and counts["known"] + counts["sent"] == 30
         assert len({uid for uid, _ in there.got}) == 30
 
 
