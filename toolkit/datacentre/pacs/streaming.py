@@ -1,5 +1,4 @@
-"""What pynetdicom lacks as a receiver, put beside it: objects streamed to a file as they come, limits on PDUs, TLS handshakes that keep
-nobody else waiting, TCP_NODELAY.
+"""Objects written to a file as they come, beside pynetdicom, which has no such thing.
 
 pynetdicom's own STORE_RECV_CHUNKED_DATASET writes to the system's temporary directory with a flush for each fragment, and with a file
 meta of its own; here fragments go to the place where they will be kept.
@@ -8,38 +7,34 @@ meta of its own; here fragments go to the place where they will be kept.
 from __future__ import annotations
 
 import logging
-import socket
-import ssl
 import struct
+import threading
 from collections.abc import Callable
 from hashlib import sha256
 from io import BytesIO
 from typing import Any, cast
 
-from pynetdicom import _config, evt
 from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_messages import C_STORE_RQ
+from pynetdicom.dimse_primitives import N_EVENT_REPORT
 from pynetdicom.pdu_primitives import P_DATA
-from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
-from toolkit.core.dicom_network import no_delay, tls_failure
 from toolkit.core.errors import InputOutput
-from toolkit.datacentre.pacs.keeping import Incoming, Keeper
+from toolkit.datacentre.images.instances import Incoming, Keeper
+from toolkit.datacentre.pacs.connections import TURN, Ringing
 
-LARGEST_PDU = 1 << 17  # bytes that peers may send at once; the more, the fewer turns of pynetdicom's loop
-HANDSHAKE_SECONDS = 10.0
-_LARGEST_OTHER = 1 << 20  # bytes of a PDU that asks for an association: 128 contexts with many transfer syntaxes
-_PIECE = 1 << 16  # bytes that are taken from a socket at once; pynetdicom takes 4096
 IMPLEMENTATION = "1.2.826.0.1.3680043.8.498.45787841905188114249713612127"  # of this receiver, PS3.7, annex D.3.3.2
+_LARGEST_MESSAGE = 16 << 20  # bytes in memory: a command, a query, a request for commitment of 100,000 objects
+_MOST_WAITING = 16  # messages; none may be sent before the last one's answer, but for cancelling
 _log = logging.getLogger(__name__)
 
 
 class Streamed(BytesIO):
     """The data set of a C-STORE, which pynetdicom believes to be in memory: what is written goes to a file.
 
-    `digest` is that of the Part 10 file, `sent` that of the data set alone, both SHA-256; `failure` is why the rest is not kept:
-    the peer is heard to the end all the same and gets a status for it.
+    `digest` is the Part 10 file's SHA-256, `head` the bytes before the data set; `failure` is why the rest is not kept: the peer is
+    heard to the end all the same and gets a status for it.
     """
 
     def __init__(self, keeper: Keeper, sop_class: str, instance_uid: str, transfer_syntax: str) -> None:
@@ -48,16 +43,17 @@ class Streamed(BytesIO):
         self.file: Incoming | None = None
         self.failure: InputOutput | None = None
         self.size = 0
-        self.digest, self.sent = sha256(), sha256()
+        self.digest = sha256()
         try:
             self.file = keeper.begin()
         except InputOutput as error:
             self.failure = error
-        self._put(part_10_head(sop_class, instance_uid, transfer_syntax))
+        head = part_10_head(sop_class, instance_uid, transfer_syntax)
+        self.head = len(head)
+        self._put(head)
 
     def write(self, chunk: Any) -> int:
         self._put(chunk)
-        self.sent.update(chunk)
         return len(chunk)
 
     def discard(self) -> None:
@@ -77,11 +73,20 @@ class Streamed(BytesIO):
 
 
 class StreamingProvider(DIMSEServiceProvider):
-    """pynetdicom's, but that the data sets of C-STORE are streamed to the keeper."""
+    """pynetdicom's, but that the data sets of C-STORE are streamed to the keeper, that it waits for messages, and that what it holds in
+    memory has a limit.
 
-    def __init__(self, assoc: Association, keeper: Keeper) -> None:
+    `answered` is called with the status of each answer to a report of ours.
+    """
+
+    def __init__(self, assoc: Association, keeper: Keeper, news: threading.Event) -> None:
         super().__init__(assoc)
-        self._keeper = keeper
+        self._keeper, self._news = keeper, news
+        self._sending, self.reporting = threading.Lock(), threading.Lock()
+        self.msg_queue = Ringing(news.set)
+        self.closing = False
+        self.afterwards: list[Callable[[], None]] = []  # to be done when the request that is being served was answered
+        self.answered: Callable[[int], None] = lambda status: None
 
     def receive_primitive(self, primitive: P_DATA) -> None:
         """One PDV after another: a PDU can hold the end of a command and the beginning of its data set."""
@@ -90,12 +95,46 @@ class StreamingProvider(DIMSEServiceProvider):
             one.presentation_data_value_list = [list(value)]  # type: ignore[list-item]
             try:
                 self._turn_to_file()
+                self._check_size()
                 super().receive_primitive(one)
             except Exception as error:  # pynetdicom's thread would die of it and leave connection and association open
-                _log.warning("%s: malformed message, %s; it is cut off", self.assoc.requestor.address, type(error).__name__)
+                words = str(error) if isinstance(error, _TooMuch) else type(error).__name__
+                _log.warning("%s: malformed message, %s; it is cut off", self.assoc.requestor.address, words)
                 self.end()
                 self.dul.event_queue.put("Evt19")
                 return
+
+    def get_msg(self, block: bool = False) -> Any:
+        """The next message, or two Nones; waits for it, or for anything else that the association has to look at."""
+        for work in self.afterwards:
+            work()
+        self.afterwards.clear()
+        if self.closing and self.assoc.is_established:
+            self.assoc.abort()
+            return None, None
+        if self.msg_queue.empty() and self.dul.to_user_queue.empty():
+            self._news.wait(TURN)
+        self._news.clear()
+        context_id, message = super().get_msg(block=False)
+        if isinstance(message, N_EVENT_REPORT):  # the answer to one of ours
+            self.answered(message.Status or 0)
+            return None, None
+        return context_id, message
+
+    def send_msg(self, primitive: Any, context_id: int) -> None:
+        """As the base class does it; the fragments of two messages do not mix."""
+        with self._sending:
+            super().send_msg(primitive, context_id)
+
+    def close(self) -> None:
+        """Have the association aborted as soon as what it does is done and answered."""
+        self.closing = True
+        self._news.set()
+
+    def end(self) -> None:
+        """The connection is gone: what came in half is removed."""
+        if self.message is not None and isinstance(self.message.data_set, Streamed):
+            self.message.data_set.discard()
 
     def _turn_to_file(self) -> None:
         message = self.message
@@ -108,10 +147,19 @@ class StreamingProvider(DIMSEServiceProvider):
         )
         message.data_set = stream
 
-    def end(self) -> None:
-        """The connection is gone: what came in half is removed."""
-        if self.message is not None and isinstance(self.message.data_set, Streamed):
-            self.message.data_set.discard()
+    def _check_size(self) -> None:
+        if self.msg_queue.qsize() >= _MOST_WAITING:
+            raise _TooMuch("it does not wait for answers")
+        if self.message is not None:
+            held = self.message.encoded_command_set.tell()
+            if not isinstance(self.message.data_set, Streamed) and self.message.data_set is not None:
+                held += self.message.data_set.tell()
+            if held > _LARGEST_MESSAGE:
+                raise _TooMuch("it is too large")
+
+
+class _TooMuch(Exception):
+    pass
 
 
 def part_10_head(sop_class: str, instance_uid: str, transfer_syntax: str) -> bytes:
@@ -126,68 +174,3 @@ def part_10_head(sop_class: str, instance_uid: str, transfer_syntax: str) -> byt
     for number, uid in ((2, sop_class), (3, instance_uid), (0x10, transfer_syntax), (0x12, IMPLEMENTATION)):
         group += element(number, b"UI", uid.encode("ascii"))
     return bytes(128) + b"DICM" + element(0, b"UL", struct.pack("<L", len(group))) + group
-
-
-class Handler(RequestHandler):
-    """An association with our provider and limits."""
-
-    server: Server
-
-    def _create_association(self) -> Association:
-        assoc = super()._create_association()
-        assoc.dimse = StreamingProvider(assoc, self.server.keeper)
-        cast(Any, assoc.dul.socket).recv = _receiver(cast(socket.socket, self.request))
-        assoc.bind(evt.EVT_CONN_CLOSE, lambda event: cast(StreamingProvider, event.assoc.dimse).end())
-        return assoc
-
-
-class Server(ThreadedAssociationServer):
-    """pynetdicom's, with the TLS handshake in the connection's own thread, within a time."""
-
-    def __init__(self, *words: Any, keeper: Keeper, tls: ssl.SSLContext | None, **more: Any) -> None:
-        self.keeper, self._tls = keeper, tls
-        self.request_queue_size = 1024
-        super().__init__(*words, request_handler=Handler, **more)
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """As the base class does it, after the handshake."""
-        try:
-            no_delay(request)
-            if self._tls is not None:
-                request.settimeout(HANDSHAKE_SECONDS)
-                request = self._tls.wrap_socket(request, server_side=True)
-            request.settimeout(self.ae.network_timeout)
-        except OSError as error:
-            problem, remedy = tls_failure(error, str(client_address[0]))
-            _log.warning("%s; %s", problem, remedy)
-            request.close()
-            return
-        super().process_request_thread(request, client_address)
-
-
-def _receiver(connection: socket.socket) -> Callable[[int], bytearray]:
-    """pynetdicom's AssociationSocket.recv with larger pieces; a PDU that says to be larger than allowed ends the connection."""
-
-    def recv(count: int) -> bytearray:
-        if count > max(LARGEST_PDU, _LARGEST_OTHER):
-            raise OSError("the peer sends a larger PDU than was agreed on")
-        data = bytearray(count)
-        view, filled = memoryview(data), 0
-        while filled < count:
-            got = connection.recv_into(view[filled : filled + _PIECE])
-            if not got:
-                break
-            filled += got
-            # Linux forgets this setting by itself; without it, a sender with Nagle's algorithm waits 40 ms for each acknowledgement
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-        view.release()
-        del data[filled:]
-        return data
-
-    return recv
-
-
-def accept_every_storage_class() -> None:
-    """Let pynetdicom take any SOP class and transfer syntax: its settings are the process's."""
-    _config.UNRESTRICTED_STORAGE_SERVICE = True
-    _config.LOG_HANDLER_LEVEL = "none"

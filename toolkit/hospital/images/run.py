@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from toolkit.core.errors import ToolError, Unavailable
 from toolkit.core.progress import Bar, progress
@@ -16,8 +17,10 @@ from toolkit.hospital.images.journal import Entry, Journal
 from toolkit.hospital.images.objects import Image
 from toolkit.hospital.images.outcome import Outcome, State
 from toolkit.hospital.images.peer import Peer
-from toolkit.hospital.images.send import Result, Sending
 from toolkit.hospital.images.statuses import Fate
+
+if TYPE_CHECKING:
+    from toolkit.hospital.images.send import Result
 
 logger = logging.getLogger(__name__)
 _OFTEN = 0.5  # seconds after which acknowledgements are entered into the journal
@@ -91,6 +94,8 @@ def _send_group(
     bar: Bar,
 ) -> bool:
     """Send what fits into one kind of association; what arrived is added to `there`. False when the receiver is to be left in peace."""
+    from toolkit.hospital.images.send import Sending  # and pynetdicom: where there is nothing to send, a quarter of a second is saved
+
     entries: list[Entry] = []
     written = time.monotonic()
     sending = Sending(peer, pairs, some, jobs)

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import logging
 import socket
-import struct
 import subprocess
 import time
 from pathlib import Path
 
 import pydicom
 import pytest
-from pydicom.data import get_testdata_file
 from pynetdicom import AE
 
+from tests.unit.datacentre.pacs.rooms import body, kept, receiving, sample, storescu
 from tests.visits.certificates import Certificates, make
 from toolkit.core.dicom_network import server_context
-from toolkit.core.errors import InputOutput, NotPermitted
-from toolkit.datacentre.pacs.keeping import PlainDirectory
-from toolkit.datacentre.pacs.receiver import Receiver
+from toolkit.core.errors import NotPermitted
+from toolkit.datacentre.pacs.receiver import Place
+from toolkit.datacentre.pacs.running import Kept, run
 
 SYNTAXES = [
     "CT_small.dcm", "MR_small_bigendian.dcm", "MR_small_implicit.dcm", "JPEG2000.dcm", "JPEG-lossy.dcm", "MR_small_RLE.dcm",
@@ -31,98 +30,61 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return make(tmp_path_factory.mktemp("certificates"))
 
 
-def sample(path: Path, name: str = "CT_small.dcm", removed: str = "YES", **words: str) -> Path:
-    """One of pydicom's test files, its identity removed or not."""
-    dataset = pydicom.dcmread(get_testdata_file(name))
-    if removed:
-        dataset.PatientIdentityRemoved = removed
-    for keyword, value in words.items():
-        setattr(dataset, keyword, value)
-    dataset.save_as(path)
-    return path
-
-
-def stored(home: Path, below: str = "images") -> list[Path]:
-    return sorted((home / below).rglob("*.dcm"))
-
-
-def body(path: Path) -> bytes:
-    """The data set's bytes: what follows group 2."""
-    data = path.read_bytes()
-    assert data[128:140] == b"DICM\2\0\0\0UL\4\0"
-    return data[144 + struct.unpack("<L", data[140:144])[0] :]
-
-
-def storescu(receiver: Receiver, path: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = ["storescu", "-v", *words, "localhost" if words else "127.0.0.1", str(receiver.port), str(path)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30)
-
-
 @pytest.mark.parametrize("name", SYNTAXES)
 def test_stored_byte_for_byte(tmp_path: Path, name: str) -> None:
     path = sample(tmp_path / "one.dcm", name)
     dataset = pydicom.dcmread(path)
-    with Receiver("127.0.0.1", 0, PlainDirectory(str(tmp_path / "home")), None) as receiver:
+    with receiving(tmp_path / "home") as receiver:
         entity = AE("SENDER")
         entity.add_requested_context(dataset.file_meta.MediaStorageSOPClassUID, dataset.file_meta.TransferSyntaxUID)
         association = entity.associate("127.0.0.1", receiver.port)
         assert association.send_c_store(path).Status == 0
         association.release()
         assert receiver.counts == {"new": 1}
-    (found,) = stored(tmp_path / "home")
+    (found,) = kept(tmp_path / "home")
     meta = pydicom.dcmread(found).file_meta
     assert meta.TransferSyntaxUID == dataset.file_meta.TransferSyntaxUID and "SourceApplicationEntityTitle" not in meta
-    assert found.parent.name == dataset.SeriesInstanceUID and found.stem == dataset.SOPInstanceUID
+    assert found.stem == dataset.SOPInstanceUID
     assert pydicom.dcmread(found) == dataset
     if name != "image_dfl.dcm":  # pynetdicom's sender deflates anew
         assert body(found) == body(path)
 
 
 def test_identified_objects_are_refused_without_their_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with Receiver("127.0.0.1", 0, PlainDirectory(str(tmp_path / "home")), None) as receiver, caplog.at_level(logging.WARNING):
+    with receiving(tmp_path / "home") as receiver, caplog.at_level(logging.WARNING):
         for removed in ("", "NO", "yes"):
             done = storescu(receiver, sample(tmp_path / "one.dcm", removed=removed, PatientName="Kowalska^Anna"))
             assert done.returncode and "CannotUnderstand" in done.stderr
         assert receiver.counts == {"patient identity not removed, (0012,0062)": 3}
     assert "identity not removed" in caplog.text and "Kowalska" not in caplog.text
-    assert not [path for path in (tmp_path / "home").rglob("*") if path.is_file()]
+    assert not kept(tmp_path / "home") and not kept(tmp_path / "home", "incoming")
 
 
 def test_twice_and_with_other_content(tmp_path: Path) -> None:
     home = tmp_path / "home"
-    with Receiver("127.0.0.1", 0, PlainDirectory(str(home)), None) as receiver:
+    with receiving(home) as receiver:
         one, other = sample(tmp_path / "one.dcm"), sample(tmp_path / "other.dcm", Modality="MR")
         assert storescu(receiver, one).returncode == 0
-        first = stored(home)[0].read_bytes()
+        first = kept(home)[0].read_bytes()
         assert storescu(receiver, one).returncode == 0
         assert storescu(receiver, other).returncode
         assert receiver.counts == {"new": 1, "known": 1, "another object has this UID": 1}
-    assert [path.read_bytes() for path in stored(home)] == [first]
-    (conflict,) = (path for path in (home / "conflicts").rglob("*") if path.is_file())
+    assert [path.read_bytes() for path in kept(home)] == [first]
+    (conflict,) = kept(home, "conflicts")
     assert pydicom.dcmread(conflict).Modality == "MR"  # storescu writes some elements in its own way
 
 
 def test_uids_cannot_lead_out_of_the_store(tmp_path: Path) -> None:
-    with Receiver("127.0.0.1", 0, PlainDirectory(str(tmp_path / "home")), None) as receiver:
+    with receiving(tmp_path / "home") as receiver:
         assert storescu(receiver, sample(tmp_path / "one.dcm", StudyInstanceUID="../../../x")).returncode
-    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["one.dcm"]
-
-
-def test_a_full_disk_is_told(tmp_path: Path) -> None:
-    class Full(PlainDirectory):
-        def begin(self) -> None:  # type: ignore[override]
-            raise InputOutput("spool", "No space left on device", "make room")
-
-    with Receiver("127.0.0.1", 0, Full(str(tmp_path / "home")), None) as receiver:
-        done = storescu(receiver, sample(tmp_path / "one.dcm"))
-        assert done.returncode and "OutOfResources" in done.stderr
+    assert not kept(tmp_path / "home") and not list(tmp_path.rglob("*x*dcm"))
 
 
 def test_tls_on_both_sides(certificates: Certificates, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     c = certificates
     context = server_context(str(c.server.cert), str(c.server.key), str(c.ca))
     path = sample(tmp_path / "one.dcm")
-    with Receiver("127.0.0.1", 0, PlainDirectory(str(tmp_path / "home")), context) as receiver:
+    with receiving(tmp_path / "home", context) as receiver:
         idle = socket.create_connection(("127.0.0.1", receiver.port))  # says nothing, and keeps nobody waiting
         begun = time.monotonic()
         assert storescu(receiver, path, "+tls", str(c.client.key), str(c.client.cert), "+cf", str(c.ca)).returncode == 0
@@ -136,7 +98,8 @@ def test_tls_on_both_sides(certificates: Certificates, tmp_path: Path, caplog: p
 
 def test_plain_is_for_loopback_only(tmp_path: Path) -> None:
     with pytest.raises(NotPermitted, match="unencrypted"):
-        Receiver("0.0.0.0", 0, PlainDirectory(str(tmp_path)), None)
+        run(Place("0.0.0.0", 0), Kept(str(tmp_path / "spool"), str(tmp_path / "index.db"), None, None), {}, None)
+    assert not list(tmp_path.iterdir())
 
 
 def test_half_an_object_leaves_nothing(tmp_path: Path) -> None:
@@ -146,9 +109,9 @@ def test_half_an_object_leaves_nothing(tmp_path: Path) -> None:
     dataset = pydicom.dcmread(big)
     dataset.PixelData = bytes(200 << 20)
     dataset.save_as(big)
-    with Receiver("127.0.0.1", 0, PlainDirectory(str(home)), None) as receiver:
+    with receiving(home) as receiver:
         with subprocess.Popen(["storescu", "127.0.0.1", str(receiver.port), str(big)], stderr=subprocess.DEVNULL) as sender:
-            while not any((home / "incoming").iterdir()):
+            while not any((home / "spool/images/incoming").iterdir()):
                 assert sender.poll() is None
             sender.kill()
         with socket.create_connection(("127.0.0.1", receiver.port)) as huge:
@@ -156,7 +119,7 @@ def test_half_an_object_leaves_nothing(tmp_path: Path) -> None:
             huge.settimeout(10)
             assert huge.recv(100)[:1] in (b"", b"\7")
         patience = time.monotonic() + 10
-        while any((home / "incoming").iterdir()):
+        while any((home / "spool/images/incoming").iterdir()):
             assert time.monotonic() < patience
             time.sleep(0.05)
-    assert not stored(home)
+    assert not kept(home)
