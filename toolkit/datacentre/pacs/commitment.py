@@ -26,8 +26,8 @@ from toolkit.core.dicom_network import no_delay
 from toolkit.core.errors import ToolError
 from toolkit.core.storage.store import Store
 from toolkit.datacentre.faults import report
-from toolkit.datacentre.images.rows import Held, held
-from toolkit.datacentre.images.spool import ImageSpool
+from toolkit.datacentre.images.receiving import ImageKeeper
+from toolkit.datacentre.images.rows import SPOOLED, Held, held
 from toolkit.datacentre.index import Index
 from toolkit.datacentre.pacs.streaming import StreamingProvider
 
@@ -57,8 +57,8 @@ class Wanted(NamedTuple):
 class Holding:
     """Looks whether objects are durably here: in the index, and in the spool or the stores; in `store` itself, when it is given."""
 
-    def __init__(self, index: Index, spool: ImageSpool, store: Store | None) -> None:
-        self._index, self._spool, self._store = index, spool, store
+    def __init__(self, keeper: ImageKeeper, index: Index, store: Store | None) -> None:
+        self._keeper, self._index, self._store = keeper, index, store
 
     def failures(self, wanted: Sequence[Wanted]) -> dict[Wanted, int]:
         """The objects for which nobody can answer, with the reasons."""
@@ -74,12 +74,8 @@ class Holding:
             return _MISSING
         if known.instance.sop_class != one.sop_class:
             return _CONFLICT
-        if known.place == "spool:":
-            if self._spool.holds(one.instance_uid, known.instance.size):
-                return 0
-            known = held(self._index, [one.instance_uid]).get(one.instance_uid)  # the packer may just have moved it
-            if known is None or known.place == "spool:":
-                return _MISSING
+        if known.place == SPOOLED:
+            return 0 if self._keeper.held(*reversed(one)) else _MISSING
         if self._store is not None:
             with self._store.open(known.instance.name) as stream:
                 if stream.seek(0, io.SEEK_END) != known.instance.size:

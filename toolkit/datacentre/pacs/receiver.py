@@ -27,12 +27,12 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 from toolkit.core.errors import BadData, InputOutput, NotPermitted, ToolError, Unavailable
 from toolkit.datacentre.audit import Audit, Event
 from toolkit.datacentre.faults import report
+from toolkit.datacentre.images.identifiers import identifiers
 from toolkit.datacentre.images.instances import Instance, Keeper, Outcome
 from toolkit.datacentre.index import Index
 from toolkit.datacentre.pacs.commitment import Commitments
 from toolkit.datacentre.pacs.connections import LARGEST_PDU, Connection
 from toolkit.datacentre.pacs.find import answers
-from toolkit.datacentre.pacs.identifiers import identifiers
 from toolkit.datacentre.pacs.serving import ASKING_SECONDS, IDLE_SECONDS, Entity, Server, accept_every_storage_class
 from toolkit.datacentre.pacs.streaming import IMPLEMENTATION, Streamed
 

@@ -16,7 +16,7 @@ from toolkit.core.errors import ToolError
 from toolkit.core.storage import open_store
 from toolkit.datacentre.audit import Audit
 from toolkit.datacentre.faults import report
-from toolkit.datacentre.images.receiving import ImageKeeper, recover
+from toolkit.datacentre.images.receiving import ImageKeeper
 from toolkit.datacentre.images.spool import ImageSpool
 from toolkit.datacentre.index import open_index
 from toolkit.datacentre.pacs.commitment import Commitments, Holding, Peer
@@ -63,10 +63,10 @@ def run(place: Place, kept: Kept, peers: Mapping[str, Peer], certificates: Certi
         index = stack.enter_context(open_index(kept.index, patience=PATIENCE))
         audit = Audit(kept.audit)
         stack.callback(audit.close)
-        recover(index, spool)
-        commitments = Commitments(Holding(index, spool, store), place.title, peers, sending)
+        keeper = ImageKeeper(spool, index)
+        commitments = Commitments(Holding(keeper, index, store), place.title, peers, sending)
         stack.callback(commitments.end)
-        receiver = Receiver(place, Services(ImageKeeper(spool, index), audit, index, commitments), serving)
+        receiver = Receiver(place, Services(keeper, audit, index, commitments), serving)
 
         def renew() -> None:
             audit.reopen()

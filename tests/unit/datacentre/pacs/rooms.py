@@ -32,9 +32,10 @@ def receiving(
     """A receiver whose spool and index are below `home`."""
     with ImageSpool(str(home / "spool"), writing=True) as spool, open_index(str(home / "index.db")) as index:
         audit = Audit(str(home / "audit"))
-        commitments = Commitments(Holding(index, spool, None), "MDC", peers or {}, sending)
+        keeper = ImageKeeper(spool, index)
+        commitments = Commitments(Holding(keeper, index, None), "MDC", peers or {}, sending)
         try:
-            services = Services(ImageKeeper(spool, index), audit, index, commitments)
+            services = Services(keeper, audit, index, commitments)
             with Receiver(Place("127.0.0.1", 0, **place), services, tls) as receiver:
                 yield receiver
         finally:

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydicom.datadict import tag_for_keyword
 from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag, Tag
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
+from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from toolkit.core.errors import BadData, InputOutput
 
@@ -21,6 +21,8 @@ _NEEDED = (
 _LAST = Tag("SeriesInstanceUID")
 _TAGS: list[BaseTag | int] = [tag for word in _NEEDED if (tag := tag_for_keyword(word)) is not None]
 _LARGE = 1 << 16  # bytes of an element that is not read
+# deflated explicit little endian, and with pixels elsewhere: JPIP, JPIP of HTJ2K (PS3.5, annex A)
+_DEFLATED_SYNTAXES = {"1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205"}
 _DEFLATED = 4 << 20  # bytes that are inflated, and what they may become: identifiers stand at the beginning
 _INFLATED = 16 << 20
 
@@ -46,7 +48,7 @@ def identifiers(path: Path, start: int, transfer_syntax: str) -> Identifiers:
         with path.open("rb") as stream:
             stream.seek(start)
             source: io.BufferedReader | io.BytesIO = stream
-            if transfer_syntax == DeflatedExplicitVRLittleEndian:
+            if transfer_syntax in _DEFLATED_SYNTAXES:
                 source = io.BytesIO(zlib.decompressobj(-zlib.MAX_WBITS).decompress(stream.read(_DEFLATED), _INFLATED))
             found = read_dataset(
                 source,
