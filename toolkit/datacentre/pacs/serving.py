@@ -102,6 +102,11 @@ class Server(ThreadedAssociationServer):
         more["request_handler"] = Handler
         super().__init__(*words, **more)
 
+    @property
+    def connections(self) -> int:
+        """How many there are, with those that did not ask for anything yet."""
+        return len(self._open)
+
     def get_request(self) -> Any:
         """The next connection. When there are too many open files, listening goes on a little later."""
         try:
