@@ -9,6 +9,7 @@ import ssl
 import sys
 import threading
 import time
+import warnings
 from typing import Any, cast
 
 from pynetdicom import AE, _config
@@ -206,3 +207,4 @@ def accept_every_storage_class() -> None:
     _config.LOG_REQUEST_IDENTIFIERS = False
     for name in ("pynetdicom", "pydicom"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+        warnings.filterwarnings("ignore", module=name)

@@ -227,7 +227,7 @@ def test_a_full_disk_is_told_and_over_when_there_is_room(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("who", "words"),
-    [("stranger", "unknown here"), ("expired", "has expired"), ("", "a client certificate is wanted and none was shown")],
+    [("stranger", "unknown here"), ("expired_client", "has expired"), ("", "a client certificate is wanted and none was shown")],
 )
 def test_whose_certificate_is_not_good(
     certificates: Certificates, tmp_path: Path, caplog: pytest.LogCaptureFixture, who: str, words: str
@@ -284,6 +284,11 @@ def test_a_thousand_associations_opened_and_left(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+def listens(port: int) -> bool:
+    with socket.socket() as one:
+        return one.connect_ex(("127.0.0.1", port)) == 0
+
+
 @contextlib.contextmanager
 def program(home: Path, *words: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """mdc-pacs as a process, and its port."""
@@ -295,7 +300,7 @@ def program(home: Path, *words: str) -> Iterator[tuple[subprocess.Popen[str], in
     line = [sys.executable, str(ROOT / "bin/mdc-pacs"), "serve", *listen, *words]
     with subprocess.Popen(line, stderr=subprocess.PIPE, text=True) as process:
         try:
-            until(lambda: process.poll() is not None or not socket.socket().connect_ex(("127.0.0.1", port)), 20)
+            until(lambda: process.poll() is not None or listens(port), 20)
             yield process, port
         finally:
             process.kill()
@@ -308,10 +313,11 @@ def test_killed_and_started_again(tmp_path: Path) -> None:
     for number in range(200):
         sample(source / f"{number}.dcm", SOPInstanceUID=f"1.2.3.{number}")
     with program(home) as (process, port):
-        with subprocess.Popen(["storescu", "-v", "+sd", "127.0.0.1", str(port), str(source)], stderr=subprocess.PIPE, text=True) as sender:
-            until(lambda: len(kept(home)) > 20)
-            process.kill()
-            said = sender.communicate(timeout=30)[1]
+        line = ["storescu", "-v", "+sd", "127.0.0.1", str(port), str(source)]
+        sender = subprocess.Popen(line, stderr=subprocess.PIPE, text=True)
+        until(lambda: len(kept(home)) > 20)
+        process.kill()
+        said = sender.communicate(timeout=30)[1]
     acknowledged = said.count("Received Store Response (Success)")
     assert 0 < acknowledged <= len(kept(home)) <= acknowledged + 1 < 200
     with program(home) as (process, port):

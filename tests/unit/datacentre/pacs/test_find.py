@@ -20,13 +20,12 @@ def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
     home = tmp_path_factory.mktemp("find")
     source = home / "source"
     source.mkdir()
-    number = 0
-    for study, series, modality, date in (
+    some = (
         ("1.2.1", "1.2.1.1", "CT", "20260110"), ("1.2.1", "1.2.1.1", "CT", "20260110"),
         ("1.2.1", "1.2.1.2", "SR", "20260110"), ("1.2.1", "1.2.1.2", "SR", "20260110"),
         ("1.2.2", "1.2.2.1", "MR", "20260215"), ("1.2.3", "1.2.3.1", "CT", ""),
-    ):  # fmt: skip
-        number += 1
+    )  # fmt: skip
+    for number, (study, series, modality, date) in enumerate(some, 1):
         words = {"StudyInstanceUID": study, "SeriesInstanceUID": series, "SOPInstanceUID": f"{series}.{number}", "Modality": modality}
         sample(source / f"{number}.dcm", StudyDate=date, PatientID=f"k1.{study[-1]}", AccessionNumber=f"TOKEN{study[-1]}", **words)
     with receiving(home) as made:
@@ -106,4 +105,5 @@ def test_dcmtk_asks(receiver: Receiver) -> None:
     keys = ["QueryRetrieveLevel=STUDY", "StudyInstanceUID", "AccessionNumber=TOKEN1", "NumberOfStudyRelatedInstances"]
     command = ["findscu", "-v", "-S", *(word for key in keys for word in ("-k", key)), "127.0.0.1", str(receiver.port)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30)
-    assert done.returncode == 0 and "1.2.1" in done.stderr and "0x0000 (Success)" in done.stderr
+    said = done.stdout + done.stderr
+    assert done.returncode == 0 and "[1.2.1]" in said and "0x0000 (Success)" in said
