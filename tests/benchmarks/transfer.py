@@ -54,9 +54,7 @@ def main() -> None:
         large(home, receiver, sender)
 
 
-def rounds(
-    home: Path, directory: Path, count: int, receiver: Tls, sender: Tls
-) -> dict[tuple[tuple[str, str], int], list[float]]:
+def rounds(home: Path, directory: Path, count: int, receiver: Tls, sender: Tls) -> dict[tuple[tuple[str, str], int], list[float]]:
     """Seconds of each round, for each pair and each number of associations at once."""
     cells = [(pair, jobs) for jobs in (1, 2) for pair in PAIRS]
     taken: dict[tuple[tuple[str, str], int], list[float]] = {cell: [] for cell in cells}
@@ -95,7 +93,7 @@ def commands(name: str, port: int, called: str, directory: Path, jobs: int, tls:
     """dicom-send with --jobs; storescu knows no such thing: as many of it, each with its part of the files."""
     if name == "dicom-send":
         return [[*ours.sending(port, tls, called), "--jobs", str(jobs), str(directory)]]
-    head = ["storescu", *tls.words, "-aec", called, "localhost", str(port)]
+    head = [dcmtk.binary("storescu") or "storescu", *tls.words, "-aec", called, "localhost", str(port)]
     files = sorted(map(str, directory.iterdir()))
     return [[*head, *files[number::jobs]] for number in range(jobs)]
 

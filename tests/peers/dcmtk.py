@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -41,19 +42,28 @@ class Server:
 
 
 @contextlib.contextmanager
-def storescp(directory: Path, tls: Tls | None = None, *words: str) -> Iterator[Server]:
-    """Run a receiver until the body ends, a process for each association; any transfer syntax, and data sets are written as they came."""
+def storescp(directory: Path, tls: Tls | None = None, syntaxes: str = "+xa") -> Iterator[Server]:
+    """Run a receiver until the body ends, a process for each association; data sets are written as they came.
+
+    `syntaxes`: the option of storescp that says which transfer syntaxes it takes; all that it knows, unless told otherwise.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     port = free_port()
-    command = ["storescp", "--fork", "+xa", "+B", "-od", str(directory), *words, *(tls.words if tls else []), str(port)]
+    command = [binary("storescp") or "storescp", "--fork", syntaxes, "+B", "-od", str(directory), *(tls.words if tls else []), str(port)]
     with running(command, directory.parent / f"storescp-{port}.log", port) as process:
         yield Server(port, process, directory)
 
 
 def client(program: str, port: int, *options: str, files: Iterable[Path] = (), tls: Tls | None = None) -> subprocess.CompletedProcess[str]:
     """Run storescu, echoscu or findscu against a port of this machine."""
-    command = [program, *(tls.words if tls else []), *options, "localhost", str(port), *map(str, files)]
+    command = [binary(program) or program, *(tls.words if tls else []), *options, "localhost", str(port), *map(str, files)]
     return subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=120)
+
+
+def binary(name: str) -> str | None:
+    """One of DCMTK's programs; pynetdicom's scripts of the same names, beside this interpreter, are not what is looked for."""
+    beside = str(Path(sys.executable).parent)
+    return shutil.which(name, path=os.pathsep.join(one for one in os.get_exec_path() if os.path.abspath(one) != beside))
 
 
 def free_port() -> int:

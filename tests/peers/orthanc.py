@@ -21,6 +21,10 @@ TITLE = "ORTHANC"
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
+class Refused(Exception):
+    """An answer that is no success."""
+
+
 @dataclass(frozen=True)
 class Server:
     """A running server: its DICOM port, its REST interface, and its process."""
@@ -30,11 +34,15 @@ class Server:
     pid: int
 
     def ask(self, path: str, body: object = None, method: str | None = None) -> Any:
-        """What the REST interface answers; `body` is sent as JSON, bytes as they are. Raises urllib.error.HTTPError."""
+        """What the REST interface answers; `body` is sent as JSON, bytes as they are. Raises Refused with its words."""
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.address + path, data, method=method)
-        with _DIRECT.open(request, timeout=30) as answer:
-            found = answer.read()
+        try:
+            with _DIRECT.open(request, timeout=30) as answer:
+                found = answer.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                raise Refused(f"{path}: {error.code} {error.read().decode(errors='replace')}") from error
         return json.loads(found) if answer.headers.get_content_type() == "application/json" else found
 
     def instances(self) -> int:

@@ -8,7 +8,6 @@ whole and queues all of it; here its PDUs and its negotiation are used on a sock
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import select
 import socket
@@ -16,9 +15,7 @@ import ssl
 import struct
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from hashlib import sha256
-from typing import NamedTuple
 
 from pynetdicom._globals import APPLICATION_CONTEXT_NAME
 from pynetdicom.pdu import A_ABORT_RQ, A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ, A_RELEASE_RP, A_RELEASE_RQ
@@ -33,11 +30,10 @@ from pynetdicom.presentation import PresentationContext, build_context, negotiat
 from toolkit.core.dicom_network import no_delay
 from toolkit.core.errors import BadData, TryLater
 from toolkit.hospital.dicom.encoding.elements import IMPLEMENTATION_CLASS, IMPLEMENTATION_VERSION
+from toolkit.hospital.images.contexts import Pair
+from toolkit.hospital.images.messages import Answer, Message, command_pdu, data_head, elements
 from toolkit.hospital.images.peer import Peer, refused_association, unavailable
 
-Pair = tuple[str, str]  # SOP class, transfer syntax
-
-MOST_CONTEXTS = 128  # PS3.8, 7.1.1.13: ids are the odd numbers below 256
 IMPLICIT_LITTLE = "1.2.840.10008.1.2"
 VERIFICATION = "1.2.840.10008.1.1"
 STORAGE_COMMITMENT = "1.2.840.10008.1.20.1"
@@ -59,31 +55,6 @@ class Lost(TryLater):
     """The association ended before its time; `stalled`: by silence."""
 
     stalled = False
-
-
-class Answer(NamedTuple):
-    """A status (PS3.7, annex C), and what the receiver says to it."""
-
-    status: int
-    comment: str
-
-
-@dataclass(frozen=True)
-class Message:
-    """A message of the receiver: `command` by element number of group 0000, raw values; `data` in the context's transfer syntax."""
-
-    context: int
-    command: dict[int, bytes]
-    data: bytes
-
-    def number(self, element: int) -> int:
-        """A US element; 0 when it is missing."""
-        return int.from_bytes(self.command.get(element, b"")[:2], "little")
-
-    def text(self, element: int) -> str:
-        """An element of text, without what cannot be printed."""
-        found = self.command.get(element, b"").decode("ascii", "replace").strip(" \0")
-        return "".join(c if c.isprintable() else " " for c in found)
 
 
 class Association:
@@ -124,22 +95,22 @@ class Association:
     def store(self, pair: Pair, instance: str, descriptor: int, start: int, length: int) -> tuple[Answer, bytes]:
         """Send the data set that lies in an open file at `start` with `length` bytes (C-STORE, PS3.7 9.1.1), as it stands there.
 
-        The answer and the SHA-256 of what was sent; memory does not follow `length`. Raises Lost, and BadData when the file became
-        shorter: the association is aborted then.
+        The answer and the SHA-256 of what was sent; memory does not follow `length`. Raises Lost, and BadData when the file changed
+        meanwhile: the association is aborted before the last of it is sent, so that nobody takes it for whole.
         """
         context = self.accepted[pair]
         self._message = self._message % 0xFFFF + 1
-        waiting = [self._command(context, {0x0002: pair[0], 0x0100: 0x0001, 0x0110: self._message, 0x0700: 0, 0x0800: 0, 0x1000: instance})]
+        waiting = [command_pdu(context, {0x0002: pair[0], 0x0100: 0x0001, 0x0110: self._message, 0x0700: 0, 0x0800: 0, 0x1000: instance})]
         held, digest = len(waiting[0]), sha256()
-        position, end = start, start + length
+        position, end, before = start, start + length, os.fstat(descriptor)
         while position < end:
             piece = os.pread(descriptor, min(self._fragment, end - position), position)
-            if not piece:
-                self.abort()
-                raise BadData("file", "became shorter while it was sent", "send it again")
             position += len(piece)
+            if not piece or (position == end and not _same(before, os.fstat(descriptor))):
+                self.abort()
+                raise BadData("file", "changed while it was sent", "send it again")
             digest.update(piece)
-            waiting += (struct.pack(">BxLLBB", 4, len(piece) + 6, len(piece) + 2, context, 2 if position == end else 0), piece)
+            waiting += (data_head(len(piece), context, last=position == end), piece)
             held += len(piece) + 12
             if held >= _TOGETHER:
                 self._send(b"".join(waiting))
@@ -152,7 +123,7 @@ class Association:
         """C-ECHO (PS3.7 9.1.5). Raises Lost."""
         self._message = self._message % 0xFFFF + 1
         context = self.accepted[VERIFICATION, IMPLICIT_LITTLE]
-        self._send(self._command(context, {0x0002: VERIFICATION, 0x0100: 0x0030, 0x0110: self._message, 0x0800: 0x0101}))
+        self._send(command_pdu(context, {0x0002: VERIFICATION, 0x0100: 0x0030, 0x0110: self._message, 0x0800: 0x0101}))
         return self._answer(0x8030, self._message, "")
 
     def action(self, pair: Pair, instance: str, data: bytes) -> tuple[Answer, list[Message]]:
@@ -160,10 +131,10 @@ class Association:
         self._message = self._message % 0xFFFF + 1
         context, limit = self.accepted[pair], self._fragment
         request: dict[int, int | str] = {0x0003: pair[0], 0x0100: 0x0130, 0x0110: self._message, 0x0800: 0, 0x1001: instance, 0x1008: 1}
-        parts = [self._command(context, request)]
+        parts = [command_pdu(context, request)]
         for start in range(0, len(data), limit):
             piece = data[start : start + limit]
-            parts += (struct.pack(">BxLLBB", 4, len(piece) + 6, len(piece) + 2, context, 2 if start + limit >= len(data) else 0), piece)
+            parts += (data_head(len(piece), context, last=start + limit >= len(data)), piece)
         self._send(b"".join(parts))
         before: list[Message] = []
         while True:
@@ -178,7 +149,7 @@ class Association:
             0x0002: message.text(0x0002), 0x0100: 0x8100, 0x0120: message.number(0x0110), 0x0800: 0x0101, 0x0900: 0,
             0x1000: message.text(0x1000), 0x1002: message.number(0x1002),
         }  # fmt: skip
-        self._send(self._command(message.context, answer))
+        self._send(command_pdu(message.context, answer))
 
     def wait(self, seconds: float) -> Message | None:
         """The next message of the receiver's own; None when none begins within `seconds`. Raises Lost, also when it hangs up properly."""
@@ -197,7 +168,7 @@ class Association:
 
     def release(self) -> None:
         """End the association as it should (PS3.8 7.2); a receiver that is gone does not matter any more."""
-        with contextlib.suppress(OSError, Lost):
+        with contextlib.suppress(OSError, ValueError):
             self._socket.settimeout(min(self._peer.timeout, 5.0))
             self._socket.sendall(A_RELEASE_RQ().encode())
             while self._pdu()[0] == 4:
@@ -205,7 +176,7 @@ class Association:
         self._socket.close()
 
     def abort(self) -> None:
-        """End it at once; from another thread too."""
+        """End it at once."""
         with contextlib.suppress(OSError, ValueError):
             self._socket.settimeout(0.5)
             self._socket.sendall(struct.pack(">BxLxxBB", 7, 4, 0, 0))
@@ -224,7 +195,7 @@ class Association:
         try:
             self._socket.settimeout(self._peer.timeout)
             self._socket.sendall(_request(self._peer, contexts).encode())
-        except ConnectionError:
+        except (ConnectionError, ssl.SSLEOFError):
             pass  # why it hung up stands in what it sent before
         except OSError as error:
             raise unavailable(self._peer, error) from error
@@ -259,15 +230,6 @@ class Association:
                 self.accepted[pair] = context.context_id or 1
             else:
                 self.refused[pair] = _REFUSED.get(context.result or 2, _REFUSED[2])
-
-    def _command(self, context: int, values: dict[int, int | str]) -> bytes:
-        """A command set in a PDU of its own: group 0000, implicit VR (PS3.7 6.3.1)."""
-        encoded = b""
-        for element, value in values.items():
-            raw = struct.pack("<H", value) if isinstance(value, int) else value.encode("ascii") + b"\0" * (len(value) % 2)
-            encoded += struct.pack("<HHL", 0, element, len(raw)) + raw
-        encoded = struct.pack("<HHLL", 0, 0, 4, len(encoded)) + encoded
-        return struct.pack(">BxLLBB", 4, len(encoded) + 6, len(encoded) + 2, context, 3) + encoded
 
     def _answer(self, expected: int, number: int, instance: str) -> Answer:
         """The answer to our message `number`; nothing counts that does not say so, or names another instance."""
@@ -305,7 +267,7 @@ class Association:
                     else:
                         command += piece
                         if control & 2:
-                            found = _elements(command)
+                            found = elements(command)
                     if control & 2 and found is not None:
                         has_data = found.get(0x0800, b"\1\1") != b"\1\1"
                         if not control & 1 or not has_data:
@@ -347,7 +309,7 @@ class Association:
             self._socket.settimeout(self._peer.timeout)
             self._socket.sendall(data)
         except OSError as error:
-            if isinstance(error, ConnectionError):
+            if isinstance(error, ConnectionError | ssl.SSLEOFError):
                 with contextlib.suppress(OSError, ValueError, struct.error, TryLater):  # what it said before it hung up
                     self._socket.settimeout(0.5)
                     kind, body = self._pdu()
@@ -386,12 +348,8 @@ def _request(peer: Peer, contexts: list[PresentationContext]) -> A_ASSOCIATE_RQ:
     return A_ASSOCIATE_RQ(primitive)
 
 
-def _elements(encoded: bytes) -> dict[int, bytes]:
-    found, stream = {}, io.BytesIO(encoded)
-    while head := stream.read(8):
-        _, element, size = struct.unpack("<HHL", head)
-        found[element] = stream.read(size)
-    return found
+def _same(before: os.stat_result, after: os.stat_result) -> bool:
+    return (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
 
 
 def _abort_words(data: bytes) -> str:

@@ -23,8 +23,10 @@ from pynetdicom.sop_class import StorageCommitmentPushModel, Verification  # typ
 from toolkit.core.dicom_network import no_delay
 from toolkit.core.errors import NotPermitted, Unavailable
 from toolkit.hospital.images import journal as journals
-from toolkit.hospital.images.association import IMPLICIT_LITTLE, STORAGE_COMMITMENT, Answer, Association, Lost, Message, Pair
+from toolkit.hospital.images.association import IMPLICIT_LITTLE, STORAGE_COMMITMENT, Association, Lost
+from toolkit.hospital.images.contexts import Pair
 from toolkit.hospital.images.journal import Entry, Journal
+from toolkit.hospital.images.messages import Answer, Message
 from toolkit.hospital.images.objects import Image
 from toolkit.hospital.images.outcome import Outcome, State
 from toolkit.hospital.images.peer import Peer, is_loopback

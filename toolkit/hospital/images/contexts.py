@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-from toolkit.hospital.images.association import MOST_CONTEXTS, Pair
 from toolkit.hospital.images.objects import Image
+
+Pair = tuple[str, str]  # SOP class, transfer syntax
+MOST_CONTEXTS = 128  # ids are the odd numbers below 256
 
 
 def grouped(images: Iterable[Image]) -> list[tuple[list[Pair], list[Image]]]:

@@ -14,7 +14,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from toolkit.core.errors import BadData, Internal, ToolError, Unavailable
-from toolkit.hospital.images.association import Association, Lost, Pair
+from toolkit.hospital.images.association import Association, Lost
+from toolkit.hospital.images.contexts import Pair
 from toolkit.hospital.images.objects import Image
 from toolkit.hospital.images.peer import Peer
 from toolkit.hospital.images.statuses import Fate, fate, words
@@ -79,6 +80,14 @@ class Sending:
                 self._running -= 1
             else:
                 yield result
+
+    def unheard(self) -> Iterator[Result]:
+        """The results that nobody has asked for, after the end."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                result = self._results.get(block=False)
+                if result is not None:
+                    yield result
 
     @property
     def left(self) -> list[Image]:

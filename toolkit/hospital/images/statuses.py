@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from toolkit.hospital.images.association import Answer
+from toolkit.hospital.images.messages import Answer
 
 _WARNINGS = {0x0001, 0x0107, 0x0116}
 _WORDS = {

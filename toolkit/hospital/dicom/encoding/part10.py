@@ -18,8 +18,8 @@ IMPLICIT_LITTLE = "1.2.840.10008.1.2"
 EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
 EXPLICIT_BIG = "1.2.840.10008.1.2.2"
 DEFLATED = ("1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205")
-# PS3.6 table A-1: encapsulated, deflated frames, SMPTE streams. A private syntax may hide anything in its encoding.
-_KNOWN = re.compile(r"1\.2\.840\.10008\.1\.2(\.1(\.98|\.99)?|\.2|\.4\.\d+|\.5|\.6\.[12]|\.7\.[123]|\.8\.1)?")
+# PS3.6 table A-1: encapsulated (.1: fragmentable video), deflated frames, SMPTE streams. A private one may hide anything in its encoding.
+_KNOWN = re.compile(r"1\.2\.840\.10008\.1\.2(\.1(\.98|\.99)?|\.2|\.4\.\d+(\.1)?|\.5|\.6\.[12]|\.7\.[123]|\.8\.1)?")
 
 # Files up to this size are read at once; larger ones are mapped and streamed, so that memory does not follow their size.
 _READ_WHOLE = 8 << 20
