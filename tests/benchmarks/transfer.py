@@ -1,7 +1,8 @@
 """Images over mutual TLS on loopback: dicom-send and mdc-pacs beside DCMTK's storescu and storescp, and beside Orthanc as receiver.
 
 Whole commands with their start; senders and receivers share the processors. Every run meets a receiver that is started anew and empty;
-the pairs take turns, in another order each time, and the median of the rounds counts. mdc-pacs and Orthanc have objects on disk when they
+the pairs take turns, in another order each time, and the median of the rounds counts; storescu as it comes has one turn, since nearly
+all of its time is a wait of 90 ms for each object, whatever else the machine does. mdc-pacs and Orthanc have objects on disk when they
 acknowledge them, storescp does not wait for it. DCMTK's programs are measured as they come and with TCP_NODELAY=1 in their environment,
 which turns Nagle's algorithm off. At the end one object of 500 MB, with the peak memory of both sides.
 """
@@ -37,7 +38,7 @@ LARGE = int(os.environ.get("LARGE", "500")) * 1_000_000  # bytes
 MEMORY = 300.0  # megabytes, the bar for either side
 OURS, DCMTK = ("dicom-send", "mdc-pacs"), ("storescu", "storescp")
 TUNED = ("storescu, no delay", "storescp, no delay")
-OTHERS = [("storescu, no delay", "mdc-pacs"), ("dicom-send", "storescp, no delay"), ("storescu, no delay", "Orthanc"), TUNED]
+OTHERS = [("storescu, no delay", "mdc-pacs"), ("dicom-send", "storescp, no delay"), TUNED]
 PAIRS = [OURS, DCMTK, ("dicom-send", "Orthanc"), ("storescu", "Orthanc"), *OTHERS]
 
 
@@ -64,6 +65,8 @@ def rounds(home: Path, directory: Path, count: int, receiver: Tls, sender: Tls) 
     for number in range(ROUNDS):
         random.Random(number).shuffle(cells)
         for pair, jobs in cells:
+            if number and pair[0] == "storescu":
+                continue
             with tempfile.TemporaryDirectory(dir=home) as place, listening(pair[1], Path(place), receiver) as (port, held):
                 words = commands(pair[0], port, title(pair[1]), directory, jobs, sender)
                 begun = time.perf_counter()

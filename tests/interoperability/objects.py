@@ -89,7 +89,10 @@ def from_pydicom(directory: Path) -> dict[str, Path]:
 
 
 def in_every_syntax(directory: Path, sop_classes: list[str], syntaxes: list[str]) -> dict[str, Path]:
-    """Objects of each SOP class in each transfer syntax, pixels as each of them frames these: the file by instance UID."""
+    """Objects of each SOP class in each transfer syntax: the file by instance UID.
+
+    Framed as the syntax wants it; all compressed ones hold the same JPEG 2000 frame, which neither sender nor receiver may look into.
+    """
     samples = {name: _data_set(Path(str(get_testdata_file(name)))) for name in ("CT_small.dcm", *_NATIVE.values(), "JPEG2000.dcm")}
     made: dict[str, Path] = {}
     for syntax in syntaxes:
