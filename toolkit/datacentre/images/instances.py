@@ -12,6 +12,7 @@ from typing import Protocol
 from toolkit.core.errors import BadData, InputOutput
 
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")  # PS3.5, section 9.1; leading zeros are tolerated, peers send them
+_GROUP_2_ENDS = 144  # and so many bytes as its first element says: preamble, prefix and that element (PS3.10, section 7.1)
 
 
 @dataclass(frozen=True)
@@ -48,34 +49,28 @@ class Outcome(Enum):
 
 
 def read_instance(path: Path) -> Instance:
-    """What a Part 10 file says of itself. Raises FileNotFoundError, InputOutput, BadData when it cannot be read."""
-    from pydicom import dcmread
+    """What a Part 10 file of the spool says of itself. Raises FileNotFoundError, InputOutput, BadData when it cannot be read."""
+    from pydicom.filereader import read_file_meta_info
+
+    from toolkit.datacentre.images.identifiers import identifiers
 
     try:
         with path.open("rb") as stream:
             digest, size = file_digest(stream, "sha256").hexdigest(), stream.tell()
-        found = dcmread(path, stop_before_pixels=True, specific_tags=list(_WORDS.values()), defer_size=1 << 16)
-        words = {field: str(found.get(keyword, "") or "") for field, keyword in _WORDS.items()}
-        syntax = str(found.file_meta.TransferSyntaxUID)
+        meta = read_file_meta_info(path)
+        syntax = str(meta.TransferSyntaxUID)
+        start = _GROUP_2_ENDS + int(meta.FileMetaInformationGroupLength)
     except FileNotFoundError:
         raise
     except OSError as error:
         raise InputOutput(str(path), error.strerror or str(error), "look at the disk") from error
     except Exception as error:  # pydicom's parser raises anything
         raise BadData(str(path), "cannot be read as a DICOM file", "look at it") from error
-    return Instance(**words, transfer_syntax=syntax, digest=f"sha256:{digest}", size=size)
-
-
-_WORDS = {
-    "study_uid": "StudyInstanceUID",
-    "series_uid": "SeriesInstanceUID",
-    "instance_uid": "SOPInstanceUID",
-    "sop_class": "SOPClassUID",
-    "patient": "PatientID",
-    "accession": "AccessionNumber",
-    "modality": "Modality",
-    "study_date": "StudyDate",
-}
+    found = identifiers(path, start, syntax)
+    return Instance(
+        found.study_uid, found.series_uid, found.instance_uid, found.sop_class, syntax, found.patient, found.accession, found.modality,
+        found.study_date, f"sha256:{digest}", size,
+    )  # fmt: skip
 
 
 class Incoming(Protocol):

@@ -138,6 +138,8 @@ def recover(index: Index, spool: ImageSpool, on_the_way: float = _ON_THE_WAY) ->
             except FileNotFoundError:
                 continue  # moved by a packer
             except (BadData, InputOutput, OSError) as error:
+                if not path.exists():
+                    continue
                 _log.error("%s: cannot be read: %s; it stays there", path, error)
                 continue
             if instance.instance_uid != uid:

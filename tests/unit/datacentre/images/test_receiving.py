@@ -301,3 +301,30 @@ def test_a_series_uid_in_two_studies_moves_nothing(collection: Collection) -> No
         found = held(index, [uid(0), "2.25.99"])
     assert found[uid(0)] == first
     assert found["2.25.99"].instance == other
+
+
+def test_every_transfer_syntax_is_read_again(here: Collection) -> None:
+    """What pydicom's own files say of themselves, also deflated and big-endian."""
+    from pydicom import dcmread
+    from pydicom.data import get_testdata_file
+
+    from toolkit.datacentre.pacs.streaming import part_10_head
+
+    for name in ("CT_small.dcm", "image_dfl.dcm", "MR_small_bigendian.dcm", "MR_small_implicit.dcm", "JPEG2000.dcm"):
+        source = Path(str(get_testdata_file(name)))
+        meta = dcmread(source).file_meta
+        head = part_10_head(meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID, meta.TransferSyntaxUID)
+        raw = source.read_bytes()
+        path = here.directory / name
+        path.write_bytes(head + raw[144 + meta.FileMetaInformationGroupLength :])
+        found, expected = read_instance(path), dcmread(source)
+        assert (found.instance_uid, found.study_uid, found.modality) == (
+            expected.SOPInstanceUID,
+            expected.StudyInstanceUID,
+            expected.Modality,
+        )
+        assert (found.transfer_syntax, found.size) == (meta.TransferSyntaxUID, path.stat().st_size)
+        assert found.sop_class == meta.MediaStorageSOPClassUID
+        path.write_bytes(path.read_bytes()[:200])
+        with pytest.raises(BadData):
+            read_instance(path)
