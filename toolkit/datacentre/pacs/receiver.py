@@ -182,7 +182,11 @@ class Receiver:
 
     def _commit(self, event: Any) -> tuple[int, None]:
         status, nothing = cast(Commitments, self._services.commitments).asked(event)
-        self._note(event, "commit", status)
+        try:
+            self._note(event, "commit", status)
+        except ToolError:  # what cannot be written down is not done
+            event.assoc.dimse.afterwards.clear()
+            raise
         return status, nothing
 
     def _note(self, event: Any, action: str, status: int, stream: Streamed | None = None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,13 @@ from pynetdicom import AE, evt
 from pynetdicom.sop_class import StorageCommitmentPushModel  # type: ignore[attr-defined]
 
 from tests.unit.datacentre.pacs.rooms import kept, receiving, sample, storescu
-from toolkit.datacentre.pacs.commitment import INSTANCE, Peer
+from toolkit.core.storage import open_store
+from toolkit.datacentre.images.instances import Instance
+from toolkit.datacentre.images.receiving import ImageKeeper
+from toolkit.datacentre.images.rows import Held, stored
+from toolkit.datacentre.images.spool import ImageSpool
+from toolkit.datacentre.index import StoredObject, open_index
+from toolkit.datacentre.pacs.commitment import INSTANCE, Holding, Peer, Wanted
 from toolkit.datacentre.pacs.receiver import Receiver
 
 Reports = queue.SimpleQueue[tuple[int, Dataset]]
@@ -112,3 +119,19 @@ def test_many_objects_in_one_request(tmp_path: Path) -> None:
         assert ask(receiver, request(*((CTImageStorage, f"1.2.{number}") for number in range(count))), reports) == 0
         kind, report = reports.get(timeout=1)
         assert kind == 2 and len(report.FailedSOPSequence) == count
+
+
+def test_with_a_store_packed_objects_are_looked_for_there(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "store"))
+    here = Instance("1.2", "1.2.1", "1.2.1.1", CTImageStorage, "1.2.840.10008.1.2.1", "p", "a", "CT", "20260101", "sha256:" + "0" * 64, 9)
+    gone = replace(here, instance_uid="1.2.1.2")
+    short = replace(here, instance_uid="1.2.1.3")
+    store.put(here.name, b"123456789")
+    store.put(short.name, b"1234")
+    wanted = [Wanted(one.sop_class, one.instance_uid) for one in (here, gone, short)]
+    with ImageSpool(str(tmp_path / "spool"), writing=True) as spool, open_index(str(tmp_path / "index.db")) as index:
+        listed = StoredObject("lists/x.json", "sha256:" + "0" * 64, 1)
+        stored(index, [Held(one, "", "2026-01-01T00:00:00", "object:x") for one in (here, gone, short)], listed)
+        keeper = ImageKeeper(spool, index)
+        assert Holding(keeper, index, None).failures(wanted) == {}
+        assert Holding(keeper, index, store).failures(wanted) == {wanted[1]: 0x0112, wanted[2]: 0x0110}

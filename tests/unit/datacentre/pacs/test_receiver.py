@@ -123,3 +123,17 @@ def test_half_an_object_leaves_nothing(tmp_path: Path) -> None:
             assert time.monotonic() < patience
             time.sleep(0.05)
     assert not kept(home)
+
+
+def test_several_senders_at_once(tmp_path: Path) -> None:
+    """Each object is new once, whoever sends it first."""
+    source = tmp_path / "source"
+    source.mkdir()
+    for number in range(20):
+        sample(source / f"{number}.dcm", SOPInstanceUID=f"1.2.3.{number}")
+    with receiving(tmp_path / "home") as receiver:
+        line = ["storescu", "+sd", "127.0.0.1", str(receiver.port), str(source)]
+        senders = [subprocess.Popen(line) for _ in range(4)]
+        assert [sender.wait(60) for sender in senders] == [0] * 4
+        assert receiver.counts == {"new": 20, "known": 60}
+    assert len(kept(tmp_path / "home")) == 20 and not kept(tmp_path / "home", "incoming")
