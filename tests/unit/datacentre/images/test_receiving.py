@@ -332,3 +332,16 @@ def test_every_transfer_syntax_is_read_again(here: Collection) -> None:
         path.write_bytes(path.read_bytes()[:200])
         with pytest.raises(BadData):
             read_instance(path)
+
+
+def test_moved_between_question_and_keeping_it_is_known(here: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nothing of it stays behind in the spool."""
+    here.receive([0])
+    with open_index(here.url) as index:
+        stale = held(index, [uid(0)])
+        here.pack()
+        with ImageSpool(here.places.spool, writing=True) as spool:
+            keeper = ImageKeeper(spool, index)
+            monkeypatch.setattr(receiving, "held", lambda index, uids: stale)
+            assert take(keeper, 0) == Outcome.KNOWN
+    here.check([0], packed=True)
