@@ -11,10 +11,10 @@ PAGES := $(wildcard man/man*/*.[1-9])
 HOME_OF_INSTALL := $(PREFIX)/lib/scape-toolkit
 
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-visits test bench bench-dicom lint man install uninstall evaluate clean
+.PHONY: help demo demo-visits demo-transfer test bench bench-dicom lint man install uninstall evaluate clean
 
 help: ## list the targets (this)
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: .venv/.made ## render a photograph of real terrain from a hidden pose, and find the pose again
 	@mkdir -p demo
@@ -26,6 +26,9 @@ demo: .venv/.made ## render a photograph of real terrain from a hidden pose, and
 
 demo-visits: .venv/.made ## send invented visits from a hospital to a data centre, with a kill -9 in between
 	$(BIN)/python examples/hospital/demo.py demo/visits
+
+demo-transfer: .venv/.made ## send invented visits and images to a data centre, with kill -9 of both sides in between
+	$(BIN)/python examples/hospital/transfer.py demo/transfer
 
 test: .venv/.made .venv/.peers ## run the whole test suite
 	$(BIN)/python -m pytest $(PYTEST)

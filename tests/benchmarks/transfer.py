@@ -2,7 +2,8 @@
 
 Whole commands with their start; senders and receivers share the processors. Every run meets a receiver that is started anew and empty;
 the pairs take turns, in another order each time, and the median of the rounds counts. mdc-pacs and Orthanc have objects on disk when they
-acknowledge them, storescp does not wait for it. At the end one object of 500 MB, with the peak memory of both sides.
+acknowledge them, storescp does not wait for it. DCMTK's programs are measured as they come and with TCP_NODELAY=1 in their environment,
+which turns Nagle's algorithm off. At the end one object of 500 MB, with the peak memory of both sides.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,7 +36,9 @@ SIZES = {"39 KB": (39_000, 300, 60.0), "525 KB": (525_000, 150, 40.0)}  # bytes,
 LARGE = int(os.environ.get("LARGE", "500")) * 1_000_000  # bytes
 MEMORY = 300.0  # megabytes, the bar for either side
 OURS, DCMTK = ("dicom-send", "mdc-pacs"), ("storescu", "storescp")
-PAIRS = [OURS, DCMTK, ("dicom-send", "Orthanc"), ("storescu", "Orthanc"), ("storescu", "mdc-pacs"), ("dicom-send", "storescp")]
+TUNED = ("storescu, no delay", "storescp, no delay")
+OTHERS = [("storescu, no delay", "mdc-pacs"), ("dicom-send", "storescp, no delay"), ("storescu, no delay", "Orthanc"), TUNED]
+PAIRS = [OURS, DCMTK, ("dicom-send", "Orthanc"), ("storescu", "Orthanc"), *OTHERS]
 
 
 def main() -> None:
@@ -64,7 +67,8 @@ def rounds(home: Path, directory: Path, count: int, receiver: Tls, sender: Tls) 
             with tempfile.TemporaryDirectory(dir=home) as place, listening(pair[1], Path(place), receiver) as (port, held):
                 words = commands(pair[0], port, title(pair[1]), directory, jobs, sender)
                 begun = time.perf_counter()
-                running = [subprocess.Popen(command) for command in words]
+                environment = {**os.environ, **(dcmtk.NO_DELAY if pair[0].endswith("no delay") else {})}
+                running = [subprocess.Popen(command, env=environment) for command in words]
                 assert [one.wait() for one in running] == [0] * len(running), pair
                 taken[pair, jobs].append(time.perf_counter() - begun)
                 assert held() == count, (pair, held())
@@ -72,13 +76,13 @@ def rounds(home: Path, directory: Path, count: int, receiver: Tls, sender: Tls) 
 
 
 @contextlib.contextmanager
-def listening(name: str, place: Path, tls: Tls):  # type: ignore[no-untyped-def]
+def listening(name: str, place: Path, tls: Tls) -> Iterator[tuple[int, Callable[[], int]]]:
     """A receiver: its port, and how many objects it holds."""
     if name == "mdc-pacs":
         with ours.mdc_pacs(place, tls) as pacs:
             yield pacs.port, lambda: len(pacs.kept())
-    elif name == "storescp":
-        with dcmtk.storescp(place / "got", tls) as server:
+    elif name.startswith("storescp"):
+        with dcmtk.storescp(place / "got", tls, environment=dcmtk.NO_DELAY if name.endswith("no delay") else None) as server:
             yield server.port, lambda: len(list(server.directory.iterdir()))
     else:
         with orthanc.server(tls) as there:
@@ -124,7 +128,7 @@ def show(name: str, count: int, jobs: int, bar: float, taken: dict[tuple[str, st
             f"{how}, {' -> '.join(ours_pair)}", ours_s, bar_s=round(limit, 2), peer=" -> ".join(peer), peer_s=round(peer_s, 2),
             ratio=round(ours_s / peer_s, 3), files_per_second=round(count / ours_s, 1), peer_files_per_second=round(count / peer_s, 1),
         )  # fmt: skip
-    for pair in (("storescu", "mdc-pacs"), ("dicom-send", "storescp")):
+    for pair in OTHERS:
         report(f"{how}, {' -> '.join(pair)}", seconds[pair], files_per_second=round(count / seconds[pair], 1))
 
 

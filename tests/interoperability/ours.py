@@ -43,7 +43,8 @@ def mdc_pacs(home: Path, tls: Tls | None = None, *words: str) -> Iterator[Pacs]:
     """Run a receiver until the body ends, all it keeps below `home`."""
     home.mkdir(parents=True, exist_ok=True)
     port, log = free_port(), home / "mdc-pacs.log"
-    command = [sys.executable, str(ROOT / "bin/mdc-pacs"), "serve", "--listen", f"127.0.0.1:{port}", "--spool", str(home / "spool"), *words]
+    command = [sys.executable, str(ROOT / "bin/mdc-pacs"), "serve", "--listen", f"127.0.0.1:{port}", "--spool", str(home / "spool")]
+    command += ["--index", str(home / "index.db"), *words]
     if tls is not None:
         command += ["--cert", str(tls.own.cert), "--key", str(tls.own.key), "--client-ca", str(tls.ca)]
     with running(command, log, port) as process:

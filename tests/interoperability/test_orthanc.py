@@ -112,7 +112,7 @@ def test_what_mdc_pacs_does_not_keep_is_said(tmp_path: Path, there: orthanc.Serv
     report = said(there, there.ask("/modalities/mdc/storage-commitment", {"DicomInstances": objects})["ID"])
     assert report["Status"] == "Failure"
     assert [one["SOPInstanceUID"] for one in report["Success"]] == [held]
-    reasons = {(one["SOPClassUID"], one["SOPInstanceUID"]): one["Code"] for one in report["Failures"]}
+    reasons = {(one["SOPClassUID"], one["SOPInstanceUID"]): one["FailureReason"] for one in report["Failures"]}
     assert reasons == {
         (sop_class, "1.2.3.4"): 0x0112,
         (objects[2][0], held): 0x0119,

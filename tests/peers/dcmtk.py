@@ -17,6 +17,7 @@ from pathlib import Path
 from tests.visits.certificates import Pair
 
 PACKAGE = "dcmtk"  # Debian's name
+NO_DELAY = {"TCP_NODELAY": "1"}  # without it DCMTK's programs leave Nagle's algorithm on: 11 small files a second
 
 
 @dataclass(frozen=True)
@@ -42,15 +43,16 @@ class Server:
 
 
 @contextlib.contextmanager
-def storescp(directory: Path, tls: Tls | None = None, syntaxes: str = "+xa") -> Iterator[Server]:
+def storescp(directory: Path, tls: Tls | None = None, syntaxes: str = "+xa", environment: dict[str, str] | None = None) -> Iterator[Server]:
     """Run a receiver until the body ends, a process for each association; data sets are written as they came.
 
     `syntaxes`: the option of storescp that says which transfer syntaxes it takes; all that it knows, unless told otherwise.
+    `environment`: variables beside this process's, as NO_DELAY.
     """
     directory.mkdir(parents=True, exist_ok=True)
     port = free_port()
     command = [binary("storescp") or "storescp", "--fork", syntaxes, "+B", "-od", str(directory), *(tls.words if tls else []), str(port)]
-    with running(command, directory.parent / f"storescp-{port}.log", port) as process:
+    with running(command, directory.parent / f"storescp-{port}.log", port, environment=environment) as process:
         yield Server(port, process, directory)
 
 
@@ -73,7 +75,7 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running(command: list[str], log: Path, *ports: int) -> Iterator[subprocess.Popen[bytes]]:
+def running(command: list[str], log: Path, *ports: int, environment: dict[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
     """A program that listens on `ports` once it is ready; it does not outlive the body, nor this process.
 
     Raises RuntimeError with the end of its output when it does not come up.
@@ -81,8 +83,9 @@ def running(command: list[str], log: Path, *ports: int) -> Iterator[subprocess.P
     if shutil.which(command[0]) is None:
         raise FileNotFoundError(command[0])
     with open(log, "wb") as out:
+        ours = {**os.environ, **(environment or {})}
         words = ["setpriv", "--pdeathsig", "KILL", *command]
-        process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
+        process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=ours, start_new_session=True)
     try:
         for port in ports:
             _wait(port, process, log)

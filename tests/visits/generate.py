@@ -27,6 +27,7 @@ DOCTORS = "2.16.840.1.113883.3.4424.1.6.2"
 ICD_10 = "2.16.840.1.113883.6.3"
 ICD_9_PL = "2.16.840.1.113883.3.4424.11.2.6"
 LOINC = "2.16.840.1.113883.6.1"
+HOSPITAL = "Szpital Miejski im. Ignacego Testowego"
 
 FAMILIES = (
     "Brzęczyszczykiewicz", "Wiśniewsk_", "Żółkiewsk_", "Dąbrowsk_", "Kościałkowsk_", "Gżegżółka", "Łęczyck_", "Śliwińsk_", "Źrebiec",
@@ -67,27 +68,9 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Generated:
-    """One document and what is known of it. `personal`: texts none of which may be found in anything that leaves the hospital."""
+class Person:
+    """Somebody with a national number, an address and a telephone."""
 
-    name: str  # a file name
-    document: bytes
-    visit_id: str
-    patient_id: str  # a PESEL
-    accession_numbers: tuple[str, ...]
-    start: str  # as in effectiveTime
-    end: str
-    sex: str  # F or M
-    born: date
-    city: str
-    diagnoses: tuple[str, ...]  # ICD-10
-    procedures: tuple[str, ...]  # ICD-9-PL
-    results: tuple[Result, ...]
-    personal: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _Person:
     given: str
     family: str
     sex: str
@@ -100,6 +83,28 @@ class _Person:
     mail: str
 
 
+@dataclass(frozen=True)
+class Generated:
+    """One document and what is known of it. `personal`: texts none of which may be found in anything that leaves the hospital."""
+
+    name: str  # a file name
+    document: bytes
+    visit_id: str
+    patient_id: str  # a PESEL
+    patient: Person
+    doctor: Person
+    accession_numbers: tuple[str, ...]
+    start: str  # as in effectiveTime
+    end: str
+    sex: str  # F or M
+    born: date
+    city: str
+    diagnoses: tuple[str, ...]  # ICD-10
+    procedures: tuple[str, ...]  # ICD-9-PL
+    results: tuple[Result, ...]
+    personal: tuple[str, ...]
+
+
 def visit(number: int, seed: int = 1, size: int = 0, *, patients: int = 1000, scan: int = 2000, signed: bool = True,
           encoding: str = "UTF-8", prefix: str = "") -> Generated:  # fmt: skip
     """The visit `number`, 0 and up, of the hospital `seed`.
@@ -109,9 +114,9 @@ def visit(number: int, seed: int = 1, size: int = 0, *, patients: int = 1000, sc
     `encoding`: UTF-8 or ISO-8859-2. `prefix`: of the namespace, none by default.
     """
     chance = random.Random(f"{seed} visit {number}")
-    patient = _person(seed, "patient", chance.randrange(patients))
-    doctor, nurse = (_person(seed, "staff", chance.randrange(40)) for _ in range(2))
-    family = _person(seed, "family", number)
+    patient = person(seed, "patient", chance.randrange(patients))
+    doctor, nurse = (person(seed, "staff", chance.randrange(40)) for _ in range(2))
+    family = person(seed, "family", number)
     began = datetime(2025, 1, 1, tzinfo=UTC) + timedelta(minutes=chance.randrange(500_000))
     ended = began + timedelta(minutes=chance.randrange(60, 20_000))
     start, end = began.strftime("%Y%m%d%H%M%S+0000"), ended.strftime("%Y%m%d%H%M%S+0000")
@@ -143,11 +148,12 @@ def visit(number: int, seed: int = 1, size: int = 0, *, patients: int = 1000, sc
     if prefix:
         text = re.sub(r"<(/?)(?=[A-Za-z]+[\s/>])", rf"<\1{prefix}:", text).replace(' xmlns="urn', f' xmlns:{prefix}="urn')
     people = (patient, doctor, nurse, family)
-    personal = [word for person in people for word in (person.pesel, person.family, person.phone, person.mail, person.street)]
-    personal += [visit_id, accession, f"{patient.given} {patient.family}", "Szpital Miejski im. Ignacego Testowego"]
+    personal = [word for one in people for word in (one.pesel, one.family, one.phone, one.mail, one.street)]
+    personal += [visit_id, accession, f"{patient.given} {patient.family}", HOSPITAL]
     return Generated(
-        f"visit-{seed}-{number:07d}.xml", text.encode(encoding), visit_id, patient.pesel, (accession,), start, end, patient.sex,
-        patient.born, patient.city, tuple(code for code, _ in diagnoses), (procedure[0],), tuple(results), tuple(dict.fromkeys(personal)),
+        f"visit-{seed}-{number:07d}.xml", text.encode(encoding), visit_id, patient.pesel, patient, doctor, (accession,), start, end,
+        patient.sex, patient.born, patient.city, tuple(code for code, _ in diagnoses), (procedure[0],), tuple(results),
+        tuple(dict.fromkeys(personal)),
     )  # fmt: skip
 
 
@@ -169,7 +175,8 @@ def pesel(born: date, serial: int) -> str:
 
 
 @functools.lru_cache(maxsize=10_000)
-def _person(seed: int, role: str, number: int) -> _Person:
+def person(seed: int, role: str, number: int) -> Person:
+    """The person `number` of those with a role in the hospital `seed`: patient, staff, family."""
     chance = random.Random(f"{seed} {role} {number}")
     sex = chance.choice("FM")
     given = chance.choice(WOMEN if sex == "F" else MEN)
@@ -179,22 +186,22 @@ def _person(seed: int, role: str, number: int) -> _Person:
     city, postcode = chance.choice(CITIES)
     street = f"{chance.choice(STREETS)} {chance.randrange(1, 200)}/{chance.randrange(1, 99)}"
     phone = f"+48 {chance.randrange(500, 900)} {chance.randrange(1000):03d} {chance.randrange(1000):03d}"
-    return _Person(given, family, sex, born, pesel(born, serial), street, city, postcode, phone, f"{role}{number}.{seed}@poczta.example")
+    return Person(given, family, sex, born, pesel(born, serial), street, city, postcode, phone, f"{role}{number}.{seed}@poczta.example")
 
 
-def _name(person: _Person) -> str:
-    return f"<name><given>{person.given}</given><family>{person.family}</family></name>"
+def _name(who: Person) -> str:
+    return f"<name><given>{who.given}</given><family>{who.family}</family></name>"
 
 
-def _address(person: _Person) -> str:
+def _address(who: Person) -> str:
     return (
-        f"<addr><streetAddressLine>{person.street}</streetAddressLine><city>{person.city}</city>"
-        f'<postalCode>{person.postcode}</postalCode><country>Polska</country></addr><telecom value="tel:{person.phone}"/>'
-        f'<telecom value="mailto:{person.mail}"/>'
+        f"<addr><streetAddressLine>{who.street}</streetAddressLine><city>{who.city}</city>"
+        f'<postalCode>{who.postcode}</postalCode><country>Polska</country></addr><telecom value="tel:{who.phone}"/>'
+        f'<telecom value="mailto:{who.mail}"/>'
     )
 
 
-def _header(patient: _Person, doctor: _Person, nurse: _Person, family: _Person, number: int, seed: int, visit_id: str, accession: str,
+def _header(patient: Person, doctor: Person, nurse: Person, family: Person, number: int, seed: int, visit_id: str, accession: str,
             start: str, end: str, diagnosis: tuple[str, str]) -> str:  # fmt: skip
     organisation = (
         '<id root="2.16.840.1.113883.3.4424.2.3.1" extension="000000999999"/><name>Szpital Miejski im. Ignacego Testowego</name>'
@@ -240,7 +247,7 @@ def _section(code: str, title: str, text: str, entries: str) -> str:
     )
 
 
-def _narrative(patient: _Person, doctor: _Person, chance: random.Random) -> str:
+def _narrative(patient: Person, doctor: Person, chance: random.Random) -> str:
     """Free text with the patient's name whole, upper case, and split over elements, and so with the PESEL."""
     cut = len(patient.family) // 2
     split = f"<content>{patient.family[:cut]}</content><content>{patient.family[cut:]}</content>"
@@ -264,7 +271,7 @@ def _diagnoses(diagnoses: list[tuple[str, str]], start: str) -> str:
     return _section("11535-2", "Rozpoznania", "; ".join(f"{code} {escape(words)}" for code, words in diagnoses), entries)
 
 
-def _procedure(procedure: tuple[str, str], accession: str, nurse: _Person, start: str) -> str:
+def _procedure(procedure: tuple[str, str], accession: str, nurse: Person, start: str) -> str:
     entry = (
         f'<entry><procedure classCode="PROC" moodCode="EVN"><id root="{ACCESSIONS}" extension="{accession}"/>'
         f'<code code="{procedure[0]}" codeSystem="{ICD_9_PL}" displayName="{procedure[1]}"/><statusCode code="completed"/>'
@@ -337,7 +344,7 @@ def certificate(given: str, family: str, number: str) -> bytes:
     return made.sign(key, None).public_bytes(Encoding.DER)
 
 
-def _signature(doctor: _Person, patient: _Person) -> str:
+def _signature(doctor: Person, patient: Person) -> str:
     """The shape of an enveloped XAdES signature (ETSI EN 319 132-1); its value is no signature of this document."""
     certified = base64.b64encode(certificate(doctor.given, doctor.family, doctor.pesel)).decode()
     value = base64.b64encode(random.Random(patient.pesel).randbytes(64)).decode()

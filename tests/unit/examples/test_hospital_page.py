@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.transfer import generate as pictures
 from tests.visits import generate
 from tests.visits.setting import kill
 
@@ -56,7 +57,7 @@ def test_units_use_variables_that_the_environment_file_gives(unit: Path) -> None
 
 
 def test_scripts_need_what_the_environment_file_gives() -> None:
-    for script in ("visits-nightly.sh", "visits-alert.sh"):
+    for script in ("visits-nightly.sh", "visits-alert.sh", "images-nightly.sh"):
         needed = re.findall(r"\$\{(\w+):\?", (PAGE / script).read_text())
         assert needed and set(needed) <= set(variables("hospital.env"))
     used = re.findall(r"\$\{?([A-Z_]+)", (PAGE / "hospital.cron").read_text())
@@ -79,17 +80,19 @@ class Page:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        with socket.socket() as probe:
+        with socket.socket() as probe, socket.socket() as other:
             probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+            other.bind(("127.0.0.1", 0))
+            self.port, self.images_port = probe.getsockname()[1], other.getsockname()[1]
         self.python = str(Path(sys.executable).parent)
-        for path in ("root", "etc/systemd/system", "etc/cron.d", "var/lib", "var/log", "srv/visits"):
+        for path in ("root", "etc/systemd/system", "etc/cron.d", "var/lib", "var/log", "srv/visits", "srv/images"):
             (home / path).mkdir(parents=True)
         (home / "etc/scape").mkdir()
 
     def moved(self, words: str) -> str:
         """The same words for this place."""
         words = re.sub(r"(?<![\w/])/(root|etc|var|srv|mnt)/", rf"{self.home}/\1/", words).replace("/opt/scape-toolkit", str(ROOT))
+        words = words.replace("mdc.example:2762", f"localhost:{self.images_port}").replace("0.0.0.0:2762", f"127.0.0.1:{self.images_port}")
         words = words.replace("mdc.example:8443", f"localhost:{self.port}").replace("mdc.example", "localhost")
         words = words.replace("0.0.0.0:8443", f"127.0.0.1:{self.port}").replace("/usr/bin:/bin", f"{self.python}:/usr/bin:/bin")
         words = re.sub(r"runuser -u \w+ -- ", "", words)
@@ -125,14 +128,14 @@ class Page:
         text = (self.home / "etc/cron.d/scape-hospital").read_text()
         (path,) = re.findall(r"^PATH=(.*)", text, re.MULTILINE)
         lines = re.findall(r"^(?:\S+\s+){5}scape\s+(.*)", text, re.MULTILINE)
-        assert len(lines) == 3
+        assert len(lines) == 4
         return [self.run(self.moved(line), self.moved(path)) for line in lines]
 
 
-def test_the_page_leads_to_acknowledged_and_packed_visits(tmp_path: Path, program) -> None:  # type: ignore[no-untyped-def]
+def test_the_page_leads_to_acknowledged_and_packed_visits_and_images(tmp_path: Path, program) -> None:  # type: ignore[no-untyped-def]
     program("curl", "curl")
     page = Page(tmp_path)
-    made, certificates, data_centre, started, hospital, timers, cron, health, trial = blocks()
+    made, certificates, data_centre, started, hospital, timers, cron, health, echo, trial, images = blocks()
     assert "make " in made and "systemctl enable" in started
     assert subprocess.run(["make", "--dry-run", *page.moved(made).split()[1:]], capture_output=True, timeout=60).returncode == 0
     for block in (certificates, data_centre, hospital, timers, cron):
@@ -142,8 +145,9 @@ def test_the_page_leads_to_acknowledged_and_packed_visits(tmp_path: Path, progra
     assert len(secrets) == 6 and {stat.S_IMODE(path.stat().st_mode) for path in secrets} == {0o600}
 
     generate.write(tmp_path / "srv/visits", 5)
+    studies = pictures.write(tmp_path / "srv/images", 2)
     with (tmp_path / "gateway.log").open("w") as log:
-        gateway = subprocess.Popen(page.unit("mdc-gateway"), stderr=log)
+        gateway, pacs = (subprocess.Popen(page.unit(name), stderr=log) for name in ("mdc-gateway", "mdc-pacs"))
     try:
         for _ in range(300):
             if page.run(page.moved(health))[0] == 0:
@@ -151,17 +155,25 @@ def test_the_page_leads_to_acknowledged_and_packed_visits(tmp_path: Path, progra
             time.sleep(0.1)
         assert json.loads(page.follow(health)) == {"status": "ok", "problems": []}
         assert page.follow(trial).split() == ["queued", "0", "sent", "0", "acknowledged", "5", "dead", "0"]
-        for name in ("mdc-pack", "mdc-verify", "visits-nightly", "visits-drain", "visits-alert"):
+        assert "MDC answers in" in page.follow(echo)
+        assert page.follow(images) == ""
+        for name in ("mdc-pack", "mdc-verify", "visits-nightly", "visits-drain", "visits-alert", "images-nightly"):
             done = subprocess.run(page.unit(name), capture_output=True, text=True, timeout=60)
             assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), name
         assert list((tmp_path / "srv/mdc/store/packs").glob("*.parquet")) and list((tmp_path / "mnt/archive/mdc/packs").glob("*.parquet"))
-        assert page.cron() == [(0, "", "")] * 3
+        expected = sum(len(study.pictures) for study in studies)
+        assert len(list((tmp_path / "srv/mdc/store/images").rglob("*.dcm"))) == expected
+        assert len(list((tmp_path / "mnt/archive/mdc/images").rglob("*.dcm"))) == expected
+        assert page.cron() == [(0, "", "")] * 4
         assert len((tmp_path / "var/log/mdc/audit.jsonl").read_text().splitlines()) == 5
         reload = page.unit("mdc-gateway", "ExecReload")[-3:]
         assert reload == ["/bin/kill", "-HUP", "$MAINPID"]
-        gateway.send_signal(signal.SIGHUP)
+        for receiver in (gateway, pacs):
+            receiver.send_signal(signal.SIGHUP)
+        assert "MDC answers in" in page.follow(echo)
         assert json.loads(page.follow(health))["status"] == "ok"
-        gateway.terminate()
-        assert (gateway.wait(30), (tmp_path / "gateway.log").read_text()) == (0, "")
+        for receiver in (gateway, pacs):
+            receiver.terminate()
+        assert (gateway.wait(30), pacs.wait(30), (tmp_path / "gateway.log").read_text()) == (0, 0, "")
     finally:
-        kill(gateway)
+        kill(gateway, pacs)

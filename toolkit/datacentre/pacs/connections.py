@@ -26,6 +26,7 @@ TURN = 1.0  # seconds after which both threads look at their timers
 _LARGEST_OTHER = 1 << 20  # bytes of a PDU that asks for an association: 128 contexts with many transfer syntaxes
 _PIECE = 1 << 16  # bytes that are taken from a socket at once; pynetdicom takes 4096
 _SHORT = 0.0002  # seconds that pynetdicom sleeps when there was nothing
+_LEAVING = 0.2  # seconds for a peer to hang up after the last words
 _GONE = 0.005  # seconds between two looks once the connection is gone
 
 
@@ -86,7 +87,8 @@ class Connection(AssociationSocket):
             poll.register(connection, select.POLLIN)
             if self._bell >= 0:
                 poll.register(self._bell, select.POLLIN)
-            found = dict(poll.poll(0 if busy else TURN * 1000))
+            leaving = dul.state_machine.current_state == "Sta13"  # the peer is to hang up
+            found = dict(poll.poll(0 if busy else 1000 * (_LEAVING if leaving else TURN)))
             if self._bell in found:
                 os.eventfd_read(self._bell)
             return connection.fileno() in found
@@ -129,11 +131,10 @@ def put_to_sleep(assoc: Association, connection: Connection, news: threading.Eve
     do_action = dul.state_machine.do_action
 
     def act(event: str) -> None:
-        before = dul.state_machine.current_state
         try:
             do_action(event)
-            if before == "Sta2" and event == "Evt17":  # it went without having asked for anything, for which the other thread waits
-                dul.to_user_queue.put(cast(Any, None))
+            if dul.state_machine.current_state == "Sta1" and assoc.requestor.primitive is None:
+                dul.to_user_queue.put(cast(Any, None))  # it went without having asked for anything, for which the other thread waits
         except InvalidEventError:  # the peer hung up while its answer was made
             dul._kill_thread = True
             connection.hang_up()

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence
 
 from toolkit.core.errors import BadData, ToolError
 from toolkit.datacentre.images.search import INSTANCE_KEYS, SERIES_KEYS, STUDY_KEYS, find_instances, find_series, find_studies
@@ -72,7 +73,7 @@ def answers(index: Index, title: str, event: Any) -> Iterator[tuple[int, Dataset
 def _text(value: Any) -> str:
     if isinstance(value, MultiValue):
         return "\\".join(str(one) for one in value)
-    return str(value) if isinstance(value, (str, int, float)) else ""
+    return "" if value is None or isinstance(value, (bytes, Sequence)) else str(value)
 
 
 def _match(asked: Dataset, words: Mapping[str, str], level: _Level, found: Mapping[str, str], title: str) -> Dataset:

@@ -109,6 +109,11 @@ class Receiver:
         """Where it listens."""
         return int(self._server.server_address[1])
 
+    @property
+    def connections(self) -> int:
+        """How many there are."""
+        return self._server.connections
+
     def renew(self, tls: ssl.SSLContext) -> None:
         """Show this certificate to whoever connects from now on."""
         self._server.tls = tls

@@ -9,6 +9,7 @@ import ssl
 import sys
 import threading
 import time
+import warnings
 from typing import Any, cast
 
 from pynetdicom import AE, _config
@@ -101,6 +102,11 @@ class Server(ThreadedAssociationServer):
         self._open: dict[Any, Association | None] = {}
         more["request_handler"] = Handler
         super().__init__(*words, **more)
+
+    @property
+    def connections(self) -> int:
+        """How many there are, with those that did not ask for anything yet."""
+        return len(self._open)
 
     def get_request(self) -> Any:
         """The next connection. When there are too many open files, listening goes on a little later."""
@@ -201,3 +207,4 @@ def accept_every_storage_class() -> None:
     _config.LOG_REQUEST_IDENTIFIERS = False
     for name in ("pynetdicom", "pydicom"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+        warnings.filterwarnings("ignore", module=name)

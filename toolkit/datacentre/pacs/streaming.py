@@ -90,19 +90,22 @@ class StreamingProvider(DIMSEServiceProvider):
 
     def receive_primitive(self, primitive: P_DATA) -> None:
         """One PDV after another: a PDU can hold the end of a command and the beginning of its data set."""
-        for value in primitive.presentation_data_value_list:
-            one = P_DATA()
-            one.presentation_data_value_list = [list(value)]  # type: ignore[list-item]
-            try:
+        try:
+            if not primitive.presentation_data_value_list:
+                raise _Malformed("it is empty")
+            for value in primitive.presentation_data_value_list:
+                if value[0] not in self.assoc._accepted_cx:
+                    raise _Malformed("its presentation context was not agreed on")
+                one = P_DATA()
+                one.presentation_data_value_list = [list(value)]  # type: ignore[list-item]
                 self._turn_to_file()
                 self._check_size()
                 super().receive_primitive(one)
-            except Exception as error:  # pynetdicom's thread would die of it and leave connection and association open
-                words = str(error) if isinstance(error, _TooMuch) else type(error).__name__
-                _log.warning("%s: malformed message, %s; it is cut off", self.assoc.requestor.address, words)
-                self.end()
-                self.dul.event_queue.put("Evt19")
-                return
+        except Exception as error:  # pynetdicom's thread would die of it and leave connection and association open
+            words = str(error) if isinstance(error, _Malformed) else type(error).__name__
+            _log.warning("%s: malformed message, %s; it is cut off", self.assoc.requestor.address, words)
+            self.end()
+            self.dul.event_queue.put("Evt19")
 
     def get_msg(self, block: bool = False) -> Any:
         """The next message, or two Nones; waits for it, or for anything else that the association has to look at."""
@@ -149,16 +152,16 @@ class StreamingProvider(DIMSEServiceProvider):
 
     def _check_size(self) -> None:
         if self.msg_queue.qsize() >= _MOST_WAITING:
-            raise _TooMuch("it does not wait for answers")
+            raise _Malformed("it does not wait for answers")
         if self.message is not None:
             held = self.message.encoded_command_set.tell()
             if not isinstance(self.message.data_set, Streamed) and self.message.data_set is not None:
                 held += self.message.data_set.tell()
             if held > _LARGEST_MESSAGE:
-                raise _TooMuch("it is too large")
+                raise _Malformed("it is too large")
 
 
-class _TooMuch(Exception):
+class _Malformed(Exception):
     pass
 
 

@@ -40,6 +40,7 @@ STORAGE_COMMITMENT = "1.2.840.10008.1.20.1"
 _LARGEST_PDU = 1 << 17  # bytes; that is what we send at most, whatever the receiver would take
 _LARGEST_READ = 1 << 20  # bytes of a PDU that is sent to us; more is no answer
 _LARGEST_MESSAGE = 64 << 20  # bytes of a message that is sent to us: a commitment of many objects
+_QUICKACK = getattr(socket, "TCP_QUICKACK", None)  # Linux has it
 _SHORTEST_ACCEPT = 74  # bytes: PS3.8, table 9-17
 _TLS_ALERT = 0x15  # how a record of TLS begins that says what is wrong, RFC 8446, 5.1
 _TOGETHER = 1 << 18  # bytes given to the socket at once: many PDUs where the receiver wants small ones
@@ -298,7 +299,8 @@ class Association:
     def _more(self) -> None:
         # Linux forgets this setting by itself; a receiver with Nagle's algorithm that answers in pieces, as DCMTK's and Orthanc do, would
         # wait 40 ms for our acknowledgement of the first one
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        if _QUICKACK is not None:
+            self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
         got = self._socket.recv(1 << 16)
         if not got:
             raise ConnectionResetError("it hung up")

@@ -88,10 +88,9 @@ class Journal:
         ]
         if not rows:
             return
-        with self._failures_named():
+        with self._failures_named(), self._database:  # commits, or rolls back
             self._database.execute("BEGIN IMMEDIATE")
             self._database.executemany("INSERT OR REPLACE INTO instances VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
-            self._database.execute("COMMIT")
 
     def forget(self, instances: Iterable[str]) -> None:
         """Let them be sent again: the receiver says that it does not have them."""

@@ -11,7 +11,7 @@ from toolkit.core.errors import ToolError, Unavailable
 from toolkit.core.progress import Bar, progress
 from toolkit.core.stages import stage
 from toolkit.hospital.images import journal as journals
-from toolkit.hospital.images.contexts import grouped
+from toolkit.hospital.images.contexts import Pair, grouped
 from toolkit.hospital.images.inputs import each_once, expand, images
 from toolkit.hospital.images.journal import Entry, Journal
 from toolkit.hospital.images.objects import Image
@@ -39,10 +39,11 @@ def send(paths: Sequence[str], own: Sequence[str], peer: Peer, journal: Journal,
     with stage("send"), progress("sending", len(todo), " files") as bar:
         unreachable: Unavailable | None = None
         ended = False  # before its time: the other groups wait, too
+        acknowledgements = _Acknowledgements(journal, outcome, there)
         for number, (pairs, some) in enumerate(grouped(todo)):
             if not ended:
                 try:
-                    ended = not _send_group(peer, pairs, some, there, journal, outcome, jobs, bar)
+                    ended = not _send_group(peer, pairs, some, jobs, acknowledgements, outcome, bar)
                     continue
                 except Unavailable as error:
                     ended = True
@@ -83,48 +84,52 @@ def _split(found: list[Image], journal: Journal, outcome: Outcome) -> tuple[list
     return there, todo
 
 
+class _Acknowledgements:
+    """Enters what became of images into the journal, some at a time, and into the outcome; `there` are those that arrived."""
+
+    def __init__(self, journal: Journal, outcome: Outcome, there: list[Image]) -> None:
+        self._journal, self._outcome, self.there = journal, outcome, there
+        self._entries: list[Entry] = []
+        self._written = time.monotonic()
+
+    def enter(self, result: Result) -> None:
+        """One result; first into what is written to the journal."""
+        image, state = result.image, State.FAILED if result.unfit else _STATES[result.fate]
+        if result.fate in (Fate.STORED, Fate.WARNED):
+            self.there.append(image)
+            self._entries.append(Entry(image.instance, result.digest, image.path, image.stamp, journals.SENT, result.what))
+        elif result.fate is Fate.REFUSED and result.digest:
+            self._entries.append(Entry(image.instance, result.digest, image.path, image.stamp, journals.REFUSED, result.what))
+        if time.monotonic() - self._written > _OFTEN:
+            self.write()
+        self._outcome.enter(image.path, state, result.what, image.instance)
+
+    def write(self) -> None:
+        """Write to the journal what is not there yet."""
+        entries, self._entries, self._written = self._entries, [], time.monotonic()
+        self._journal.write(entries)
+
+
 def _send_group(
-    peer: Peer,
-    pairs: list[tuple[str, str]],
-    some: list[Image],
-    there: list[Image],
-    journal: Journal,
-    outcome: Outcome,
-    jobs: int,
-    bar: Bar,
+    peer: Peer, pairs: list[Pair], some: list[Image], jobs: int, acknowledgements: _Acknowledgements, outcome: Outcome, bar: Bar
 ) -> bool:
-    """Send what fits into one kind of association; what arrived is added to `there`. False when the receiver is to be left in peace."""
+    """Send what fits into one kind of association. False when the receiver is to be left in peace."""
     from toolkit.hospital.images.send import Sending  # and pynetdicom: where there is nothing to send, a quarter of a second is saved
 
-    entries: list[Entry] = []
-    written = time.monotonic()
     sending = Sending(peer, pairs, some, jobs)
     try:
         with sending:
             for result in sending:
-                _enter(result, entries, there, outcome)
+                acknowledgements.enter(result)
                 bar.update()
-                if time.monotonic() - written > _OFTEN:
-                    journal.write(entries)
-                    entries, written = [], time.monotonic()
+        if sending.left:
+            logger.warning("%s", sending.ended)
+            _wait(sending.left, outcome)
     finally:
-        journal.write(entries)
-    if sending.left:
-        logger.warning("%s", sending.ended)
-        _wait(sending.left, outcome)
+        for result in sending.unheard():  # what was acknowledged while this run was told to end
+            acknowledgements.enter(result)
+        acknowledgements.write()
     return sending.ended is None or not sending.left
-
-
-def _enter(result: Result, entries: list[Entry], there: list[Image], outcome: Outcome) -> None:
-    image, state = result.image, _STATES[result.fate]
-    if result.unfit:
-        state = State.FAILED
-    if result.fate in (Fate.STORED, Fate.WARNED):
-        there.append(image)
-        entries.append(Entry(image.instance, result.digest, image.path, image.stamp, journals.SENT, result.what))
-    elif result.fate is Fate.REFUSED and result.digest:
-        entries.append(Entry(image.instance, result.digest, image.path, image.stamp, journals.REFUSED, result.what))
-    outcome.enter(image.path, state, result.what, image.instance)
 
 
 def _wait(some: list[Image], outcome: Outcome) -> None:

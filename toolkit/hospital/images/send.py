@@ -23,7 +23,7 @@ from toolkit.hospital.images.statuses import Fate, fate, words
 logger = logging.getLogger(__name__)
 
 _TRIES = 2  # of an object, when associations end while it is sent
-_IN_A_ROW = 3  # associations lost, or objects put off for want of resources, after which the receiver is left in peace
+_IN_A_ROW = 5  # associations lost, or objects put off for want of resources, after which the receiver is left in peace
 _RETRIES = (0.5, 2.0)  # seconds between tries to connect: a receiver may just be started
 
 
@@ -80,6 +80,14 @@ class Sending:
                 self._running -= 1
             else:
                 yield result
+
+    def unheard(self) -> Iterator[Result]:
+        """The results that nobody has asked for, after the end."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                result = self._results.get(block=False)
+                if result is not None:
+                    yield result
 
     @property
     def left(self) -> list[Image]:
@@ -163,7 +171,7 @@ class Sending:
             if error.stalled or self._in_a_row >= _IN_A_ROW:
                 self._stopping, self.ended = True, error
             if tries < _TRIES:
-                self._waiting.appendleft((image, tries + 1))
+                self._waiting.append((image, tries + 1))  # last: objects that no receiver stands must not keep the others back
                 return
         self._results.put(Result(image, Fate.LATER, f"{error.problem} while it was sent"))
 
