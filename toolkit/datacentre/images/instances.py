@@ -12,6 +12,7 @@ from typing import Protocol
 from toolkit.core.errors import BadData, InputOutput
 
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")  # PS3.5, section 9.1; leading zeros are tolerated, peers send them
+_UNFIT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _GROUP_2_ENDS = 144  # and so many bytes as its first element says: preamble, prefix and that element (PS3.10, section 7.1)
 
 
@@ -33,10 +34,13 @@ class Instance:
 
     @property
     def name(self) -> str:
-        """``images/STUDY/SERIES/INSTANCE.dcm``. Raises BadData when a UID is none: it could lead out of the store."""
+        """``images/STUDY/SERIES/INSTANCE.dcm``. Raises BadData when a UID is none, which could lead out of the store, and when another
+        identifier has characters that no index can hold."""
         for uid in (self.study_uid, self.series_uid, self.instance_uid):
             if len(uid) > 64 or not _UID.fullmatch(uid):
                 raise BadData("object", "has no proper UIDs", "have it made anew")
+        if any(map(_UNFIT.search, (self.patient, self.accession, self.modality, self.study_date))):
+            raise BadData("object", "has control characters in its identifiers", "have it made anew")
         return f"images/{self.study_uid}/{self.series_uid}/{self.instance_uid}.dcm"
 
 

@@ -99,7 +99,10 @@ class ImageKeeper:
                 return None
         standing = self._enter(Held(instance, client, received, SPOOLED))
         if standing.instance.digest == instance.digest:
-            return Outcome.NEW
+            if known is None or standing.place == SPOOLED:
+                return Outcome.NEW
+            self._spool.drop(uid)  # a packer moved it between our question and our keeping it
+            return Outcome.KNOWN
         # another one was entered since we asked, by reindexing: the file is the later one, and kept apart
         self._spool.keep_apart(self._spool.path(uid), uid, instance.digest)
         return _told(instance)
@@ -177,7 +180,7 @@ class _Together(Generic[_Item, _Result]):
             results = self._work([turn.item for turn in turns])
             for turn, result in zip(turns, results, strict=True):
                 turn.result.append(result)
-        except Exception as error:
+        except BaseException as error:  # whatever it is, nobody waits for an answer that will not come
             for turn in turns:
                 turn.error = error
         for turn in turns:
@@ -188,7 +191,7 @@ class _Turn(Generic[_Item, _Result]):
     def __init__(self, item: _Item) -> None:
         self.item, self.done = item, False
         self.result: list[_Result] = []
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
 
 
 def _time_of(path: Path) -> str:

@@ -44,7 +44,7 @@ class ImageSpool:
         try:
             for place in (self.incoming, self.kept, self.conflicts):
                 place.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for place in (self.directory, self.directory.parent):
+            for place in (self.directory, self.directory.parent, self.directory.parent.parent):
                 synchronise(str(place))
             self._lock_file = os.open(self.directory / "receiver.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)

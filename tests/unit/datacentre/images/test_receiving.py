@@ -102,6 +102,9 @@ def test_uids_cannot_lead_elsewhere(here: Collection) -> None:
         for name in ("../1", "1/2", "", ".", "1" * 65):
             with pytest.raises(BadData):
                 keeper.receive(incoming, replace(instance, instance_uid=name), "CN=a")
+        for words in ({"patient": "k1.\0"}, {"accession": "A\nB"}, {"modality": "\ud800"}):
+            with pytest.raises(BadData):
+                keeper.receive(incoming, replace(instance, **words), "CN=a")
         incoming.discard()
         assert not list(spool.uids())
         assert not keeper.held("../../index", CT)
@@ -244,13 +247,14 @@ def test_the_packer_moves_it_while_it_is_sent_again(here: Collection) -> None:
 
     with ThreadPoolExecutor(1) as packer:
         packed = packer.submit(lambda: sum(one.failed for one in packs()))
-        for first in range(0, 60, 20):
-            outcomes = here.receive([*range(first + 20), *range(first + 20)])
-            assert outcomes == [Outcome.KNOWN] * first + [Outcome.KNOWN if first == 0 else Outcome.NEW] * 20 + [Outcome.KNOWN] * (
-                first + 20
-            )
-        assert here.receive(range(60), "another") == [Outcome.CONFLICT] * 60
-        ended.set()
+        try:
+            for first in range(0, 60, 20):
+                outcomes = here.receive([*range(first + 20), *range(first + 20)])
+                new = [Outcome.NEW if first else Outcome.KNOWN] * 20
+                assert outcomes == [Outcome.KNOWN] * first + new + [Outcome.KNOWN] * (first + 20)
+            assert here.receive(range(60), "another") == [Outcome.CONFLICT] * 60
+        finally:
+            ended.set()
         assert packed.result() == 0
     here.pack()
     here.check(range(60), packed=True)
@@ -328,3 +332,16 @@ def test_every_transfer_syntax_is_read_again(here: Collection) -> None:
         path.write_bytes(path.read_bytes()[:200])
         with pytest.raises(BadData):
             read_instance(path)
+
+
+def test_moved_between_question_and_keeping_it_is_known(here: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nothing of it stays behind in the spool."""
+    here.receive([0])
+    with open_index(here.url) as index:
+        stale = held(index, [uid(0)])
+        here.pack()
+        with ImageSpool(here.places.spool, writing=True) as spool:
+            keeper = ImageKeeper(spool, index)
+            monkeypatch.setattr(receiving, "held", lambda index, uids: stale)
+            assert take(keeper, 0) == Outcome.KNOWN
+    here.check([0], packed=True)
