@@ -3,7 +3,7 @@
 PYTHON ?= python3
 PREFIX ?= /usr/local
 DATA ?= photos
-PYTEST ?= -q -p no:cacheprovider -n 2 --dist loadfile
+PYTEST ?= -q -p no:cacheprovider -n 2 --dist loadfile --no-loadscope-reorder
 
 BIN := .venv/bin
 COMMANDS := $(notdir $(wildcard bin/*))
