@@ -13,12 +13,15 @@ from typing import Any
 import pydicom
 from pydicom.data import get_testdata_file
 
+from tests.peers import dcmtk
 from toolkit.datacentre.audit import Audit
 from toolkit.datacentre.images.receiving import ImageKeeper
 from toolkit.datacentre.images.spool import ImageSpool
 from toolkit.datacentre.index import open_index
 from toolkit.datacentre.pacs.commitment import Commitments, Holding, Peer
 from toolkit.datacentre.pacs.receiver import Place, Receiver, Services
+
+STORESCU, FINDSCU = (dcmtk.binary(name) or name for name in ("storescu", "findscu"))  # pynetdicom's scripts have the same names
 
 
 @contextlib.contextmanager
@@ -69,5 +72,5 @@ def body(path: Path) -> bytes:
 
 def storescu(receiver: Receiver, path: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """DCMTK's sender; with `words` (TLS) it is told the host's name."""
-    command = ["storescu", "-v", *words, "localhost" if words else "127.0.0.1", str(receiver.port), str(path)]
+    command = [STORESCU, "-v", *words, "localhost" if words else "127.0.0.1", str(receiver.port), str(path)]
     return subprocess.run(command, capture_output=True, text=True, timeout=30)

@@ -21,7 +21,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from pynetdicom import AE
 from pynetdicom.sop_class import PatientRootQueryRetrieveInformationModelMove, Verification  # type: ignore[attr-defined]
 
-from tests.unit.datacentre.pacs.rooms import kept, receiving, sample, storescu
+from tests.unit.datacentre.pacs.rooms import STORESCU, kept, receiving, sample, storescu
 from tests.visits.certificates import Certificates, make
 from toolkit.core.dicom_network import server_context
 from toolkit.datacentre.pacs.receiver import Receiver
@@ -313,7 +313,7 @@ def test_killed_and_started_again(tmp_path: Path) -> None:
     for number in range(200):
         sample(source / f"{number}.dcm", SOPInstanceUID=f"1.2.3.{number}")
     with program(home) as (process, port):
-        line = ["storescu", "-v", "+sd", "127.0.0.1", str(port), str(source)]
+        line = [STORESCU, "-v", "+sd", "127.0.0.1", str(port), str(source)]
         sender = subprocess.Popen(line, stderr=subprocess.PIPE, text=True)
         until(lambda: len(kept(home)) > 20)
         process.kill()
@@ -321,7 +321,7 @@ def test_killed_and_started_again(tmp_path: Path) -> None:
     acknowledged = said.count("Received Store Response (Success)")
     assert 0 < acknowledged <= len(kept(home)) <= acknowledged + 1 < 200
     with program(home) as (process, port):
-        subprocess.run(["storescu", "+sd", "127.0.0.1", str(port), str(source)], check=True, timeout=60)
+        subprocess.run([STORESCU, "+sd", "127.0.0.1", str(port), str(source)], check=True, timeout=60)
         assert len(kept(home)) == 200 and not kept(home, "incoming") and not kept(home, "conflicts")
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0 and process.stderr is not None and process.stderr.read() == ""
@@ -366,7 +366,7 @@ def test_signals(certificates: Certificates, tmp_path: Path) -> None:
 def test_large_objects_take_little_memory(tmp_path: Path) -> None:
     big = sample(tmp_path / "big.dcm", PixelData=bytes(500 << 20))
     with program(tmp_path / "home") as (process, port):
-        subprocess.run(["storescu", "127.0.0.1", str(port), str(big)], check=True, timeout=120)
+        subprocess.run([STORESCU, "127.0.0.1", str(port), str(big)], check=True, timeout=120)
         peak = next(line for line in Path(f"/proc/{process.pid}/status").read_text().splitlines() if line.startswith("VmHWM"))
         assert int(peak.split()[1]) < 200 << 10
     assert kept(tmp_path / "home")[0].stat().st_size > 500 << 20

@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as STUDY_ROOT  # type: ignore[attr-defined]
 
-from tests.unit.datacentre.pacs.rooms import receiving, sample
+from tests.unit.datacentre.pacs.rooms import FINDSCU, STORESCU, receiving, sample
 from toolkit.datacentre.pacs.receiver import Receiver
 
 
@@ -29,7 +29,7 @@ def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
         words = {"StudyInstanceUID": study, "SeriesInstanceUID": series, "SOPInstanceUID": f"{series}.{number}", "Modality": modality}
         sample(source / f"{number}.dcm", StudyDate=date, PatientID=f"k1.{study[-1]}", AccessionNumber=f"TOKEN{study[-1]}", **words)
     with receiving(home) as made:
-        subprocess.run(["storescu", "+sd", "127.0.0.1", str(made.port), str(source)], check=True, timeout=30)
+        subprocess.run([STORESCU, "+sd", "127.0.0.1", str(made.port), str(source)], check=True, timeout=30)
         yield made
 
 
@@ -103,7 +103,7 @@ def test_queries_that_are_none(receiver: Receiver, level: str, words: dict[str, 
 
 def test_dcmtk_asks(receiver: Receiver) -> None:
     keys = ["QueryRetrieveLevel=STUDY", "StudyInstanceUID", "AccessionNumber=TOKEN1", "NumberOfStudyRelatedInstances"]
-    command = ["findscu", "-v", "-S", *(word for key in keys for word in ("-k", key)), "127.0.0.1", str(receiver.port)]
+    command = [FINDSCU, "-v", "-S", *(word for key in keys for word in ("-k", key)), "127.0.0.1", str(receiver.port)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30)
     said = done.stdout + done.stderr
     assert done.returncode == 0 and "[1.2.1" in said and "Final Find Response (Success)" in said

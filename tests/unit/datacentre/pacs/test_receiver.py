@@ -12,7 +12,7 @@ import pydicom
 import pytest
 from pynetdicom import AE
 
-from tests.unit.datacentre.pacs.rooms import body, kept, receiving, sample, storescu
+from tests.unit.datacentre.pacs.rooms import STORESCU, body, kept, receiving, sample, storescu
 from tests.visits.certificates import Certificates, make
 from toolkit.core.dicom_network import server_context
 from toolkit.core.errors import NotPermitted
@@ -110,7 +110,7 @@ def test_half_an_object_leaves_nothing(tmp_path: Path) -> None:
     dataset.PixelData = bytes(200 << 20)
     dataset.save_as(big)
     with receiving(home) as receiver:
-        with subprocess.Popen(["storescu", "127.0.0.1", str(receiver.port), str(big)], stderr=subprocess.DEVNULL) as sender:
+        with subprocess.Popen([STORESCU, "127.0.0.1", str(receiver.port), str(big)], stderr=subprocess.DEVNULL) as sender:
             while not any((home / "spool/images/incoming").iterdir()):
                 assert sender.poll() is None
             sender.kill()
@@ -132,7 +132,7 @@ def test_several_senders_at_once(tmp_path: Path) -> None:
     for number in range(20):
         sample(source / f"{number}.dcm", SOPInstanceUID=f"1.2.3.{number}")
     with receiving(tmp_path / "home") as receiver:
-        line = ["storescu", "+sd", "127.0.0.1", str(receiver.port), str(source)]
+        line = [STORESCU, "+sd", "127.0.0.1", str(receiver.port), str(source)]
         senders = [subprocess.Popen(line) for _ in range(4)]
         assert [sender.wait(60) for sender in senders] == [0] * 4
         assert receiver.counts == {"new": 20, "known": 60}
