@@ -132,7 +132,7 @@ def judge(transfer: Transfer, made: list[visits.Generated], studies: list[Study]
     states = {row[0] for row in rows(str(transfer.journal), "instances", "state")}
     if states != {"committed"}:
         problems.append(f"the journal's images are {', '.join(sorted(states))}, not all committed")
-    problems += joined(transfer, studies)
+    problems += joined(transfer, studies) + burned_in(transfer, studies)
     words = {word for one in made for word in one.personal} | {word for study in studies for word in study.personal}
     problems += [f"personal data in the data centre: {word}" for word in leaks(words, held_there(transfer))]
     print(f"Looked for {len(words)} names, PESELs, addresses and ids in all that it holds: {'none' if not problems else 'see below'}")
@@ -159,6 +159,26 @@ def joined(transfer: Transfer, studies: list[Study]) -> list[str]:
                 print(f"  {uid} of visit {found[0][:30]}...")
                 print(f"  one of its images: {picture(transfer, uid)}")
     print(f"Each of {len(studies)} studies leads to its visit and back")
+    return problems
+
+
+def burned_in(transfer: Transfer, studies: list[Study]) -> list[str]:
+    """Which ultrasound images of the store still show the banner that names the patient in the hospital's."""
+    import numpy as np
+    from pydicom import dcmread
+
+    looked, problems = 0, []
+    for path in transfer.both.store.glob("images/*/*/*.dcm"):
+        stored = dcmread(path)
+        if stored.Modality == "US":
+            looked += 1
+            if np.any(stored.pixel_array[: generate.BANNER]):
+                problems.append(f"{path.stem}: shows its banner")
+    expected = sum(len(study.pictures) for study in studies if study.modality == "US")
+    if looked != expected:
+        problems.append(f"{expected} ultrasound images, and {looked} in the store")
+    if not problems:
+        print(f"None of the {looked} ultrasound images shows the banner with name and PESEL that it had")
     return problems
 
 

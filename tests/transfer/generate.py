@@ -32,10 +32,16 @@ MODALITIES = ("CT", "MR", "US", "CR")  # of studies 0, 1, 2, 3, 4 ...
 STORAGE = "1.2.840.10008.5.1.4.1.1."
 CLASSES = {"CT": "2", "MR": "4", "US": "6.1", "CR": "1"}
 SYNTAXES = {"CT": ExplicitVRLittleEndian, "MR": ImplicitVRLittleEndian, "US": ExplicitVRLittleEndian, "CR": JPEGLSLossless}
-DEVICES = {"CT": ("Siemens", "Sensation 64"), "MR": ("GE MEDICAL SYSTEMS", "HDxt"), "US": ("Philips", "iU22"), "CR": ("Agfa", "CR 85")}
+DEVICES = {
+    "CT": ("Siemens", "Sensation 64"),
+    "MR": ("GE MEDICAL SYSTEMS", "HDxt"),
+    "US": ("Philips", "iU22"),
+    "CR": ("Agfa", "CR 85"),
+}
 EXAMINATIONS = {"CT": "TK głowy", "MR": "MR głowy", "US": "USG naczyń szyi", "CR": "RTG klatki piersiowej"}
+IMAGE_TYPES = {"CT": ("AXIAL",), "MR": ("OTHER",)}
 SIDE = 128  # pixels of a picture's edge: 33 KB as CT; 512 gives 525 KB
-BANNER = 20  # rows of an ultrasound picture that show whose it is
+BANNER = 28  # rows of an ultrasound picture that show whose it is
 HEAD = (  # an ellipse each: centre, half axes, brightness added, all in thousandths of half the picture's edge
     (0, 0, 690, 920, 900), (0, -18, 662, 874, -500), (220, 0, 110, 310, -250), (-220, 0, 160, 410, -250), (0, 350, 210, 250, 160),
     (0, 100, 46, 46, 200), (-80, -605, 46, 23, 250), (60, -605, 23, 46, 250),
@@ -115,7 +121,7 @@ def _described(
     day, time = visit.start[:8], visit.start[8:14]
     made = Dataset()
     made.SpecificCharacterSet = "ISO_IR 192" if series % 2 else "ISO_IR 101"  # UTF-8, ISO-8859-2
-    made.ImageType = ["ORIGINAL", "PRIMARY"] + (["AXIAL"] if modality == "CT" else [])
+    made.ImageType = ["ORIGINAL", "PRIMARY", *IMAGE_TYPES.get(modality, ())]
     made.SOPClassUID, made.SOPInstanceUID = STORAGE + CLASSES[modality], _uid(chance)
     made.StudyDate = made.SeriesDate = made.ContentDate = made.AcquisitionDate = day
     made.StudyTime = made.SeriesTime = made.ContentTime = made.AcquisitionTime = time
@@ -143,7 +149,8 @@ def _described(
     made.RequestAttributesSequence = [order]
     private = made.private_block(0x0029, "SZPITAL TESTOWY", create=True)
     private.add_new(0x01, "LO", f"{patient.family} {patient.pesel}")
-    private.add_new(0x02, "UN", f"{patient.given} {patient.family};{visit.visit_id}".encode())
+    note = f"{patient.given} {patient.family};{visit.visit_id}".encode()
+    private.add_new(0x02, "UN", note + b" " * (len(note) % 2))
     _geometry(made, modality, study_uid, series, instance)
     return made
 
@@ -153,12 +160,14 @@ def _geometry(made: Dataset, modality: str, study_uid: str, series: int, instanc
     if modality in ("CT", "MR"):
         made.FrameOfReferenceUID, made.PositionReferenceIndicator = f"{study_uid}.1", ""
         made.ImageOrientationPatient, made.ImagePositionPatient = [1, 0, 0, 0, 1, 0], [-110, -110, 5 * instance]
-        made.PixelSpacing, made.SliceThickness = [0.86, 0.86], 5
+        made.PixelSpacing, made.SliceThickness, made.PatientPosition = [0.86, 0.86], 5, "HFS"
     if modality == "CT":
         made.RescaleIntercept, made.RescaleSlope, made.KVP, made.AcquisitionNumber = -1024, 1, 120, series
     elif modality == "MR":
         made.ScanningSequence, made.SequenceVariant, made.ScanOptions, made.MRAcquisitionType = "SE", "NONE", "", "2D"
         made.EchoTime, made.RepetitionTime, made.EchoTrainLength = 15, 600, 1
+    elif modality == "US":
+        made.PatientOrientation = ""
     elif modality == "CR":
         made.BodyPartExamined, made.ViewPosition, made.PatientOrientation = "CHEST", "PA", ["L", "F"]
 
@@ -206,7 +215,7 @@ def _head(side: int) -> np.ndarray:
 def _banner(patient: Person, side: int) -> np.ndarray:
     """What an ultrasound scanner writes above its picture, in white on black."""
     strip = Image.new("L", (side, BANNER))
-    ImageDraw.Draw(strip).text((2, 2), f"{_ascii(patient.family).upper()} {patient.pesel}", fill=255)
+    ImageDraw.Draw(strip).text((2, 0), f"{_ascii(patient.family).upper()}\n{patient.pesel}", fill=255, spacing=1)
     return np.asarray(strip)
 
 

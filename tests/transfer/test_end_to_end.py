@@ -1,29 +1,13 @@
-"""What is generated, and the demonstration of images and visits."""
+"""The demonstration of images and visits."""
 
 from __future__ import annotations
 
-import io
 import re
 import subprocess
 import sys
 from pathlib import Path
 
-from pydicom import dcmread
-
 from tests.conftest import ROOT
-from tests.transfer import generate
-
-
-def test_studies_are_those_of_their_visits_and_the_same_each_time() -> None:
-    for number in range(4):
-        one = generate.study(number, seed=5)
-        assert one == generate.study(number, seed=5)
-        assert {picture.series_uid for picture in one.pictures} != {one.pictures[0].series_uid}
-        for picture in one.pictures:
-            found = dcmread(io.BytesIO(picture.content))
-            assert (found.PatientID, found.AccessionNumber) == (one.visit.patient_id, one.visit.accession_numbers[0])
-            assert found.StudyDate == one.visit.start[:8] and found.SOPInstanceUID == picture.instance_uid
-            assert found.pixel_array.shape[:2] == (generate.SIDE, generate.SIDE)
 
 
 def test_the_demonstration(tmp_path: Path) -> None:
