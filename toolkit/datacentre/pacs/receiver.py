@@ -172,7 +172,7 @@ class Receiver:
             found.study_uid, found.series_uid, stream.instance_uid, stream.sop_class, stream.transfer_syntax,
             found.patient, found.accession, found.modality, found.study_date, f"sha256:{stream.digest.hexdigest()}", stream.size,
         )  # fmt: skip
-        _ = instance.name  # malformed UIDs end here
+        instance.check()
         outcome = self._services.keeper.receive(stream.file, instance, client)
         if outcome is Outcome.CONFLICT:
             return DUPLICATE, "another object has this UID"

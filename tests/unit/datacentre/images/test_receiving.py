@@ -203,6 +203,25 @@ def test_sent_again_a_damaged_or_lost_one_is_whole(collection: Collection, caplo
     collection.check(range(3), packed=True)
 
 
+def test_what_no_index_can_hold_keeps_nobody_out(collection: Collection, caplog: pytest.LogCaptureFixture) -> None:
+    """PostgreSQL takes no NUL and indexes no long text: one such object would fail all that are entered with it, at each start, too."""
+    wrong = [{"patient": "A\0B"}, {"patient": "".join(str(n) for n in range(3000))}, {"accession": "A\nB"}, {"sop_class": "1.2\0"}]
+    with ImageSpool(collection.places.spool, writing=True) as spool, open_index(collection.url) as index:
+        keeper = ImageKeeper(spool, index)
+        for words in wrong:
+            incoming = keeper.begin()
+            incoming.write(image(0))
+            incoming.flush()
+            with pytest.raises(BadData):
+                keeper.receive(incoming, replace(read_instance(incoming.path), **words), "CN=hospital")
+            incoming.discard()
+        assert not list(spool.uids())
+        (spool.kept / f"{uid(7)}.dcm").write_bytes(image(7).replace(b"k1.PATIENT", b"k1\0PATIENT"))  # whoever put it there
+    assert collection.receive([1]) == [Outcome.NEW]
+    assert collection.pack() == PackedImages(1, 0)
+    assert f"{uid(7)}.dcm: cannot be read" in caplog.text
+
+
 def test_what_is_in_the_stores_counts_as_held(here: Collection) -> None:
     here.receive([0])
     here.pack()
