@@ -23,7 +23,7 @@ from pynetdicom.dsutils import encode
 from pynetdicom.sop_class import StorageCommitmentPushModel  # type: ignore[attr-defined]
 
 from toolkit.core.dicom_network import no_delay
-from toolkit.core.errors import ToolError
+from toolkit.core.errors import NoInput, ToolError
 from toolkit.core.storage.store import Store
 from toolkit.datacentre.faults import report
 from toolkit.datacentre.images.receiving import ImageKeeper
@@ -77,9 +77,12 @@ class Holding:
         if known.place == SPOOLED:
             return 0 if self._keeper.held(*reversed(one)) else _MISSING
         if self._store is not None:
-            with self._store.open(known.instance.name) as stream:
-                if stream.seek(0, io.SEEK_END) != known.instance.size:
-                    return _FAILED
+            try:
+                with self._store.open(known.instance.name) as stream:
+                    if stream.seek(0, io.SEEK_END) != known.instance.size:
+                        return _FAILED
+            except NoInput:  # the others are there all the same; the archive may have it, and verify copies it back
+                return _FAILED
         return 0
 
 

@@ -13,8 +13,13 @@ from pydicom.uid import CTImageStorage, MRImageStorage, generate_uid
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import StorageCommitmentPushModel  # type: ignore[attr-defined]
 
+from tests.unit.datacentre.images.collection import CT, Collection
 from tests.unit.datacentre.pacs.rooms import kept, receiving, sample, storescu
-from toolkit.datacentre.pacs.commitment import INSTANCE, Peer
+from toolkit.datacentre.images.receiving import ImageKeeper
+from toolkit.datacentre.images.rows import held
+from toolkit.datacentre.images.spool import ImageSpool
+from toolkit.datacentre.index import open_index
+from toolkit.datacentre.pacs.commitment import INSTANCE, Holding, Peer, Wanted
 from toolkit.datacentre.pacs.receiver import Receiver
 
 Reports = queue.SimpleQueue[tuple[int, Dataset]]
@@ -112,3 +117,16 @@ def test_many_objects_in_one_request(tmp_path: Path) -> None:
         assert ask(receiver, request(*((CTImageStorage, f"1.2.{number}") for number in range(count))), reports) == 0
         kind, report = reports.get(timeout=1)
         assert kind == 2 and len(report.FailedSOPSequence) == count
+
+
+def test_one_that_the_store_lost_keeps_no_others_back(tmp_path: Path) -> None:
+    collection = Collection(tmp_path)
+    collection.receive([0, 1])
+    collection.pack()
+    store = collection.stores[0]
+    with ImageSpool(collection.places.spool, writing=True) as spool, open_index(collection.url) as index:
+        gone = held(index, ["2.25.1"])["2.25.1"].instance
+        (Path(collection.urls[0]) / gone.name).unlink()
+        holding = Holding(ImageKeeper(spool, index), index, store)
+        first, second = Wanted(CT, "2.25.1"), Wanted(CT, "2.25.2")
+        assert holding.failures([first, second]) == {first: 0x0110}
