@@ -16,6 +16,7 @@ import pytest
 from tests.unit.datacentre.images.collection import CT, Collection, image, uid
 from toolkit.core.errors import BadData, InputOutput, TryLater
 from toolkit.datacentre.images import receiving
+from toolkit.datacentre.images import spool as spool_module
 from toolkit.datacentre.images.instances import Outcome, read_instance
 from toolkit.datacentre.images.packing import PackedImages
 from toolkit.datacentre.images.receiving import ImageKeeper, recover
@@ -90,6 +91,19 @@ def test_one_process_receives(here: Collection) -> None:
     assert not here.spool.receiving
     with ImageSpool(here.places.spool, writing=True) as spool:
         assert not list(spool.incoming.iterdir())
+
+
+def test_each_directory_that_was_made_is_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is kept below a directory that power loss takes away is gone with it."""
+    synchronised: list[Path] = []
+
+    def noted(place: str) -> None:
+        assert Path(place).is_dir()
+        synchronised.append(Path(place))
+
+    monkeypatch.setattr(spool_module, "synchronise", noted)
+    ImageSpool(str(tmp_path / "var/centre/spool"), writing=True).close()
+    assert {tmp_path, tmp_path / "var", tmp_path / "var/centre", tmp_path / "var/centre/spool"} <= set(synchronised)
 
 
 def test_uids_cannot_lead_elsewhere(here: Collection) -> None:
