@@ -122,5 +122,3 @@ def agree(house: House, message_ids: Iterable[str]) -> None:
     counts = house.index.counts()
     assert (counts.packed, counts.spooled, counts.planned_packs) == (len(expected), 0, 0)
     assert os.listdir(house.spool) == ["pack.lock"]
-
-

@@ -12,7 +12,7 @@ from typing import Protocol
 from toolkit.core.errors import BadData, InputOutput
 
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")  # PS3.5, section 9.1; leading zeros are tolerated, peers send them
-_UNFIT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_LONGEST = 256  # characters; DICOM's own limit is 64, PostgreSQL cannot index some thousands
 _GROUP_2_ENDS = 144  # and so many bytes as its first element says: preamble, prefix and that element (PS3.10, section 7.1)
 
 
@@ -39,9 +39,16 @@ class Instance:
         for uid in (self.study_uid, self.series_uid, self.instance_uid):
             if len(uid) > 64 or not _UID.fullmatch(uid):
                 raise BadData("object", "has no proper UIDs", "have it made anew")
-        if any(map(_UNFIT.search, (self.patient, self.accession, self.modality, self.study_date))):
-            raise BadData("object", "has control characters in its identifiers", "have it made anew")
         return f"images/{self.study_uid}/{self.series_uid}/{self.instance_uid}.dcm"
+
+    def check(self) -> None:
+        """Raises BadData for what cannot stand in a store or an index: it would keep others out, too."""
+        words = self.patient, self.accession, self.modality, self.study_date
+        if not _UID.fullmatch(self.sop_class) or len(self.sop_class) > 64:
+            raise BadData("object", "has no proper UIDs", "have it made anew")
+        if any(len(word) > _LONGEST or not word.isprintable() for word in words):
+            raise BadData("object", "has identifiers that are none", "have it made anew")
+        _ = self.name
 
 
 class Outcome(Enum):

@@ -20,7 +20,7 @@ from toolkit.core.storage import digest_of
 from toolkit.datacentre.images.instances import Instance
 from toolkit.datacentre.images.lists import list_object, write_list
 from toolkit.datacentre.images.receiving import recover
-from toolkit.datacentre.images.rows import SPOOLED, Held, forget, held, image_counts, stored, waiting
+from toolkit.datacentre.images.rows import SPOOLED, Held, enter, forget, held, image_counts, stored, waiting
 from toolkit.datacentre.images.spool import ImageSpool
 from toolkit.datacentre.index import Index, StoredObject, open_index
 from toolkit.datacentre.pack import Places, alone, copy_checked
@@ -87,6 +87,10 @@ def _store(
         raise
     gone = [one.instance.instance_uid for one in some if one.instance.instance_uid in failed]
     forget(index, gone)
+    # what a receiver took anew before it was forgotten stood in the index then; who sent it is known here
+    back = [one for one in some if one.instance.instance_uid in gone and spool.digest(one.instance.instance_uid) == one.instance.digest]
+    if back:
+        enter(index, back)
     if not placed:
         return 0
     now = datetime.now(UTC)

@@ -50,9 +50,9 @@ class ImageKeeper:
         """Keep it: in the spool and in the index, durable when this returns. Of an object whose UID other content has, both are kept, the
         later one apart.
 
-        Raises InputOutput, BadData when its UIDs are none, and what the index raises: then nothing is acknowledged.
+        Raises InputOutput, BadData when its UIDs or other identifiers are none, and what the index raises: then nothing is acknowledged.
         """
-        _ = instance.name  # malformed UIDs end here
+        instance.check()
         with self._locks[hash(instance.instance_uid) % _LOCKS]:
             for _ in range(_TRIES):
                 outcome = self._received(incoming, instance, client)
@@ -136,7 +136,7 @@ def recover(index: Index, spool: ImageSpool, on_the_way: float = _ON_THE_WAY) ->
                 if uid in known or path.stat().st_ctime > since:
                     continue
                 instance = read_instance(path)
-                _ = instance.name
+                instance.check()
                 received = _time_of(path)
             except FileNotFoundError:
                 continue  # moved by a packer

@@ -42,9 +42,11 @@ class ImageSpool:
         if not writing:
             return
         try:
+            above = self.directory.absolute().parents
+            entered = [self.directory, *(place for place in above if not place.exists() or place == above[0])]
             for place in (self.incoming, self.kept, self.conflicts):
                 place.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for place in (self.directory, self.directory.parent, self.directory.parent.parent):
+            for place in dict.fromkeys([*entered, *(place.parent for place in entered[1:])]):  # also those that had to be made
                 synchronise(str(place))
             self._lock_file = os.open(self.directory / "receiver.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -80,11 +80,11 @@ class Holding:
             try:
                 with self._store.open(known.instance.name) as stream:
                     size = stream.seek(0, io.SEEK_END)
-            except NoInput:
+            except NoInput:  # the archive may have it, and verify copies it back: to send it again would change nothing
                 size = -1
             if size != known.instance.size:
                 _log.error("%s: the store does not have it as the index says; run mdc-store verify", known.instance.name)
-                return _MISSING if size < 0 else _FAILED
+                return _FAILED
         return 0
 
 

@@ -17,6 +17,7 @@ from typing import Any, cast
 
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import evt
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StorageCommitmentPushModel,
@@ -39,6 +40,7 @@ from toolkit.datacentre.pacs.streaming import IMPLEMENTATION, Streamed
 # PS3.4, table B.2-1. An identified object is "cannot understand", 0xCxxx, of which the low digits are ours to choose: 0xA7xx (out of
 # resources) would be tried again and again, and 0xA9xx speaks of the SOP class. 0x0111 is PS3.7, annex C.5.6.
 SUCCESS, DUPLICATE, OUT_OF_RESOURCES, MISMATCH, MALFORMED, IDENTIFIED = 0x0000, 0x0111, 0xA700, 0xA900, 0xC000, 0xC062
+_PLAIN = [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian]  # deflated queries would be inflated without a limit
 _REMOVED = Tag(0x0012, 0x0062)  # Patient Identity Removed
 _log = logging.getLogger(__name__)
 
@@ -87,10 +89,10 @@ class Receiver:
         entity.add_supported_context(Verification)
         handlers: list[Any] = [(evt.EVT_C_ECHO, lambda event: SUCCESS), (evt.EVT_C_STORE, self._store)]
         if services.index is not None:
-            entity.add_supported_context(StudyRootQueryRetrieveInformationModelFind)
+            entity.add_supported_context(StudyRootQueryRetrieveInformationModelFind, _PLAIN)
             handlers.append((evt.EVT_C_FIND, self._find))
         if services.commitments is not None:
-            entity.add_supported_context(StorageCommitmentPushModel)
+            entity.add_supported_context(StorageCommitmentPushModel, _PLAIN)
             handlers.append((evt.EVT_N_ACTION, self._commit))
         # as many again may be on their way in or out
         limits: dict[str, Any] = {"connections": 2 * place.associations + 50, "keeper": services.keeper, "tls": tls}
@@ -170,7 +172,7 @@ class Receiver:
             found.study_uid, found.series_uid, stream.instance_uid, stream.sop_class, stream.transfer_syntax,
             found.patient, found.accession, found.modality, found.study_date, f"sha256:{stream.digest.hexdigest()}", stream.size,
         )  # fmt: skip
-        _ = instance.name  # malformed UIDs end here
+        instance.check()
         outcome = self._services.keeper.receive(stream.file, instance, client)
         if outcome is Outcome.CONFLICT:
             return DUPLICATE, "another object has this UID"

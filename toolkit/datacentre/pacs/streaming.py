@@ -6,7 +6,9 @@ meta of its own; here fragments go to the place where they will be kept.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import queue
 import struct
 import threading
 from collections.abc import Callable
@@ -44,12 +46,12 @@ class Streamed(BytesIO):
         self.failure: InputOutput | None = None
         self.size = 0
         self.digest = sha256()
+        head = part_10_head(sop_class, instance_uid, transfer_syntax)  # before there is a file: what is no UID ends here
+        self.head = len(head)
         try:
             self.file = keeper.begin()
         except InputOutput as error:
             self.failure = error
-        head = part_10_head(sop_class, instance_uid, transfer_syntax)
-        self.head = len(head)
         self._put(head)
 
     def write(self, chunk: Any) -> int:
@@ -135,9 +137,14 @@ class StreamingProvider(DIMSEServiceProvider):
         self._news.set()
 
     def end(self) -> None:
-        """The connection is gone: what came in half is removed."""
+        """The connection is gone: what came in half, or whole and nobody got to it, is removed."""
         if self.message is not None and isinstance(self.message.data_set, Streamed):
             self.message.data_set.discard()
+        with contextlib.suppress(queue.Empty):
+            while True:
+                waiting = getattr(self.msg_queue.get(block=False)[1], "DataSet", None)
+                if isinstance(waiting, Streamed):
+                    waiting.discard()
 
     def _turn_to_file(self) -> None:
         message = self.message

@@ -97,7 +97,8 @@ class Association:
         """Send the data set that lies in an open file at `start` with `length` bytes (C-STORE, PS3.7 9.1.1), as it stands there.
 
         The answer and the SHA-256 of what was sent; memory does not follow `length`. Raises Lost, and BadData when the file changed
-        meanwhile: the association is aborted before the last of it is sent, so that nobody takes it for whole.
+        meanwhile: the association is aborted before anything that came into it leaves, and before the last of it, so that nobody takes it
+        for whole.
         """
         context = self.accepted[pair]
         self._message = self._message % 0xFFFF + 1
@@ -107,7 +108,7 @@ class Association:
         while position < end:
             piece = os.pread(descriptor, min(self._fragment, end - position), position)
             position += len(piece)
-            if not piece or (position == end and not _same(before, os.fstat(descriptor))):
+            if not piece or not _same(before, os.fstat(descriptor)):  # looked at after reading: what is new there does not leave
                 self.abort()
                 raise BadData("file", "changed while it was sent", "send it again")
             digest.update(piece)
@@ -172,7 +173,8 @@ class Association:
         with contextlib.suppress(OSError, ValueError):
             self._socket.settimeout(min(self._peer.timeout, 5.0))
             self._socket.sendall(A_RELEASE_RQ().encode())
-            while self._pdu()[0] == 4:
+            end = time.monotonic() + min(self._peer.timeout, 5.0)
+            while self._pdu(end)[0] == 4:
                 pass
         self._socket.close()
 
@@ -246,9 +248,10 @@ class Association:
         context, command, data = 0, b"", bytearray()
         found: dict[int, bytes] | None = None
         self._socket.settimeout(self._peer.timeout)
+        end = time.monotonic() + self._peer.timeout  # for all of it: one that never gets to an end is as good as silent
         try:
             while True:
-                kind, body = self._pdu()
+                kind, body = self._pdu(end)
                 if kind == 5:
                     self._socket.sendall(A_RELEASE_RP().encode())
                     raise ConnectionAbortedError("it ended the association")
@@ -267,6 +270,8 @@ class Association:
                             raise ConnectionAbortedError("it sent a message without end")
                     else:
                         command += piece
+                        if len(command) > _LARGEST_READ:
+                            raise ConnectionAbortedError("it sent a message without end")
                         if control & 2:
                             found = elements(command)
                     if control & 2 and found is not None:
@@ -276,9 +281,11 @@ class Association:
         except (OSError, ValueError, struct.error) as error:
             raise self._lost(error) from error
 
-    def _pdu(self) -> tuple[int, bytes]:
-        """A PDU of the receiver: its type, and all of its bytes."""
-        end = time.monotonic() + (self._socket.gettimeout() or self._peer.timeout)
+    def _pdu(self, end: float = 0.0) -> tuple[int, bytes]:
+        """A PDU of the receiver, whole at `end` by the monotonic clock: its type, and all of its bytes."""
+        end = end or time.monotonic() + (self._socket.gettimeout() or self._peer.timeout)
+        if time.monotonic() > end:
+            raise TimeoutError
         self._fill(6, end)
         kind, size = struct.unpack_from(">BxL", self._buffer)
         if not 1 <= kind <= 7:

@@ -149,23 +149,23 @@ class Commitment:
         if message.number(0x0100) != 0x0100:  # N-EVENT-REPORT-RQ
             return
         association.report_received(message)
-        self._report(decode(io.BytesIO(message.data), True, True))
+        self._report(message.data)
 
-    def _report(self, report: Dataset) -> None:
+    def _report(self, report: Dataset | bytes) -> None:
         """One report: what is kept and what is not (PS3.4 J.3.3)."""
-        asked = self._pending.get(str(report.get("TransactionUID", "")), None)
+        try:
+            transaction, whole, failed = _read(decode(io.BytesIO(report), True, True) if isinstance(report, bytes) else report)
+        except Exception:  # pydicom's parser raises anything
+            logger.warning("%s: its report cannot be read", self._peer.place)
+            return
+        asked = self._pending.get(transaction, None)
         if asked is None:
             return
-        kept = []
-        for item in report.get("ReferencedSOPSequence") or []:
-            image = asked.pop(str(item.get("ReferencedSOPInstanceUID", "")), None)
+        self._keep([image for uid in whole if (image := asked.pop(uid, None)) is not None])
+        for uid, reason in failed:
+            image = asked.pop(uid, None)
             if image is not None:
-                kept.append(image)
-        self._keep(kept)
-        for item in report.get("FailedSOPSequence") or []:
-            image = asked.pop(str(item.get("ReferencedSOPInstanceUID", "")), None)
-            if image is not None:
-                self._not_kept(image, int(item.get("FailureReason", 0) or 0))
+                self._not_kept(image, reason)
         for transaction in [name for name, some in self._pending.items() if not some]:
             del self._pending[transaction]
 
@@ -184,6 +184,16 @@ class Commitment:
             self._outcome.enter(image.path, State.WAITS, f"not committed: {words(Answer(reason, ''))}", image.instance)
         else:
             self._outcome.enter(image.path, State.REFUSED, f"not committed: {words(Answer(reason, ''))}", image.instance)
+
+
+def _read(report: Dataset) -> tuple[str, list[str], list[tuple[str, int]]]:
+    """The transaction, the instances that are kept, and those that are not, with the reasons. Raises anything when it is malformed."""
+    whole = [str(item.get("ReferencedSOPInstanceUID", "")) for item in report.get("ReferencedSOPSequence") or []]
+    failed = [
+        (str(item.get("ReferencedSOPInstanceUID", "")), int(item.get("FailureReason", 0) or 0))
+        for item in report.get("FailedSOPSequence") or []
+    ]
+    return str(report.get("TransactionUID", "")), whole, failed
 
 
 def _reference(image: Image) -> Dataset:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import re
+import zlib
 from dataclasses import dataclass
 from hashlib import sha256
 from struct import error as StructError
@@ -89,7 +91,9 @@ def look_at(path: str) -> Image:
             if _uid(source.meta.get(0x00020002, b"")) == _MEDIA_DIRECTORY:
                 raise Directory(path, "is the index of a medium", "it is left out")
             found = _walk(source)
-            start, syntax = source.start, source.transfer_syntax
+            start, syntax, deflated = source.start, source.transfer_syntax, source.deflated
+        if deflated and not _ends_with_it(path, start):
+            raise BadData(path, "has something behind its deflated data set", "have it made anew")
     except Quarantine as error:
         raise BadData(path, error.detail, error.remedy) from error
     except (StructError, IndexError) as error:
@@ -111,6 +115,20 @@ def _stamp(status: os.stat_result) -> tuple[int, int, int]:
 def _uid(value: bytes) -> str:
     text = value.rstrip(b" \0").decode("ascii", "replace")
     return text if _UID.fullmatch(text) else ""
+
+
+def _zeros(data: bytes | mmap.mmap, position: int, end: int) -> bool:
+    return not any(any(data[start : start + _CHUNK]) for start in range(position, end, _CHUNK))
+
+
+def _ends_with_it(path: str, start: int) -> bool:
+    """Whether a deflated data set is all that follows, but for padding: nobody looks at the rest, and it would be sent, too."""
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    with open(path, "rb") as file:
+        file.seek(start)
+        while not inflater.eof and (piece := inflater.unconsumed_tail or file.read(_CHUNK)):
+            inflater.decompress(piece, _CHUNK)
+        return not any(inflater.unused_data) and not any(any(piece) for piece in iter(lambda: file.read(_CHUNK), b""))
 
 
 def _walk(source: Part10) -> dict[int, bytes]:
@@ -146,7 +164,7 @@ def _walk(source: Part10) -> dict[int, bytes]:
             length, value = encoding.u16(head, 6)[0], position + 8
         elif vr in _LONG:
             length, value = encoding.u32(head, 8)[0], position + 12
-        elif position > start and not levels and tag == 0 and not any(data[position : position + _CHUNK]):
+        elif position > start and not levels and tag == 0 and _zeros(data, position, end):
             break  # a tail of zeros
         else:
             raise ValueError(f"({group:04X},{element:04X}) has a VR that is none of PS3.5")

@@ -16,10 +16,10 @@ from tests.peers import s3
 from tests.unit.datacentre.images.collection import Collection, image, uid
 from toolkit.core.errors import BadData, TryLater
 from toolkit.core.storage.local import LocalStore
-from toolkit.datacentre.images import lists
+from toolkit.datacentre.images import lists, packing
 from toolkit.datacentre.images.instances import Outcome
 from toolkit.datacentre.images.packing import PackedImages
-from toolkit.datacentre.images.rows import image_counts
+from toolkit.datacentre.images.rows import SPOOLED, held, image_counts
 from toolkit.datacentre.images.verifying import verify_image_spool, verify_images
 from toolkit.datacentre.index import Index, open_index
 from toolkit.datacentre.pack import Places, alone
@@ -98,6 +98,26 @@ def test_a_damaged_image_in_the_spool_leaves_the_index_and_can_be_sent_again(
     assert collection.receive([1, 2]) == [Outcome.NEW, Outcome.NEW]
     assert collection.pack() == PackedImages(2, 0)
     collection.check(range(4), packed=True)
+
+
+def test_what_is_taken_anew_while_it_is_forgotten_stays_known(collection: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The receiver acknowledges it between the packer's look at the damaged file and its word to the index."""
+    collection.receive([0, 1])
+    collection.spool.path(uid(0)).write_bytes(b"damaged")
+    forget = packing.forget
+
+    def late(index: Index, uids: list[str]) -> None:
+        if uids:
+            assert collection.receive([0]) == [Outcome.NEW]
+        forget(index, uids)
+
+    monkeypatch.setattr(packing, "forget", late)
+    collection.pack()
+    with open_index(collection.url) as index:
+        assert held(index, [uid(0)])[uid(0)].place == SPOOLED
+    monkeypatch.undo()
+    assert collection.pack() == PackedImages(1, 0)
+    collection.check([0, 1], packed=True)
 
 
 def test_an_object_in_the_store_is_never_replaced(collection: Collection, caplog: pytest.LogCaptureFixture) -> None:

@@ -16,6 +16,7 @@ import pytest
 from tests.unit.datacentre.images.collection import CT, Collection, image, uid
 from toolkit.core.errors import BadData, InputOutput, TryLater
 from toolkit.datacentre.images import receiving
+from toolkit.datacentre.images import spool as spool_module
 from toolkit.datacentre.images.instances import Outcome, read_instance
 from toolkit.datacentre.images.packing import PackedImages
 from toolkit.datacentre.images.receiving import ImageKeeper, recover
@@ -90,6 +91,19 @@ def test_one_process_receives(here: Collection) -> None:
     assert not here.spool.receiving
     with ImageSpool(here.places.spool, writing=True) as spool:
         assert not list(spool.incoming.iterdir())
+
+
+def test_each_directory_that_was_made_is_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is kept below a directory that power loss takes away is gone with it."""
+    synchronised: list[Path] = []
+
+    def noted(place: str) -> None:
+        assert Path(place).is_dir()
+        synchronised.append(Path(place))
+
+    monkeypatch.setattr(spool_module, "synchronise", noted)
+    ImageSpool(str(tmp_path / "var/centre/spool"), writing=True).close()
+    assert {tmp_path, tmp_path / "var", tmp_path / "var/centre", tmp_path / "var/centre/spool"} <= set(synchronised)
 
 
 def test_uids_cannot_lead_elsewhere(here: Collection) -> None:
@@ -204,6 +218,25 @@ def test_sent_again_a_damaged_or_lost_one_is_whole(collection: Collection, caplo
     assert "was damaged; replaced" in caplog.text
     assert collection.pack() == PackedImages(3, 0)
     collection.check(range(3), packed=True)
+
+
+def test_what_no_index_can_hold_keeps_nobody_out(collection: Collection, caplog: pytest.LogCaptureFixture) -> None:
+    """PostgreSQL takes no NUL and indexes no long text: one such object would fail all that are entered with it, at each start, too."""
+    wrong = [{"patient": "A\0B"}, {"patient": "".join(str(n) for n in range(3000))}, {"accession": "A\nB"}, {"sop_class": "1.2\0"}]
+    with ImageSpool(collection.places.spool, writing=True) as spool, open_index(collection.url) as index:
+        keeper = ImageKeeper(spool, index)
+        for words in wrong:
+            incoming = keeper.begin()
+            incoming.write(image(0))
+            incoming.flush()
+            with pytest.raises(BadData):
+                keeper.receive(incoming, replace(read_instance(incoming.path), **words), "CN=hospital")
+            incoming.discard()
+        assert not list(spool.uids())
+        (spool.kept / f"{uid(7)}.dcm").write_bytes(image(7).replace(b"k1.PATIENT", b"k1\0PATIENT"))  # whoever put it there
+    assert collection.receive([1]) == [Outcome.NEW]
+    assert collection.pack() == PackedImages(1, 0)
+    assert f"{uid(7)}.dcm: cannot be read" in caplog.text
 
 
 def test_what_is_in_the_stores_counts_as_held(here: Collection) -> None:

@@ -14,11 +14,12 @@ from pydicom.uid import CTImageStorage, MRImageStorage, generate_uid
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import StorageCommitmentPushModel  # type: ignore[attr-defined]
 
+from tests.unit.datacentre.images.collection import CT, Collection
 from tests.unit.datacentre.pacs.rooms import kept, receiving, sample, storescu
 from toolkit.core.storage import open_store
 from toolkit.datacentre.images.instances import Instance
 from toolkit.datacentre.images.receiving import ImageKeeper
-from toolkit.datacentre.images.rows import Held, stored
+from toolkit.datacentre.images.rows import Held, held, stored
 from toolkit.datacentre.images.spool import ImageSpool
 from toolkit.datacentre.index import StoredObject, open_index
 from toolkit.datacentre.pacs.commitment import INSTANCE, Holding, Peer, Wanted
@@ -134,4 +135,17 @@ def test_with_a_store_packed_objects_are_looked_for_there(tmp_path: Path) -> Non
         stored(index, [Held(one, "", "2026-01-01T00:00:00", "object:x") for one in (here, gone, short)], listed)
         keeper = ImageKeeper(spool, index)
         assert Holding(keeper, index, None).failures(wanted) == {}
-        assert Holding(keeper, index, store).failures(wanted) == {wanted[1]: 0x0112, wanted[2]: 0x0110}
+        assert Holding(keeper, index, store).failures(wanted) == {wanted[1]: 0x0110, wanted[2]: 0x0110}
+
+
+def test_one_that_the_store_lost_keeps_no_others_back(tmp_path: Path) -> None:
+    collection = Collection(tmp_path)
+    collection.receive([0, 1])
+    collection.pack()
+    store = collection.stores[0]
+    with ImageSpool(collection.places.spool, writing=True) as spool, open_index(collection.url) as index:
+        gone = held(index, ["2.25.1"])["2.25.1"].instance
+        (Path(collection.urls[0]) / gone.name).unlink()
+        holding = Holding(ImageKeeper(spool, index), index, store)
+        first, second = Wanted(CT, "2.25.1"), Wanted(CT, "2.25.2")
+        assert holding.failures([first, second]) == {first: 0x0110}

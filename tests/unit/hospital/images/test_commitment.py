@@ -170,6 +170,28 @@ def test_reports_of_others_and_of_nothing_do_no_harm(tmp_path: Path) -> None:
     assert states[2:].count("committed") >= 1 and not [state for state in states if "1.2.3" in state]
 
 
+def test_reports_that_cannot_be_read_do_no_harm(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    images(tmp_path / "out", 2)
+
+    def action(found: Receiver, event: Any) -> Any:
+        kind, right = report(event.action_information, {})
+        two = report(event.action_information, {0: 0x0110})[1]
+        two.FailedSOPSequence[0].FailureReason = [1, 2]
+        sent = (two, right)
+        later(
+            lambda: (
+                [event.assoc.send_n_event_report(each, 1, StorageCommitmentPushModel, StorageCommitmentPushModelInstance) for each in sent]
+                and None
+            )
+        )
+        return 0x0000, None
+
+    with receiver(action=action) as there:
+        _, states = run(there.peer(timeout=2.0), tmp_path / "out", tmp_path / "sent.db")
+    assert states[2:] == ["committed", "committed"]
+    assert "its report cannot be read" in caplog.text
+
+
 def test_where_one_may_listen() -> None:
     with pytest.raises(NotPermitted, match="unencrypted"), listening("0.0.0.0", 0, "HERE", None):
         pass

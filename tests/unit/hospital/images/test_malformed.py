@@ -6,6 +6,7 @@ import contextlib
 import random
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,8 +49,8 @@ def recorded(path: Path) -> tuple[bytes, bytes]:
     found, said = look_at(str(path)), []
 
     class Listening(Association):
-        def _pdu(self) -> tuple[int, bytes]:
-            kind, body = super()._pdu()
+        def _pdu(self, end: float = 0.0) -> tuple[int, bytes]:
+            kind, body = super()._pdu(end)
             said.append(body)
             return kind, body
 
@@ -107,3 +108,46 @@ def test_damaged_words(tmp_path: Path) -> None:
     for thread in Canned.heard:
         thread.join()
     assert outcomes - {"not stored"} == {"no association", "no context", "stored", "lost"}
+
+
+ENDLESS = {
+    "empty PDUs": b"\4\0\0\0\0\0",
+    "empty fragments of a command": b"\4\0\0\0\0\6\0\0\0\2\1\1",
+    "empty fragments of a data set": b"\4\0\0\0\0\6\0\0\0\2\1\0",
+}
+
+
+@pytest.mark.parametrize("words", ENDLESS.values(), ids=ENDLESS)
+def test_words_without_end(tmp_path: Path, words: bytes) -> None:
+    """A receiver that always says something and never an answer is left as one that says nothing."""
+    path = tmp_path / "one.dcm"
+    image(path)
+    found, (accepts, _) = look_at(str(path)), recorded(path)
+    ended = threading.Event()
+
+    class Talking(Peer):
+        def connect(self) -> socket.socket:
+            listener = socket.create_server(("127.0.0.1", 0))
+            made = socket.create_connection(listener.getsockname())
+            other, _ = listener.accept()
+            listener.close()
+            other.sendall(accepts)
+            threading.Thread(target=drain, args=(other.dup(),), daemon=True).start()
+            threading.Thread(target=talk, args=(other,), daemon=True).start()
+            return made
+
+    def talk(connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            while not ended.wait(0.01):
+                connection.sendall(words * 10)
+
+    begun = time.monotonic()
+    try:
+        association = Association(Talking("127.0.0.1", 1, "THERE", "HERE", None, 1.0), [(CT, EXPLICIT)])
+        with path.open("rb") as file, pytest.raises(Lost):
+            association.store(found.pair, found.instance, file.fileno(), found.start, found.length)
+        association = Association(Talking("127.0.0.1", 1, "THERE", "HERE", None, 1.0), [(CT, EXPLICIT)])
+        association.release()
+    finally:
+        ended.set()
+    assert time.monotonic() - begun < 6

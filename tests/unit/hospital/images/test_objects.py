@@ -138,3 +138,16 @@ def test_a_file_that_changes_is_noticed(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(BadData, match="No such file"):
         found.open()
+
+
+@pytest.mark.parametrize(("name", "between"), [("image_dfl.dcm", b"\0"), ("image_dfl.dcm", b""), ("CT_small.dcm", bytes(3 << 20))])
+def test_nothing_hides_behind_what_was_looked_at(tmp_path: Path, name: str, between: bytes) -> None:
+    """The whole file would be sent."""
+    path = tmp_path / "one.dcm"
+    image(path, name)
+    whole = path.read_bytes()
+    path.write_bytes(whole + bytes(16))  # padding
+    look_at(str(path))
+    path.write_bytes(whole + between + b"\x10\0\x10\0PN\x08\0Doe^Jane" + bytes(16))
+    with pytest.raises(BadData):
+        look_at(str(path))

@@ -315,6 +315,29 @@ def test_a_file_that_changes_while_it_is_sent(tmp_path: Path) -> None:
         assert there.got == []
 
 
+def test_what_comes_into_a_file_while_it_is_sent_does_not_leave(tmp_path: Path) -> None:
+    path, said, changed = tmp_path / "one.dcm", [], threading.Event()
+    image(path, PixelData=bytes(1 << 22))
+    found = look_at(str(path))
+
+    class Watched(Association):
+        def _send(self, data: bytes) -> None:
+            said.append(data)
+            super()._send(data)
+            if not changed.is_set():
+                changed.set()
+                time.sleep(0.02)  # the clock of files is not that fine
+                with path.open("r+b") as file:
+                    file.seek(found.start + (1 << 20))
+                    file.write(b"Doe^Jane" * 1000)
+
+    with receiver() as there:
+        association = Watched(there.peer(), [(CT, EXPLICIT)])
+        with path.open("rb") as file, pytest.raises(BadData, match="changed while it was sent"):
+            association.store(found.pair, found.instance, file.fileno(), found.start, found.length)
+    assert not any(b"Doe" in data for data in said) and there.got == []
+
+
 def test_a_file_that_changes_before_it_is_sent_fails_alone(tmp_path: Path) -> None:
     images(tmp_path, 3)
 
