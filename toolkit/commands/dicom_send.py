@@ -71,8 +71,8 @@ def dicom_send(paths: tuple[str, ...], **given: Any) -> int:
 
 def _peer(given: dict[str, Any]) -> Peer:
     """The receiver; a wrong address or certificate is told before any work."""
-    from toolkit.core.dicom_network import client_context
-    from toolkit.hospital.images.peer import Peer, check_title, is_loopback, parse_place
+    from toolkit.core.dicom_network import client_context, is_loopback
+    from toolkit.hospital.images.peer import Peer, check_title, parse_place
 
     host, port = parse_place(given["to"], "--to")
     files = [given[name] for name in ("cert", "key", "ca")]

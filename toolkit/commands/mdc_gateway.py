@@ -66,9 +66,6 @@ def mdc_gateway(
 
 def address_of(text: str) -> tuple[str, int]:
     """Host and port of HOST:PORT; an address of IPv6 stands in brackets."""
-    from toolkit.core.errors import UsageError
+    from toolkit.core.addresses import parse_address
 
-    host, colon, port = text.rpartition(":")
-    if not (colon and host and port.isascii() and port.isdigit() and int(port) < 65536) or (":" in host) != host.startswith("["):
-        raise UsageError("--listen", f"{text!r} is no HOST:PORT", "write 0.0.0.0:8443, localhost:8443 or [::]:8443")
-    return host.strip("[]"), int(port)
+    return parse_address("--listen", text, "0.0.0.0:8443, localhost:8443 or [::]:8443")

@@ -51,10 +51,12 @@ def mdc_pacs(
     disk; it answers queries, and says which objects it keeps. With certificates on both sides it listens anywhere, without any on
     loopback only. It runs until SIGTERM ends it.
     """
+    from toolkit.core.addresses import parse_address
+    from toolkit.core.dicom_network import is_title
     from toolkit.core.errors import UsageError
 
-    place = _address("--listen", listen)
-    if not _is_title(title):
+    place = parse_address("--listen", listen, "0.0.0.0:2762, localhost:2762 or [::]:2762")
+    if not is_title(title):
         raise UsageError("--title", "is no application entity title", "write 1 to 16 characters of ASCII")
     if (cert or key or client_ca) and not (cert and key and client_ca):
         raise UsageError("--cert", "goes with --key and --client-ca", "name all three, or none on loopback")
@@ -67,25 +69,13 @@ def mdc_pacs(
     return 0
 
 
-def _address(option: str, text: str) -> tuple[str, int]:
-    """Host and port of HOST:PORT; an address of IPv6 stands in brackets."""
-    from toolkit.core.errors import UsageError
-
-    host, colon, port = text.rpartition(":")
-    if not (colon and host and port.isascii() and port.isdigit() and int(port) < 65536) or (":" in host) != host.startswith("["):
-        raise UsageError(option, f"{text!r} is no HOST:PORT", "write 0.0.0.0:2762, localhost:2762 or [::]:2762")
-    return host.strip("[]"), int(port)
-
-
-def _is_title(text: str) -> bool:
-    return 0 < len(text) <= 16 and text.isascii() and text.isprintable() and text.strip() == text and "\\" not in text
-
-
 def _peer(text: str) -> tuple[str, Peer]:
+    from toolkit.core.addresses import parse_address
+    from toolkit.core.dicom_network import is_title
     from toolkit.core.errors import UsageError
     from toolkit.datacentre.pacs.commitment import Peer
 
     title, equals, address = text.partition("=")
-    if not equals or not _is_title(title):
+    if not equals or not is_title(title):
         raise UsageError("--peer", f"{text!r} is no AE=HOST:PORT", "write STANNA=dicom.stanna.example:11112")
-    return title, Peer(*_address("--peer", address))
+    return title, Peer(*parse_address("--peer", address, "0.0.0.0:2762, localhost:2762 or [::]:2762"))

@@ -6,15 +6,13 @@ of several small PDUs then waits up to 40 ms for the peer's delayed acknowledgem
 
 from __future__ import annotations
 
-import os
+import ipaddress
 import socket
 import ssl
-import stat
-from typing import NoReturn
 
-from toolkit.core.errors import BadData, NoInput, NotPermitted
+from toolkit.core.tls import mutual
 
-_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"  # of TLS 1.2; those of 1.3 are all good
+_WHOSE = "the other side's"
 
 # Problem and remedy by OpenSSL's verification result, x509_vfy.h.
 _VERIFIED: dict[int, tuple[str, str]] = {
@@ -64,7 +62,8 @@ def server_context(cert: str, key: str, client_ca: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.verify_mode = ssl.CERT_REQUIRED
     context.num_tickets = 0  # each connection shows its certificate anew
-    return _filled(context, cert, key, client_ca)
+    mutual(context, cert, key, client_ca, _WHOSE)
+    return context
 
 
 def client_context(cert: str, key: str, ca: str) -> ssl.SSLContext:
@@ -72,7 +71,9 @@ def client_context(cert: str, key: str, ca: str) -> ssl.SSLContext:
 
     Raises what `server_context` raises.
     """
-    return _filled(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), cert, key, ca)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    mutual(context, cert, key, ca, _WHOSE)
+    return context
 
 
 def no_delay(association_socket: socket.socket) -> None:
@@ -81,13 +82,21 @@ def no_delay(association_socket: socket.socket) -> None:
     association_socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
 
-def tls_failure(error: BaseException, who: str) -> tuple[str, str]:
-    """Problem and remedy of a handshake that failed; `who` is the other side, as it should be called (``the client``)."""
-    problem, remedy = _told(error)
-    return f"{who}: {problem}", remedy
+def is_title(text: str) -> bool:
+    """Whether it can be an application entity title (PS3.5, 6.2, AE)."""
+    return 0 < len(text) <= 16 and text.isascii() and text.isprintable() and text.strip() == text and "\\" not in text
 
 
-def _told(error: BaseException) -> tuple[str, str]:
+def is_loopback(host: str) -> bool:
+    """Whether `host` means this machine, as it is written."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def tls_failure(error: BaseException) -> tuple[str, str]:
+    """Problem and remedy of a handshake that failed; "it" is the other side."""
     if isinstance(error, ssl.SSLCertVerificationError):
         unknown = f"its certificate is not accepted: {error.verify_message}", "have a proper one made"
         return _VERIFIED.get(error.verify_code, unknown)
@@ -99,32 +108,3 @@ def _told(error: BaseException) -> tuple[str, str]:
     if isinstance(error, TimeoutError):
         return "it connected and TLS was not agreed on in time", "it may speak plain DICOM and wait for us, or be overloaded"
     return f"the connection failed: {error}", "try again"
-
-
-def _filled(context: ssl.SSLContext, cert: str, key: str, ca: str) -> ssl.SSLContext:
-    for path in (cert, key, ca):
-        try:
-            with open(path, "rb"):
-                pass
-        except OSError as error:
-            raise NoInput(path, error.strerror or str(error), "name a file that exists and can be read") from error
-    if stat.S_IMODE(os.stat(key).st_mode) & 0o077:
-        raise NotPermitted(key, "other users have access to this private key", f"chmod 600 {key}")
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers(_CIPHERS)
-    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
-
-    def encrypted() -> NoReturn:
-        raise BadData(key, "is encrypted with a passphrase, and nobody is there to type it", "name an unencrypted key with mode 0600")
-
-    try:
-        context.load_cert_chain(cert, key, encrypted)
-    except ssl.SSLError as error:
-        if error.reason == "KEY_VALUES_MISMATCH":
-            raise BadData(key, f"is not the key of {cert}", "name certificate and key that belong together") from error
-        raise BadData(f"{cert} and {key}", "hold no certificate and private key in PEM", "name them in PEM") from error
-    try:
-        context.load_verify_locations(ca)
-    except ssl.SSLError as error:
-        raise BadData(ca, "holds no certificate in PEM", "name the certificate of the other side's authority") from error
-    return context

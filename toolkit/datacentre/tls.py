@@ -6,13 +6,11 @@ section 6): what OpenSSL wanted to say is therefore kept with the error, for who
 
 from __future__ import annotations
 
-import os
 import ssl
-import stat
 from datetime import UTC, datetime
-from typing import Any, NoReturn
+from typing import Any
 
-from toolkit.core.errors import BadData, NoInput, NotPermitted
+from toolkit.core.tls import mutual
 
 # Reason in metrics, words for the log.
 _PLAIN = "plain HTTP", "speaks HTTP without TLS; give it https:// in the URL"
@@ -67,31 +65,12 @@ def server_context(cert: str, key: str, client_ca: str) -> ServerContext:
 
     Raises NoInput, BadData for files that cannot be read or used, NotPermitted for a private key that others can read.
     """
-    for path in (cert, key, client_ca):
-        _must_be_readable(path)
-    if stat.S_IMODE(os.stat(key).st_mode) & 0o077:
-        raise NotPermitted(key, "other users have access to this private key", f"chmod 600 {key}")
     context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")  # of TLS 1.2: forward secrecy and AEAD, RFC 9325, 4.2
-    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET
+    context.options |= ssl.OP_NO_TICKET
     context.num_tickets = 0  # each connection shows its certificate anew: one that expired meanwhile does not slip in
     context.verify_mode = ssl.CERT_REQUIRED
-
-    def encrypted() -> NoReturn:
-        raise BadData(key, "is encrypted with a passphrase, and nobody is there to type it", "name an unencrypted key with mode 0600")
-
-    try:
-        context.load_cert_chain(cert, key, encrypted)
-    except ssl.SSLError as error:
-        if error.reason == "KEY_VALUES_MISMATCH":
-            raise BadData(key, f"is not the key of {cert}", "name certificate and key that belong together") from error
-        raise BadData(f"{cert} and {key}", "hold no certificate and private key in PEM", "name them in PEM") from error
+    mutual(context, cert, key, client_ca, "the clients'")
     context.ends = _end_of(cert)
-    try:
-        context.load_verify_locations(client_ca)
-    except ssl.SSLError as error:
-        raise BadData(client_ca, "holds no certificate in PEM", "name the certificate of the clients' authority") from error
     with open(client_ca, "rb") as stream:
         if b"-----BEGIN X509 CRL-----" in stream.read():
             context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
@@ -121,11 +100,3 @@ def _end_of(cert: str) -> datetime:
 
     with open(cert, "rb") as stream:
         return x509.load_pem_x509_certificate(stream.read()).not_valid_after_utc
-
-
-def _must_be_readable(path: str) -> None:
-    try:
-        with open(path, "rb"):
-            pass
-    except OSError as error:
-        raise NoInput(path, error.strerror or str(error), "name a file that exists and can be read") from error

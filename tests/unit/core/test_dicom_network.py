@@ -37,7 +37,7 @@ def handshake(server: ssl.SSLContext | None, client: ssl.SSLContext | None, host
                 one = context.wrap_socket(one, **words)
                 one.sendall(b"x") if name == "server" else one.recv(1)
         except OSError as error:
-            said[name] = tls_failure(error, name)[0]
+            said[name] = f"{name}: {tls_failure(error)[0]}"
         finally:
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_WR)

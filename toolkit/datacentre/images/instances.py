@@ -34,8 +34,7 @@ class Instance:
 
     @property
     def name(self) -> str:
-        """``images/STUDY/SERIES/INSTANCE.dcm``. Raises BadData when a UID is none, which could lead out of the store, and when another
-        identifier has characters that no index can hold."""
+        """``images/STUDY/SERIES/INSTANCE.dcm``. Raises BadData when a UID is none: it could lead out of the store."""
         for uid in (self.study_uid, self.series_uid, self.instance_uid):
             if len(uid) > 64 or not _UID.fullmatch(uid):
                 raise BadData("object", "has no proper UIDs", "have it made anew")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections import Counter
 from collections.abc import Sequence
@@ -65,12 +66,12 @@ def reindex_images(index: Index, stores: Sequence[Store]) -> int:
     """Enter all images that any store lists; how many. Raises BadData at a list of which no copy is whole; others stay entered."""
     number, broken = 0, ""
     for name in _names(stores):
-        data = _whole(stores, name)
-        if data is None:
+        whole = _whole(stores, name)
+        if whole is None:
             broken = name
             continue
-        some = read_list(data, name)
-        stored(index, some, _described(name, data))
+        listed, some = whole
+        stored(index, some, listed)
         number += len(some)
     if broken:
         raise BadData(list_object(broken), "is damaged in every copy", "restore it from a backup")
@@ -81,34 +82,27 @@ def _names(stores: Sequence[Store]) -> list[str]:
     return sorted({name for store in stores for name in lists(store)})
 
 
-def _described(name: str, data: bytes) -> StoredObject:
-    return StoredObject(list_object(name), digest_of(data), len(data))
-
-
-def _whole(stores: Sequence[Store], name: str) -> bytes | None:
-    """A list's bytes from the first store that has it whole."""
+def _whole(stores: Sequence[Store], name: str) -> tuple[StoredObject, list[Held]] | None:
+    """A list and the images that it names, from the first store that has it whole."""
     for store in stores:
-        try:
+        with contextlib.suppress(NoInput, BadData, InputOutput):
             data = store.get(list_object(name))
-            read_list(data, name)
-        except (NoInput, BadData, InputOutput):
-            continue
-        return data
+            return StoredObject(list_object(name), digest_of(data), len(data)), read_list(data, name)
     return None
 
 
 def _verify_list(index: Index, stores: Sequence[Store], name: str, entered: bool, counts: Counter[str], restore: bool, bar: Bar) -> None:
-    data = _whole(stores, name)
-    if data is None:
+    whole = _whole(stores, name)
+    if whole is None:
         counts["unsolved"] += 1
         _log.error("%s: damaged in every copy; mdc-store reindex cannot find its images", list_object(name))
         return
-    some = read_list(data, name)
+    listed, some = whole
     known = held(index, [one.instance.instance_uid for one in some])
     missing = sum(not _agrees(known.get(one.instance.instance_uid), one) for one in some)
     if not missing and not entered:
         return  # its packer was killed: another list names these images, or will
-    mend(_described(name, data), stores, counts, restore)
+    mend(listed, stores, counts, restore)
     for one in some:
         mend(StoredObject(one.instance.name, one.instance.digest, one.instance.size), stores, counts, restore)
         bar.update()

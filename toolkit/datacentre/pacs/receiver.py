@@ -6,7 +6,6 @@ Only objects whose identity was removed, (0012,0062) = YES, are taken.
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import ssl
 import threading
@@ -25,6 +24,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     Verification,
 )
 
+from toolkit.core.dicom_network import is_loopback
 from toolkit.core.errors import BadData, InputOutput, NotPermitted, ToolError, Unavailable
 from toolkit.datacentre.audit import Audit, Event
 from toolkit.datacentre.faults import report
@@ -212,9 +212,5 @@ def client_of(event: Any) -> str:
 
 def must_be_loopback(host: str, where: str, tls: ssl.SSLContext | None) -> None:
     """Raises NotPermitted for what would travel unencrypted through a network."""
-    try:
-        loopback = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = host == "localhost"
-    if tls is None and not loopback:
+    if tls is None and not is_loopback(host):
         raise NotPermitted(where, "images would travel unencrypted", "name certificates, or listen on 127.0.0.1")

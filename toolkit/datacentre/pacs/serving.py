@@ -149,8 +149,7 @@ class Server(ThreadedAssociationServer):
                     deadline.cancel()
             request.settimeout(self.ae.network_timeout)
         except (OSError, ValueError) as error:
-            problem, remedy = tls_failure(error, str(client_address[0]))
-            self.quiet.warn(str(client_address[0]), f"{problem.partition(': ')[2]}; {remedy}")
+            self.quiet.warn(str(client_address[0]), "; ".join(tls_failure(error)))
             _shut(request)
             request.close()
             self.left(plain)

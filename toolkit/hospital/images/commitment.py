@@ -20,7 +20,7 @@ from pynetdicom import AE, _config, evt
 from pynetdicom.dsutils import decode, encode
 from pynetdicom.sop_class import StorageCommitmentPushModel, Verification  # type: ignore[attr-defined]
 
-from toolkit.core.dicom_network import no_delay
+from toolkit.core.dicom_network import is_loopback, no_delay
 from toolkit.core.errors import NotPermitted, Unavailable
 from toolkit.hospital.images import journal as journals
 from toolkit.hospital.images.association import IMPLICIT_LITTLE, STORAGE_COMMITMENT, Association, Lost
@@ -29,7 +29,7 @@ from toolkit.hospital.images.journal import Entry, Journal
 from toolkit.hospital.images.messages import Answer, Message
 from toolkit.hospital.images.objects import Image
 from toolkit.hospital.images.outcome import Outcome, State
-from toolkit.hospital.images.peer import Peer, is_loopback
+from toolkit.hospital.images.peer import Peer
 from toolkit.hospital.images.statuses import words
 
 logger = logging.getLogger(__name__)

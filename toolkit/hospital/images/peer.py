@@ -7,7 +7,7 @@ import socket
 import ssl
 from dataclasses import dataclass
 
-from toolkit.core.dicom_network import tls_failure
+from toolkit.core.dicom_network import is_title, tls_failure
 from toolkit.core.errors import NotPermitted, Unavailable, UsageError
 
 # PS3.8, table 9-21: reasons by source and number.
@@ -59,8 +59,7 @@ class Peer:
             return self.tls.wrap_socket(connection, server_hostname=self.host)
         except OSError as error:
             connection.close()
-            problem, remedy = tls_failure(error, self.place)
-            raise Unavailable(self.place, problem.removeprefix(f"{self.place}: "), remedy) from error
+            raise Unavailable(self.place, *tls_failure(error)) from error
         except BaseException:
             connection.close()
             raise
@@ -92,18 +91,10 @@ def parse_place(text: str, option: str) -> tuple[str, int]:
 
 
 def check_title(title: str, option: str) -> str:
-    """An application entity title (PS3.5, AE). Raises UsageError."""
-    if not (0 < len(title) <= 16 and title.isascii() and title.isprintable() and title.strip() == title and "\\" not in title):
+    """An application entity title. Raises UsageError."""
+    if not is_title(title):
         raise UsageError(option, "is no application entity title", "write 1 to 16 characters of ASCII")
     return title
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` means this machine, as it is written."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def refused_association(peer: Peer, result: int | None, source: int | None, reason: int | None) -> Rejected:
@@ -123,8 +114,7 @@ def unavailable(peer: Peer, error: Exception) -> Unavailable:
 def _explained(peer: Peer, error: Exception) -> tuple[str, str]:
     log = "look into the receiver's log"
     if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
-        problem, remedy = tls_failure(error, "")
-        return problem.removeprefix(": "), remedy
+        return tls_failure(error)
     if isinstance(error, TimeoutError):
         return f"said nothing for {peer.timeout:g} seconds", "it is down, overloaded, or " + (
             "speaks no DICOM" if peer.tls else "wants TLS: name --cert, --key and --ca"

@@ -9,10 +9,8 @@ from __future__ import annotations
 import email.utils
 import http.client
 import json
-import os
 import socket
 import ssl
-import stat
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
@@ -20,7 +18,8 @@ from hashlib import sha256
 from typing import NoReturn
 from urllib.parse import urlsplit
 
-from toolkit.core.errors import BadData, NoInput, NotPermitted, Unavailable, UsageError
+from toolkit.core.errors import Unavailable, UsageError
+from toolkit.core.tls import show, trust
 
 TIMEOUT = 60.0  # seconds without a sign of life after which the data centre counts as gone
 _LARGEST_ANSWER = 1 << 16  # bytes; what the gateway says is a few lines
@@ -212,43 +211,15 @@ def tls_context(cert: str | None, key: str | None, ca: str | None) -> ssl.SSLCon
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if ca is not None:
-        _must_be_readable(ca)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # no other authority than this one
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        try:
-            context.load_verify_locations(ca)
-        except ssl.SSLError as error:
-            raise BadData(ca, "holds no certificate in PEM", "name the certificate of the data centre's authority") from error
+        trust(context, ca, "the data centre's")
     if cert is None:
         if key is not None:
             raise UsageError("--client-key", "belongs to a certificate", "name that with --cert")
         return context
-    secret = key or cert
-    for path in (cert, secret):
-        _must_be_readable(path)
-    if stat.S_IMODE(os.stat(secret).st_mode) & 0o077:
-        raise NotPermitted(secret, "other users have access to this private key", f"chmod 600 {secret}")
-
-    def encrypted() -> NoReturn:
-        raise BadData(
-            secret, "is encrypted with a passphrase, and nobody is there to type it", "name an unencrypted key with permissions 0600"
-        )
-
-    try:
-        context.load_cert_chain(cert, key, encrypted)
-    except ssl.SSLError as error:
-        if error.reason == "KEY_VALUES_MISMATCH":
-            raise BadData(secret, f"is not the key of {cert}", "name certificate and key that belong together") from error
-        raise BadData(f"{cert} and {secret}" if key else cert, "hold no certificate and private key in PEM", "name them in PEM") from error
+    show(context, cert, key)
     return context
-
-
-def _must_be_readable(path: str) -> None:
-    try:
-        with open(path, "rb"):
-            pass
-    except OSError as error:
-        raise NoInput(path, error.strerror or str(error), "name a file that exists and can be read") from error
 
 
 def _parts(url: str) -> tuple[str, int, str]:
