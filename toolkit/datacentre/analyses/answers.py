@@ -55,7 +55,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class Series:
-    """A row of values, one a category; None is hidden. ``spread``: the standard deviation of each value, if it has one."""
+    """A row of values, one a category; None is hidden, NaN is nothing to draw (the mean of no visit).
+
+    ``spread``: the standard deviation of each value, if it has one.
+    """
 
     name: str
     values: tuple[float | None, ...]
