@@ -45,7 +45,7 @@ from tests.visits.generate import LOINC  # noqa: E402
 from toolkit.core.storage import digest_of  # noqa: E402
 from toolkit.datacentre.cda import plain_code  # noqa: E402
 from toolkit.datacentre.index import StoredObject  # noqa: E402
-from toolkit.datacentre.packs import _partition, _row_schemas, manifest_object, write_manifest  # noqa: E402
+from toolkit.datacentre.packs import manifest_object, month_of, row_schema, write_manifest  # noqa: E402
 
 DAY = 86_400
 # Shares of the patients, and how many years old they are in the middle of the time.
@@ -154,7 +154,7 @@ def _tables(plan: Plan, v: Numbers, k: Numbers, received: Numbers, patient: Numb
         "procedures": _procedures(plan, v, head),
         "results": _results(plan, v, np.where(change == 5, k, 0), head),
     }
-    return {name: pyarrow.Table.from_arrays(one, schema=_row_schemas()[name]) for name, one in made.items()}
+    return {name: pyarrow.Table.from_arrays(one, schema=row_schema(name)) for name, one in made.items()}
 
 
 def _years(plan: Plan, v: Numbers, written: Numbers, patient: Numbers, begin: Numbers) -> Numbers:
@@ -284,7 +284,7 @@ def _write_pack(directory: Path, plan: Plan, number: int, tables: dict[str, pyar
     objects = []
     for table, rows in tables.items():
         starts = rows["start"].combine_chunks().dictionary_encode()
-        partitions = [_partition(start) for start in starts.dictionary.to_pylist()]
+        partitions = [month_of(start) for start in starts.dictionary.to_pylist()]
         known = sorted(set(partitions))
         of = np.array([known.index(one) for one in partitions], np.int64)[starts.indices.to_numpy()] if partitions else np.array([])
         for at, partition in enumerate(known):

@@ -11,7 +11,7 @@ from toolkit.core.storage import digest_of, open_store
 from toolkit.core.xml import parse_safely
 from toolkit.datacentre.aliases import listed_in
 from toolkit.datacentre.cda import rows
-from toolkit.datacentre.packs import RowTables, _row_schemas, manifest_object, manifests, read_manifest
+from toolkit.datacentre.packs import RowTables, manifest_object, manifests, read_manifest, row_schema
 
 
 def test_lists_every_object_with_its_digest_and_schema(tmp_path: Path) -> None:
@@ -25,7 +25,7 @@ def test_lists_every_object_with_its_digest_and_schema(tmp_path: Path) -> None:
         for one in objects:
             data = store.get(one.name)
             assert (digest_of(data), len(data)) == (one.digest, one.size)
-            assert parquet.read_schema(tmp_path / one.name).equals(_row_schemas()[one.name.split("/")[1]])
+            assert parquet.read_schema(tmp_path / one.name).equals(row_schema(one.name.split("/")[1]))
             listed.add(one.name)
     assert listed == {entry.name for entry in store.list("rows")}
     assert documents == made.stored > made.documents > made.visits == 2000
