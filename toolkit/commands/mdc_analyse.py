@@ -16,7 +16,7 @@ RUNNERS = ["inline", "local", "spark", "hadoop"]
 
 def _question_options(function: Any) -> Any:
     """An option of the command for each that some question has."""
-    options = {}
+    options: dict[str, tuple[Any, list[str]]] = {}
     for name, question in questions().items():
         for option in question.options:
             options.setdefault(option.name, (option, []))[1].append(name)
@@ -47,7 +47,7 @@ def _question_options(function: Any) -> Any:
 @click.option("--plot", type=click.Choice(["-"]), help="Draw the chart in the terminal too.")
 @click.option("--suppress", "below", type=click.IntRange(2), metavar="K", default=5, help="Hide counts from 1 to K - 1. [5]")
 @click.option("--no-suppress", is_flag=True, help="Show small counts.")
-@click.option("--max-bad", type=click.FloatRange(0, 100), metavar="PERCENT", default=1.0, help="More unreadable documents are a failure. [1]")
+@click.option("--max-bad", type=click.FloatRange(0, 100), metavar="PERCENT", default=1.0, help="Fail when more documents are unreadable. [1]")
 @click.option("-r", "--runner", type=click.Choice(RUNNERS), default="inline", help="Where the job runs. [inline]")
 @click.option("--spark-master", "master", metavar="URL", default="", help="spark: local[2], spark://HOST:PORT, yarn. [this machine]")
 @click.option("--hadoop-streaming-jar", "jar", metavar="FILE", default="", help="hadoop: the jar, where it is not found by itself.")
@@ -65,8 +65,8 @@ def mdc_analyse(analysis: str, sources: tuple[str, ...], **given: Any) -> int:
     """
     from toolkit.core.errors import UsageError
     from toolkit.core.mapreduce.running import Runner, processors
-    from toolkit.datacentre.analyses.run import Request, analyse
-    from toolkit.datacentre.analyses.writing import publish
+    from toolkit.datacentre.analyses.publishing import Publication, publish
+    from toolkit.datacentre.analyses.run import Request
 
     begin, end = _day("--from", given["begin"]), _day("--to", given["end"])
     if begin > end:
@@ -77,7 +77,8 @@ def mdc_analyse(analysis: str, sources: tuple[str, ...], **given: Any) -> int:
     runner = Runner(given["runner"], given["master"], given["python_bin"], given["cluster_tmp"], given["settings"], given["jar"])
     kept = "" if given["no_cache"] else given["cache"] or os.path.join(_caches(), "scape-toolkit", "analyses")
     request = Request(analysis, parameters, sources, runner, kept, jobs=given["jobs"] or processors())
-    return publish(request, analyse, given["output"], given["plot"] == "-", 0 if given["no_suppress"] else given["below"], given["max_bad"])
+    below = 0 if given["no_suppress"] else given["below"]
+    return publish(request, Publication(given["output"], given["plot"] == "-", below, given["max_bad"]))
 
 
 def _parameters(analysis: str, given: dict[str, Any]) -> dict[str, Any]:

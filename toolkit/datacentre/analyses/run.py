@@ -15,27 +15,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit import __version__
-from toolkit.core.errors import NoInput, ToolError, UsageError
+from toolkit.core.errors import NoInput, ToolError
 from toolkit.core.mapreduce.running import SPLIT_BYTES, Runner, run
 from toolkit.core.progress import progress
 from toolkit.core.streams import atomic_output
-from toolkit.datacentre.analyses.answers import Answer
-from toolkit.datacentre.analyses.questions.counting import label
+from toolkit.datacentre.analyses.answers import Answer, Equation
 from toolkit.datacentre.analyses.plan import Input, groups, line, plan
-from toolkit.datacentre.analyses.questions import questions
+from toolkit.datacentre.analyses.questions import Sums, questions
+from toolkit.datacentre.analyses.questions.counting import label
 from toolkit.datacentre.analyses.versions import Versions, VersionsJob, versions_of
 
 if TYPE_CHECKING:
     from toolkit.core.storage import Store
 
+NotFound = tuple[tuple[str, tuple[str, ...]], ...]
 _FORMAT = 1  # of what is kept
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked: the question's name, its parameters, the sources (stores, directories, files, ``-``), where the job runs, what it keeps
-    (a directory; empty: nothing), from how many bytes on a task is worth its start, and how many processes read documents."""
+    """What is asked: the question's name, its parameters, the sources (stores, directories, files, ``-``), where the job runs, what it
+    keeps (a directory; empty: nothing), from how many bytes on a task is worth its start, and how many processes read documents."""
 
     question: str
     parameters: Mapping[str, Any]
@@ -48,16 +49,16 @@ class Request:
 
 @dataclass(frozen=True)
 class Found:
-    """The answer, small counts not yet hidden; how many documents there were, could not be read, were there twice or were
-    replaced by newer ones; the input's digest; codes that nothing begins with, and which come near; whether all was known from before."""
+    """The answer, small counts not yet hidden; codes that nothing begins with, and which come near; how many documents there were, could not
+    be read, were there twice or were replaced by newer ones; the input's digest; whether all was known from before."""
 
     answer: Answer
+    not_found: NotFound
     documents: int
     unreadable: int
     duplicates: int
     superseded: int
     digest: str
-    not_found: tuple[tuple[str, tuple[str, ...]], ...]
     known: bool
 
 
@@ -76,10 +77,14 @@ def analyse(request: Request, bad: Callable[[ToolError], None]) -> Found:
         versions = _versions(source, request)
         sums, known = _sums(source, versions, request)
     rows = versions.visits + versions.superseded + versions.duplicates
-    unread = source.documents - rows
-    answer, not_found = _answer(request, versions, sums)
     return Found(
-        answer, source.documents + broken + twice, unread + broken, versions.duplicates + twice, versions.superseded, source.digest, not_found, known
+        *_answer(request, versions, sums),
+        documents=source.documents + broken + twice,
+        unreadable=source.documents - rows + broken,
+        duplicates=versions.duplicates + twice,
+        superseded=versions.superseded,
+        digest=source.digest,
+        known=known,
     )
 
 
@@ -94,7 +99,7 @@ def _sorted_out(sources: Sequence[str]) -> tuple[list[Store], list[str]]:
             documents.append(source)
             continue
         if "://" not in source and not os.path.isdir(source):
-            raise NoInput(source, "No such file or directory", "name a store, a directory of documents, a document, or - for standard input")
+            raise NoInput(source, "No such file or directory", "name a store, a directory of documents, a document, or -")
         store = open_store(source)
         if next(manifests(store), None) is not None:
             stores.append(store)
@@ -151,12 +156,13 @@ def _sums(source: Input, versions: Versions, request: Request) -> tuple[dict[tup
     if not some:
         return {}, False
     sizes = [sum(part.sizes.get(table, 0) for _, part in group for table in tables) for group in some]
-    lines = [
-        line(group, aliases=source.aliases, done=size, dropped=[(number, versions.dropped[number]) for number, _ in group if number in versions.dropped])
-        for group, size in zip(some, sizes, strict=True)
-    ]  # fmt: skip
+    lines = []
+    for group, size in zip(some, sizes, strict=True):
+        dropped = [(number, versions.dropped[number]) for number, _ in group if number in versions.dropped]
+        lines.append(line(group, aliases=source.aliases, done=size, dropped=dropped))
     parameters = {**asked, "buckets": len(some), "threads": request.runner.threads}
-    sums = {tuple(key): value for key, value in _with_bar(request.question, source, sizes, QuestionJob, lines, parameters, request.runner)}
+    pairs = _with_bar(request.question, source, sizes, QuestionJob, lines, parameters, request.runner)
+    sums = {tuple(words): number for _, some in pairs for *words, number in some}
     _keep(request.kept, name, sorted(([list(key), value] for key, value in sums.items()), key=json.dumps))
     return sums, False
 
@@ -170,8 +176,8 @@ def _with_bar(
         yield from run(job, lines, parameters, runner, lambda size: bar.update(source.documents * size / total))
 
 
-def _answer(request: Request, versions: Versions, sums: Mapping[tuple[Any, ...], int]) -> tuple[Answer, tuple[tuple[str, tuple[str, ...]], ...]]:
-    """The question's answer, with the counts that belong to every one."""
+def _answer(request: Request, versions: Versions, sums: Sums) -> tuple[Answer, NotFound]:
+    """The question's answer, with the counts that belong to every one, and what was not found."""
     question, parameters = questions()[request.question], request.parameters
     answer = question.answer(parameters, {key[1:]: value for key, value in sums.items() if key[0] == "sum"})
     within = sums.get(("visits",), 0)
@@ -181,22 +187,24 @@ def _answer(request: Request, versions: Versions, sums: Mapping[tuple[Any, ...],
         "outside_period": versions.visits - versions.undated - within,
         "start_unknown": versions.undated,
     }
-    parts = tuple(("count", name) for name in ("in_period", "outside_period", "start_unknown"))
+    parts: Equation = (("count", "visits"), (("count", "in_period"), ("count", "outside_period"), ("count", "start_unknown")))
     systems = {system for kind, system in (key for key in sums if key[0] == "diagnoses")}
     notes = list(answer.notes)
     if not within:
         notes.append("No visit in the period.")
-    if "2.16.840.1.113883.6.103" in systems and "icd10" in parameters:
-        notes.append("Some diagnoses of the period are in ICD-9-CM: they are not counted.")
+    if "icd10" in parameters:
+        counts["only_icd9"] = sums.get(("only_icd9",), 0)
+    if counts.get("only_icd9"):
+        notes.append("Some visits of the period have diagnoses in ICD-9-CM alone: they are not counted.")
     if {"2.16.840.1.113883.6.3", "2.16.840.1.113883.6.90"} <= systems and "icd10" in parameters:
         notes.append("Codes of ICD-10 (WHO) and ICD-10-CM are counted together.")
     not_found = []
     for number, series in enumerate(parameters.get("icd10", ())):
         near = [key[2] for key in sums if key[:2] == ("near", number)]
-        if within and near and len(near) and ("coded", number) not in sums:
+        if near and ("coded", number) not in sums:
             not_found.append((label(series), tuple(label([code]) for code in _nearest(series, near))))
-    whole = replace(answer, counts={**answer.counts, **counts}, equations=(*answer.equations, (("count", "visits"), parts)), notes=tuple(notes))
-    return whole, tuple(not_found)
+    counts = {**answer.counts, **counts}
+    return replace(answer, counts=counts, equations=(*answer.equations, parts), notes=tuple(notes)), tuple(not_found)
 
 
 def _nearest(series: Sequence[str], codes: Sequence[str]) -> list[str]:
@@ -205,8 +213,9 @@ def _nearest(series: Sequence[str], codes: Sequence[str]) -> list[str]:
 
     from toolkit.datacentre.analyses.job import DISTANCE, NEAR
 
-    query = f"SELECT code FROM (SELECT unnest($codes) AS code), (SELECT unnest($series) AS prefix) GROUP BY code ORDER BY min({DISTANCE}), code"
-    return [code for (code,) in duckdb.execute(query.format("prefix", "code"), {"codes": codes, "series": series}).fetchall()[:NEAR]]
+    pairs = "(SELECT unnest($codes) AS code), (SELECT unnest($series) AS prefix)"
+    query = f"SELECT code FROM {pairs} GROUP BY code ORDER BY min({DISTANCE.format('prefix', 'code')}), code LIMIT {NEAR}"
+    return [code for (code,) in duckdb.execute(query, {"codes": codes, "series": series}).fetchall()]
 
 
 def _known(directory: str, name: str) -> Any:

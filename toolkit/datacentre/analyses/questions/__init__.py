@@ -35,7 +35,6 @@ class Option:
     default: str | None = None
     multiple: bool = False
     choices: tuple[str, ...] = ()
-    required: bool = False
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 _ABNORMAL = ("L", "LL", "H", "HH", "A", "AA", "<", ">")  # HL7 ObservationInterpretation
+_TRUST = ("interpretation", "range", "either")
 _BY_RULE = {"interpretation": ("coded", "ranged", "as_printed"), "range": ("ranged", "as_printed", "coded")}
 _OUTSIDE = """CASE WHEN value IS NULL OR ({low} IS NULL AND {high} IS NULL) THEN NULL
     ELSE coalesce(value < {low} OR (value = {low} AND NOT {low_inclusive}), FALSE)
@@ -40,9 +41,9 @@ def _counts(database: DuckDBPyConnection, parameters: Parameters) -> Iterator[tu
     deciding = _deciding(parameters["trust"])
     database.execute(f"CREATE TABLE judged AS SELECT series, coded, ranged, as_printed, {deciding} AS rule FROM ({rules})")
     verdict = "CASE rule " + " ".join(f"WHEN '{rule}' THEN {rule}" for rule in _RULES) + " END"
-    yield from database.execute(f"SELECT series, coalesce(rule, ''), coalesce({verdict}, FALSE), count(*) FROM judged GROUP BY ALL").fetchall()
-    for series, number in database.execute("SELECT series, count(*) FROM coded GROUP BY ALL").fetchall():
-        yield series, "visits", False, number
+    columns = f"series, coalesce(rule, ''), coalesce({verdict}, FALSE), count(*)"
+    yield from database.execute(f"SELECT {columns} FROM judged GROUP BY ALL").fetchall()
+    yield from database.execute("SELECT series, 'visits', FALSE, count(*) FROM coded GROUP BY ALL").fetchall()
 
 
 def _deciding(trust: str) -> str:
@@ -131,9 +132,7 @@ QUESTION = Question(
     tables=("diagnoses", "results"),
     options=(
         ICD10,
-        Option(
-            "trust", "interpretation|range|either", "What decides first.", str, default="either", choices=("interpretation", "range", "either")
-        ),
+        Option("trust", "|".join(_TRUST), "What decides first.", str, default="either", choices=_TRUST),
     ),
     answer=_answer,
     chart=_chart,

@@ -15,7 +15,8 @@ def _patients(parameters: Parameters) -> str:
 
 def _answer(parameters: Parameters, sums: Sums) -> Answer:
     given = parameters["edges"]
-    names = [f"under {given[0]}", *(_between(low, high) for low, high in zip(given, given[1:], strict=False)), f"{given[-1]} and over", "unknown"]
+    between = [_between(low, high) for low, high in zip(given, given[1:], strict=False)]
+    names = [f"under {given[0]}", *between, f"{given[-1]} and over", "unknown"]
     counts = [(name, sums.get((rank,), 0)) for rank, name in enumerate(names)]
     if given[0] == 0 and counts[0][1] == 0:
         del counts[0]

@@ -15,8 +15,8 @@ FIRST_VISIT = f"SELECT first % {_RANKS}, count(*) FROM (SELECT min(first) AS fir
 
 
 def by_first_visit(rank: str) -> str:
-    """SQL for `Question.patients`, with `FIRST_VISIT` behind it: a patient counts under the `rank`, an SQL expression below 1000, of the first
-    visit; of several that began at the same time, under the lowest."""
+    """SQL for `Question.patients`, with `FIRST_VISIT` behind it: a patient counts under the `rank`, an SQL expression below 1000, of the
+    first visit; of several that began at the same time, under the lowest."""
     return f"SELECT patient, min({_MOMENT} * {_RANKS} + ({rank})) AS first FROM visits GROUP BY patient"
 
 
@@ -45,7 +45,7 @@ def patients_by(title: str, name: str, heading: str, counts: Sequence[tuple[str,
     return Answer(
         title=title,
         period=period_of(parameters),
-        columns=(Column(name, heading, kind="label"), Column("patients", "Patients", kind="count"), Column("percent", "Share", "%", "share")),
+        columns=(Column(name, heading, kind="label"), Column("patients", "Patients"), Column("percent", "Share", "%", "share")),
         rows=rows,
         counts={},
         equations=((whole, parts),),

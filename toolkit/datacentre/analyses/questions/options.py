@@ -31,7 +31,7 @@ def edges(text: str) -> list[float]:
         found = [float(word) for word in text.split(",")]
     except ValueError:
         found = []
-    if not found or sorted(set(found)) != found or not 0 <= found[0] or not found[-1] < 1000:
+    if not found or sorted(set(found)) != found or not found[0] >= 0 or not found[-1] < 1000:
         raise UsageError("--edges", f"{text!r} is no list of rising ages", "write years with commas between: 0,18,30,65")
     return [int(one) if one.is_integer() else one for one in found]
 
@@ -45,6 +45,5 @@ def periods(text: str) -> int | str:
     raise UsageError("--periods", f"{text!r} is no division of a period", "write month, quarter, year, or a number up to 1000")
 
 
-ICD10 = Option(
-    "icd10", "CODE[,CODE]...", "A code and all that begin with it; several in one are counted together.", _codes, multiple=True, required=True
-)
+_HELP = "A code and all that begin with it; several in one are counted together."
+ICD10 = Option("icd10", "CODE[,CODE]...", _HELP, _codes, multiple=True)

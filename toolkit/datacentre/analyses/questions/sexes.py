@@ -8,8 +8,9 @@ from toolkit.datacentre.analyses.questions.counting import FIRST_VISIT, bars, by
 
 # HL7 AdministrativeGender, then the reasons why there is none (NullFlavor); what comes first is taken where a patient has two first visits.
 _SEXES = {
-    "F": "female", "M": "male", "UN": "undifferentiated", "ASKU": "asked but unknown", "INV": "invalid", "MSK": "masked", "NA": "not applicable",
-    "NASK": "not asked", "NAV": "temporarily unavailable", "NI": "no information", "OTH": "other", "UNK": "unknown", "": "nothing said",
+    "F": "female", "M": "male", "UN": "undifferentiated", "ASKU": "asked but unknown", "INV": "invalid", "MSK": "masked",
+    "NA": "not applicable", "NASK": "not asked", "NAV": "temporarily unavailable", "NI": "no information", "OTH": "other",
+    "UNK": "unknown", "": "nothing said",
 }  # fmt: skip
 
 
