@@ -47,7 +47,7 @@ def _question_options(function: Any) -> Any:
 @click.option("--plot", type=click.Choice(["-"]), help="Draw the chart in the terminal too.")
 @click.option("--suppress", "below", type=click.IntRange(2), metavar="K", default=5, help="Hide counts from 1 to K - 1. [5]")
 @click.option("--no-suppress", is_flag=True, help="Show small counts.")
-@click.option("--max-bad", type=click.FloatRange(0, 100), metavar="PERCENT", default=1.0, help="Fail when more documents are unreadable. [1]")
+@click.option("--max-bad", type=click.FloatRange(0, 100), metavar="PERCENT", default=1.0, help="More bad documents are a failure. [1]")
 @click.option("-r", "--runner", type=click.Choice(RUNNERS), default="inline", help="Where the job runs. [inline]")
 @click.option("--spark-master", "master", metavar="URL", default="", help="spark: local[2], spark://HOST:PORT, yarn. [this machine]")
 @click.option("--hadoop-streaming-jar", "jar", metavar="FILE", default="", help="hadoop: the jar, where it is not found by itself.")

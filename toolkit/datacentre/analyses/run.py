@@ -49,8 +49,8 @@ class Request:
 
 @dataclass(frozen=True)
 class Found:
-    """The answer, small counts not yet hidden; codes that nothing begins with, and which come near; how many documents there were, could not
-    be read, were there twice or were replaced by newer ones; the input's digest; whether all was known from before."""
+    """The answer, small counts not yet hidden; codes that nothing begins with, and which come near; how many documents there were, could
+    not be read, were there twice or were replaced by newer ones; the input's digest; whether all was known from before."""
 
     answer: Answer
     not_found: NotFound
@@ -181,7 +181,7 @@ def _answer(request: Request, versions: Versions, sums: Sums) -> tuple[Answer, N
     question, parameters = questions()[request.question], request.parameters
     answer = question.answer(parameters, {key[1:]: value for key, value in sums.items() if key[0] == "sum"})
     within = sums.get(("visits",), 0)
-    counts = {
+    counts: dict[str, int | None] = {
         "visits": versions.visits,
         "in_period": within,
         "outside_period": versions.visits - versions.undated - within,
@@ -203,8 +203,7 @@ def _answer(request: Request, versions: Versions, sums: Sums) -> tuple[Answer, N
         near = [key[2] for key in sums if key[:2] == ("near", number)]
         if near and ("coded", number) not in sums:
             not_found.append((label(series), tuple(label([code]) for code in _nearest(series, near))))
-    counts = {**answer.counts, **counts}
-    return replace(answer, counts=counts, equations=(*answer.equations, parts), notes=tuple(notes)), tuple(not_found)
+    return replace(answer, counts={**answer.counts, **counts}, equations=(*answer.equations, parts), notes=tuple(notes)), tuple(not_found)
 
 
 def _nearest(series: Sequence[str], codes: Sequence[str]) -> list[str]:
