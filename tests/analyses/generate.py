@@ -45,7 +45,7 @@ from tests.visits.generate import LOINC  # noqa: E402
 from toolkit.core.storage import digest_of  # noqa: E402
 from toolkit.datacentre.cda import plain_code  # noqa: E402
 from toolkit.datacentre.index import StoredObject  # noqa: E402
-from toolkit.datacentre.packs import _partition, _row_schemas, manifest_object, write_manifest  # noqa: E402
+from toolkit.datacentre.packs import _partition, manifest_object, row_schema, write_manifest  # noqa: E402
 
 DAY = 86_400
 # Shares of the patients, and how many years old they are in the middle of the time.
@@ -72,16 +72,19 @@ def generate(directory: Path, visits: int = 1_000_000, seed: int = 1, packs: int
     plan = Plan(visits, seed, packs or max(1, -(-visits // 10_000)), first, years, renamed, documents is None)
     patient, begin, length, is_open = _visits(plan)
     visit, version, received, order = _documents(plan, begin, length, is_open)
-    size, written = 0, 0
-    for number, here in enumerate(np.array_split(order, plan.packs)):
+    size = stored = written = 0
+    packs = np.array_split(order, plan.packs)
+    twice = [here[plan.share("twice", visit[here], version[here]) < 0.005] for here in packs]
+    for number, own in enumerate(packs):
+        here = np.concatenate([own, twice[number - 1]]) if plan.packs > 1 else own  # received again, by another gateway
         v, k = visit[here], version[here]
         tables = _tables(plan, v, k, received[here], patient[v], begin[v], length[v], is_open[v])
-        size += _write_pack(directory, plan, number, tables)
+        size, stored = size + _write_pack(directory, plan, number, tables), stored + len(here)
         if documents is not None:
             written += _write_documents(documents, written, tables)
     if renamed:
         _write_lists(directory, plan, patient)
-    return Generated(visits, len(visit), len(order), size)
+    return Generated(visits, len(visit), stored, size)
 
 
 def _visits(plan: Plan) -> tuple[Numbers, Numbers, Numbers, Numbers]:
@@ -119,10 +122,7 @@ def _documents(plan: Plan, begin: Numbers, length: Numbers, is_open: Numbers) ->
         visits.append(visits[-1][these])
         versions.append(np.full(len(these), version))
     visit, version, time = np.concatenate(visits), np.concatenate(versions), np.concatenate(times)
-    twice = np.flatnonzero(plan.share("twice", visit, version) < 0.005)
-    at = np.concatenate([time, time[twice] + (time.max() - time.min()) // plan.packs])  # a pack later
-    documents = np.concatenate([np.arange(len(visit)), twice])
-    return visit, version, time, documents[np.argsort(at, kind="stable")]
+    return visit, version, time, np.argsort(time, kind="stable")
 
 
 def _tables(plan: Plan, v: Numbers, k: Numbers, received: Numbers, patient: Numbers, begin: Numbers, length: Numbers,
@@ -154,7 +154,7 @@ def _tables(plan: Plan, v: Numbers, k: Numbers, received: Numbers, patient: Numb
         "procedures": _procedures(plan, v, head),
         "results": _results(plan, v, np.where(change == 5, k, 0), head),
     }
-    return {name: pyarrow.Table.from_arrays(one, schema=_row_schemas()[name]) for name, one in made.items()}
+    return {name: pyarrow.Table.from_arrays(one, schema=row_schema(name)) for name, one in made.items()}
 
 
 def _years(plan: Plan, v: Numbers, written: Numbers, patient: Numbers, begin: Numbers) -> Numbers:
@@ -273,8 +273,9 @@ def _accessions(plan: Plan, v: Numbers) -> pyarrow.Array:
     share = plan.share("images", v)
     count = np.where(share < 0.03, 2, np.where(share < 0.18, 1, 0))
     of = np.repeat(v, count)
-    tokens = characters(plan, "accession", BASE_32, 5, 16, of, np.arange(len(of)) % 2)
-    return pyarrow.ListArray.from_arrays(pyarrow.array(np.concatenate([[0], np.cumsum(count)]), pyarrow.int32()), fixed(tokens))
+    ends = np.cumsum(count)
+    tokens = characters(plan, "accession", BASE_32, 5, 16, of, np.arange(len(of)) - np.repeat(ends - count, count))
+    return pyarrow.ListArray.from_arrays(pyarrow.array(np.concatenate([[0], ends]), pyarrow.int32()), fixed(tokens))
 
 
 def _write_pack(directory: Path, plan: Plan, number: int, tables: dict[str, pyarrow.Table]) -> int:
