@@ -73,7 +73,7 @@ def read(*directories: Path) -> Archive:
     renamed: dict[tuple[str, str], str] = {}
     for directory in directories:
         for path in (directory / "aliases").glob("*.csv"):
-            for kind, old, new in list(csv.reader(path.open()))[1:]:
+            for kind, old, new in list(csv.reader(path.read_text().splitlines()))[1:]:
                 renamed[kind, old] = new
 
     def newest(kind: str, name: str) -> str:
