@@ -42,7 +42,7 @@ from tests.analyses.dice import (  # noqa: E402
 from tests.analyses.store import write_list, write_rows  # noqa: E402
 from tests.visits.generate import LOINC  # noqa: E402
 from toolkit.datacentre.cda import plain_code  # noqa: E402
-from toolkit.datacentre.packs import _partition, row_schema  # noqa: E402
+from toolkit.datacentre.packs import month_of, row_schema  # noqa: E402
 
 DAY = 86_400
 # Shares of the patients, and how many years old they are in the middle of the time.
@@ -110,14 +110,14 @@ def _documents(plan: Plan, begin: Numbers, length: Numbers, is_open: Numbers) ->
     ended = np.where(is_open, begin + 10 * DAY, np.maximum(begin, begin + length))
     received = (ended + 3600 + plan.share("sent", v) ** 4 * 20 * DAY) * 1e6
     visits, versions, times = [v], [np.zeros(plan.visits, np.int64)], [received.astype(np.int64)]
-    for version, share in ((1, 0.03), (2, 0.15)):
-        these = np.flatnonzero(plan.share("corrected", visits[-1], version) < share)
-        later = (3600 + plan.share("later", visits[-1][these], version) ** 3 * 60 * DAY) * 1e6
+    for number, share in ((1, 0.03), (2, 0.15)):
+        these = np.flatnonzero(plan.share("corrected", visits[-1], number) < share)
+        later = (3600 + plan.share("later", visits[-1][these], number) ** 3 * 60 * DAY) * 1e6
         if plan.ties:
-            later = np.where(plan.share("tie", visits[-1][these], version) < 0.02, 0, later)
+            later = np.where(plan.share("tie", visits[-1][these], number) < 0.02, 0, later)
         times.append(times[-1][these] + later.astype(np.int64))
         visits.append(visits[-1][these])
-        versions.append(np.full(len(these), version))
+        versions.append(np.full(len(these), number))
     visit, version, time = np.concatenate(visits), np.concatenate(versions), np.concatenate(times)
     return visit, version, time, np.argsort(time, kind="stable")
 
@@ -283,11 +283,11 @@ def _write_pack(directory: Path, plan: Plan, number: int, tables: dict[str, pyar
     def by_month() -> Iterator[tuple[str, pyarrow.Table]]:
         for table, rows in tables.items():
             starts = rows["start"].combine_chunks().dictionary_encode()
-            partitions = [_partition(start) for start in starts.dictionary.to_pylist()]
-            known = {partition: at for at, partition in enumerate(sorted(set(partitions)))}
-            of = np.array([known[one] for one in partitions], np.int64)[starts.indices.to_numpy()]
-            for partition, at in known.items():
-                yield f"{table}/{partition}", rows.take(pyarrow.array(np.flatnonzero(of == at)))
+            months = [month_of(start) for start in starts.dictionary.to_pylist()]
+            known = {month: at for at, month in enumerate(sorted(set(months)))}
+            of = np.array([known[one] for one in months], np.int64)[starts.indices.to_numpy()]
+            for month, at in known.items():
+                yield f"{table}/{month}", rows.take(pyarrow.array(np.flatnonzero(of == at)))
 
     return write_rows(directory, name, tables["visits"].num_rows, by_month())
 

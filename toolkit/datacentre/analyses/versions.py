@@ -54,7 +54,7 @@ class VersionsJob(Job):
                 yield ["bucket", bucket], [text, pack_rows(some)]
             rows, dated = database.execute("SELECT count(*), count(*) FILTER (dated) FROM keys").fetchall()[0]
         yield from (([name], number) for name, number in (("rows", rows), ("dated", dated)))
-        self.done(group["documents"])
+        self.done(group["done"])
 
     @guarded
     def repeated(self, key: Any, values: Iterator[Any]) -> Iterator[tuple[Any, Any]]:
