@@ -17,14 +17,13 @@ from typing import Any
 
 from pyarrow import parquet
 
-from toolkit.datacentre.cda import parse_range, plain_code
+from toolkit.datacentre.cda import parse_printed, plain_code, same_unit
 
 ICD_10 = ("2.16.840.1.113883.6.3", "2.16.840.1.113883.6.90")
 ICD_9 = "2.16.840.1.113883.6.103"
 ABNORMAL = ("L", "LL", "H", "HH", "A", "AA", "<", ">")
 TRUSTS = ("interpretation", "range", "either")
 DAY = 86_400
-_NUMBERS = re.compile(r"\D*[\d ]*\d(?:[.,]\d+)?(?:\s*(?:-|–|—|\.\.+|do|to)\s*[\d ]*\d(?:[.,]\d+)?)?")  # of a printed range
 Row = dict[str, Any]
 
 
@@ -216,25 +215,8 @@ def _by_range(result: Row) -> bool | None:
 
 
 def _by_printed(result: Row) -> bool | None:
-    if result["value"] is None:
-        return None
-    found = set()
-    for text in filter(str.strip, result["printed"].split(";")):
-        low, high, inclusive = parse_range(text)
-        read = _NUMBERS.match(text)
-        unit = _unit(text[read.end() :]) if read else ""
-        if (low is None and high is None) or (unit and unit != _unit(result["unit"])):
-            return None
-        found.add((low, high, inclusive))
-    if len(found) != 1:
-        return None
-    low, high, inclusive = found.pop()
-    return _outside(result["value"], low, high, inclusive, inclusive)
-
-
-def _unit(text: str) -> str:
-    """Without spaces, brackets and the difference between g/dl and g/dL."""
-    return re.sub(r"[\s()\[\]]", "", text).casefold()
+    low, high, low_inclusive, high_inclusive, unit = parse_printed(result["printed"])
+    return _outside(result["value"], low, high, low_inclusive, high_inclusive) if same_unit(unit, result["unit"]) else None
 
 
 def _outside(value: float | None, low: float | None, high: float | None, low_inclusive: bool, high_inclusive: bool) -> bool | None:

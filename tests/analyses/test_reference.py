@@ -160,7 +160,7 @@ def test_abnormal_results_by_trust(archive: Archive) -> None:
         (result(13, printed="K: 12 - 16"), ("undecided", None)),
         (result(13, printed="14 do 16", unit=""), ("printed", True)),
         (result(5, printed="4,0 - 10,0 10*3/ul", unit="10*3/ul"), ("printed", False)),
-        (result(13, printed="14 - 16 g/dl", unit=""), ("undecided", None)),
+        (result(13, printed="14 - 16 g/dl", unit=""), ("printed", True)),
         (result(None, low=12, high=16), ("undecided", None)),
         (result(None, "A", low=12, high=16), ("interpretation", True)),
         (result(None, "POS", low=12, high=16), ("interpretation", False)),
