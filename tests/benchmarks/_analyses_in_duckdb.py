@@ -42,7 +42,8 @@ SEXES = r"""
 """
 CASES = r"""
     WITH series AS (FROM (VALUES ('I50', 'I50'), ('J12, J18', 'J12'), ('J12, J18', 'J18')) AS _(name, prefix)), $newest, $coded
-    SELECT left(start, 4) || '-' || substr(start, 5, 2) AS period, code, count(DISTINCT patient) AS patients FROM period JOIN coded USING (message_id) GROUP BY ALL
+    SELECT left(start, 4) || '-' || substr(start, 5, 2) AS period, code, count(DISTINCT patient) AS patients
+    FROM period JOIN coded USING (message_id) GROUP BY ALL
     UNION ALL SELECT 'total', code, count(DISTINCT patient) FROM period JOIN coded USING (message_id) GROUP BY ALL
 """
 ABNORMAL = r"""
