@@ -18,6 +18,7 @@ from tests.analyses import reference
 from tests.analyses.generate import generate
 from tests.analyses.reference import Archive
 from toolkit.core.errors import ToolError
+from toolkit.core.mapreduce.running import SPLIT_BYTES
 from toolkit.datacentre.analyses.answers import Answer
 from toolkit.datacentre.analyses.run import Found, Request, analyse
 from toolkit.datacentre.cda import plain_code
@@ -117,6 +118,19 @@ def test_splits_and_order_change_no_digit(stores: Stores, tmp_path: Path, questi
         assert (found.rows, found.counts) == (expected.rows, expected.counts), number
 
 
+def test_documents_say_the_same_as_row_tables(tmp_path: Path) -> None:
+    """Read as CDA, in any order of their names, some of them twice."""
+    store, documents = tmp_path / "store", tmp_path / "documents"
+    generate(store, 400, seed=5, packs=3, documents=documents)
+    dice = random.Random(5)
+    for path in sorted(documents.iterdir()):
+        path.rename(documents / f"{dice.randrange(1 << 60):x}.xml")
+    for question, (parameters, _) in ASKED.items():
+        ours, theirs = (ask(question, {**WHOLE, **parameters}, (place,), 1) for place in (documents, store))
+        assert (ours.answer.rows, ours.answer.counts) == (theirs.answer.rows, theirs.answer.counts)
+        assert (ours.superseded, ours.duplicates, ours.documents) == (theirs.superseded, theirs.duplicates, theirs.documents)
+
+
 def hold(stores: Stores, question: str, seed: int, days: tuple[date, date], parameters: dict[str, Any], splits: int) -> None:
     """The product's answer is the reference's."""
     first, last = sorted(days)
@@ -135,7 +149,7 @@ def hold(stores: Stores, question: str, seed: int, days: tuple[date, date], para
 def ask(question: str, parameters: Mapping[str, Any], places: tuple[Path, ...], splits: int) -> Found:
     """Ask the product, in about so many splits."""
     size = sum(path.stat().st_size for place in places for path in place.glob("rows/visits/*/*/*"))
-    request = Request(question, parameters, tuple(map(str, places)), split_bytes=max(1, size // splits))
+    request = Request(question, parameters, tuple(map(str, places)), split_bytes=size // splits or SPLIT_BYTES)
     return analyse(request, _never)
 
 
