@@ -163,7 +163,7 @@ def _sums(source: Input, versions: Versions, request: Request) -> tuple[dict[tup
     parameters = {**asked, "buckets": len(some), "threads": request.runner.threads}
     pairs = _with_bar(request.question, source, sizes, QuestionJob, lines, parameters, request.runner)
     sums = {tuple(words): number for _, some in pairs for *words, number in some}
-    _keep(request.kept, name, sorted(([list(key), value] for key, value in sums.items()), key=json.dumps))
+    _keep(request.kept, name, list(sums.items()))
     return sums, False
 
 
@@ -188,7 +188,7 @@ def _answer(request: Request, versions: Versions, sums: Sums) -> tuple[Answer, N
         "start_unknown": versions.undated,
     }
     parts: Equation = (("count", "visits"), (("count", "in_period"), ("count", "outside_period"), ("count", "start_unknown")))
-    systems = {system for kind, system in (key for key in sums if key[0] == "diagnoses")}
+    editions = [key for key in sums if key[0] == "edition"]
     notes = list(answer.notes)
     if not within:
         notes.append("No visit in the period.")
@@ -196,7 +196,7 @@ def _answer(request: Request, versions: Versions, sums: Sums) -> tuple[Answer, N
         counts["only_icd9"] = sums.get(("only_icd9",), 0)
     if counts.get("only_icd9"):
         notes.append("Some visits of the period have diagnoses in ICD-9-CM alone: they are not counted.")
-    if {"2.16.840.1.113883.6.3", "2.16.840.1.113883.6.90"} <= systems and "icd10" in parameters:
+    if len(editions) > 1:
         notes.append("Codes of ICD-10 (WHO) and ICD-10-CM are counted together.")
     not_found = []
     for number, series in enumerate(parameters.get("icd10", ())):
