@@ -55,6 +55,7 @@ def _question_options(function: Any) -> Any:
 @click.option("--python-bin", metavar="FILE", default="", help="local, spark, hadoop: the workers' Python. [this one's path]")
 @click.option("--setting", "settings", metavar="NAME=VALUE", multiple=True, help="spark, hadoop: a setting of the job.")
 @click.option("--jobs", type=click.IntRange(1, 64), metavar="N", help="Processes that read documents. [one for each processor]")
+@click.option("--tables", metavar="DIR", default="", help="Keep the row tables of documents in a new directory, a STORE from then on.")
 @click.option("--cache", metavar="DIR", help="Where results are kept. [~/.cache/scape-toolkit/analyses]")
 @click.option("--no-cache", is_flag=True, help="Keep nothing, use nothing that was kept.")
 def mdc_analyse(analysis: str, sources: tuple[str, ...], **given: Any) -> int:
@@ -76,7 +77,7 @@ def mdc_analyse(analysis: str, sources: tuple[str, ...], **given: Any) -> int:
         raise UsageError("--suppress", "contradicts --no-suppress", "leave one out")
     runner = Runner(given["runner"], given["master"], given["python_bin"], given["cluster_tmp"], given["settings"], given["jar"])
     kept = "" if given["no_cache"] else given["cache"] or os.path.join(_caches(), "scape-toolkit", "analyses")
-    request = Request(analysis, parameters, sources, runner, kept, jobs=given["jobs"] or processors())
+    request = Request(analysis, parameters, sources, runner, kept, given["tables"], jobs=given["jobs"] or processors())
     below = 0 if given["no_suppress"] else given["below"]
     return publish(request, Publication(given["output"], given["plot"] == "-", below, given["max_bad"]))
 

@@ -1,6 +1,7 @@
 """Which rows count: of each visit those of its newest document, once; see `toolkit.datacentre.packs`.
 
-Nearly all visits have one document. So a number for every visit's pseudonym finds those that may have several, and only of these more is read.
+Nearly all visits have one document. So a number for every visit's pseudonym finds those that may have several, and only of these more is
+read.
 """
 
 from __future__ import annotations
