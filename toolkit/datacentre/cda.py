@@ -15,6 +15,9 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from toolkit.core.errors import BadData
+from toolkit.datacentre.quantities import parse_number, parse_printed, parse_quantity, parse_range, same_unit, write_range
+
+__all__ = ["parse_number", "parse_printed", "parse_quantity", "parse_range", "rows", "same_unit"]
 
 NAMESPACE = "urn:hl7-org:v3"
 DIAGNOSES = ("2.16.840.1.113883.6.3", "2.16.840.1.113883.6.90", "2.16.840.1.113883.6.103")
@@ -25,13 +28,7 @@ _ALLERGIES = ("2.16.840.1.113883.10.20.22.4.7", "2.16.840.1.113883.10.20.22.4.8"
 _FAMILY = ("2.16.840.1.113883.10.20.22.4.45", "2.16.840.1.113883.10.20.22.4.46")  # C-CDA: family history organizer, observation
 _TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
 _YEARS = {"a": 1.0, "mo": 1 / 12, "wk": 7 / 365.25, "d": 1 / 365.25, "": 1.0}  # UCUM
-_NUMBER = r"[+-]?(?:\d{1,3}(?:[ \u00a0\u202f]\d{3})+|\d+)(?:[.,]\d+)?(?:[eE][+-]?\d{1,3})?"  # Polish: a space between thousands
-_SPACES = re.compile(r"[ \u00a0\u202f]")
 _NOT_PLAIN = re.compile(r"[^0-9A-Z]")
-_ONE_NUMBER = re.compile(rf"\s*({_NUMBER})\s*")
-_QUANTITY = re.compile(rf"\s*({_NUMBER})\s*([^\d\s].*)?", re.DOTALL)
-_RANGE = re.compile(rf"[\s(\[]*({_NUMBER})\s*(?:-|–|—|\.\.+|do|to)\s*({_NUMBER})(?![\d.,])")
-_BOUND = re.compile(rf"[\s(\[]*(<=|>=|≤|≥|<|>|do|od)\s*({_NUMBER})(?![\d.,])", re.IGNORECASE)
 
 
 class VisitRow(NamedTuple):
@@ -97,30 +94,73 @@ class VisitRows(NamedTuple):
 def rows(tree: Any, place: str = "document") -> VisitRows:
     """The rows of a document (an lxml tree or its root). Raises BadData, naming `place`, when it is no ClinicalDocument or has not exactly
     one visit id and at least one patient id."""
+    root = root_of(tree, place)
+    items = read_items(root, excluded(root))
+    visit = _visit(root, place, items.ages)
+    return VisitRows(visit, tuple(items.diagnoses), tuple(items.procedures), tuple(items.results))
+
+
+def root_of(tree: Any, place: str) -> Any:
+    """The root of a document (an lxml tree or its root). Raises BadData, naming `place`, when it is no ClinicalDocument."""
     root = tree.getroot() if hasattr(tree, "getroot") else tree
     if root.tag != _named("ClinicalDocument"):
         raise BadData(place, "is no ClinicalDocument of HL7 CDA", "send documents that hl7-send made")
-    # most documents hold nothing of the kind: one quick look saves searching for the elements and asking for each one's ancestors
-    others = frozenset(_others()(root)) if _any_others()(root) else frozenset()
-    no_results = others | frozenset(_allergies()(root)) if _any_allergies()(root) else others
-    ages: list[float] = []
-    diagnoses: list[Diagnosis] = []
-    procedures: list[Procedure] = []
-    results: list[Result] = []
-    for element in root.iter(_VALUE, _CODE, _TRANSLATION):
+    return root
+
+
+class Items(NamedTuple):
+    """What a part of a document says, in its order; ages in years."""
+
+    diagnoses: list[Diagnosis]
+    procedures: list[Procedure]
+    results: list[Result]
+    ages: list[float]
+
+
+class Excluded(NamedTuple):
+    """The codes and values of a document that are none of the patient's, and those that are at least no results."""
+
+    others: frozenset[Any]
+    no_results: frozenset[Any]
+
+
+def excluded(root: Any) -> Excluded:
+    """What was negated, only planned, cancelled, or said of another person; what tells of allergies."""
+    others, allergies = _others()(root), []
+    for element in root.iter(_STATUS, _SUBJECT, _TEMPLATE):
+        tag = element.tag
+        if tag == _STATUS:
+            if element.get("code") in _CANCELLED:
+                others.append(element.getparent())
+        elif tag == _SUBJECT or element.get("root") in _FAMILY:
+            others.append(element.getparent())
+        elif element.get("root") in _ALLERGIES:
+            allergies.append(element.getparent())
+    none = frozenset(one for act in others for one in act.iter(_VALUE, _CODE, _TRANSLATION))
+    return Excluded(none, none.union(one for act in allergies for one in act.iter(_VALUE)) if allergies else none)
+
+
+def read_items(part: Any, without: Excluded) -> Items:
+    """The codes and results in `part`, a document's root or an element below."""
+    items = Items([], [], [], [])
+    diagnoses, procedures, results, ages = items
+    others, no_results = without
+    for element in part.iter(_VALUE, _CODE, _TRANSLATION):
         code = element.get("code")
-        kind = _KINDS.get(element.get("codeSystem")) if code else None
-        if kind is not None and not (others and _within(element, others)):
-            code = code.strip()
-            if kind == "diagnosis":
-                diagnoses.append(Diagnosis(code, element.get("codeSystem"), plain_code(code)))
-            else:
-                procedures.append(Procedure(code, element.get("codeSystem"), _time_of(element)))
+        if code:
+            system = element.get("codeSystem")
+            kind = _KINDS.get(system)
+            if kind is not None and element not in others:
+                code = code.strip()
+                if kind == "diagnosis":
+                    diagnoses.append(Diagnosis(code, system, plain_code(code)))
+                else:
+                    procedures.append(Procedure(code, system, _time_of(element)))
         if element.tag == _VALUE:
             observation = element.getparent()
-            if observation.tag == _OBSERVATION and not (no_results and _within(element, no_results)):
+            if observation.tag == _OBSERVATION and element not in no_results:
                 _observe(observation, element, results, ages)
-    return VisitRows(_visit(root, place, ages), tuple(diagnoses), tuple(procedures), tuple(results))
+    return items
 
 
 def plain_code(code: str) -> str:
@@ -128,51 +168,45 @@ def plain_code(code: str) -> str:
     return _NOT_PLAIN.sub("", code.upper())
 
 
-def parse_number(text: str) -> float | None:
-    """A decimal number with a point or a comma, perhaps with spaces between thousands; None when it is none."""
-    found = _ONE_NUMBER.fullmatch(text)
-    if found is None:
-        return None
-    number = found[1].replace(",", ".")
-    try:
-        return float(number)
-    except ValueError:
-        return float(_SPACES.sub("", number))
-
-
-def parse_quantity(text: str) -> tuple[float | None, str]:
-    """Number and unit of a text such as ``7,8 g/dl``; None and nothing when it is no quantity."""
-    found = _QUANTITY.fullmatch(text)
-    return (parse_number(found[1]), (found[2] or "").strip()) if found else (None, "")
-
-
-def parse_range(text: str) -> tuple[float | None, float | None, bool]:
-    """Low, high and whether both are included, of a printed range: ``12,0 - 16,0``, ``< 5``, ``>= 60``, ``do 41``."""
-    if found := _RANGE.match(text):
-        low, high = parse_number(found[1]), parse_number(found[2])
-        return (low, high, True) if low is not None and high is not None and low <= high else (None, None, True)
-    if found := _BOUND.match(text):
-        number, sign = parse_number(found[2]), found[1].lower()
-        return (None, number, sign != "<") if sign in ("<", "<=", "≤", "do") else (number, None, sign != ">")
-    return None, None, True
-
-
 def _visit(root: Any, place: str, ages: list[float]) -> VisitRow:
-    encounter = root.find(_path("componentOf", "encompassingEncounter"))
-    visits = _extensions(encounter.findall(_path("id"))) if encounter is not None else []
-    role = root.find(_path("recordTarget", "patientRole"))
-    patients = _extensions(role.findall(_path("id"))) if role is not None else []
+    encounter, role = encompassing(root), child(root, "recordTarget", "patientRole")
+    visits = _extensions(encounter.iterchildren(_ID)) if encounter is not None else []
+    patients = _extensions(role.iterchildren(_ID)) if role is not None else []
     if len(visits) != 1 or not patients:
         problem = "has no visit id" if not visits else "has several visit ids" if len(visits) > 1 else "has no patient id"
         raise BadData(place, problem, "send documents that hl7-send made")
-    start, end = _period(encounter.find(_TIME))
-    patient = role.find(_path("patient"))
-    sex = _code_or_null(patient.find(_path("administrativeGenderCode"))) if patient is not None else ""
-    birth = patient.find(_path("birthTime")) if patient is not None else None
-    age = ages[0] if ages else _age_at(birth.get("value", "") if birth is not None else "", start)
+    start, end = period(child(encounter, "effectiveTime"))
+    return visit_row(root, role, visits[0], patients[0], start, end, ages)
+
+
+def visit_row(root: Any, role: Any, visit: str, patient: str, start: str, end: str, ages: list[float]) -> VisitRow:
+    """The row of a visit of the person in `role` (patientRole); `ages` that the document states come before the time of birth."""
+    person = child(role, "patient")
+    sex = _code_or_null(child(person, "administrativeGenderCode")) if person is not None else ""
+    age = ages[0] if ages else age_at(birth_of(role), start)
     city = " ".join((role.findtext(_path("addr", "city")) or "").split())
-    orders = _extensions(root.findall(_path("inFulfillmentOf", "order", "id")))
-    return VisitRow(visits[0], patients[0], sex, age, city, start, end, _code_or_null(root.find(_CODE)), tuple(orders))
+    orders = _extensions(root.iterfind(_path("inFulfillmentOf", "order", "id")))
+    return VisitRow(visit, patient, sex, age, city, start, end, _code_or_null(child(root, "code")), tuple(orders))
+
+
+def encompassing(root: Any) -> Any:
+    """The encounter that the document as a whole is about, or None."""
+    return child(root, "componentOf", "encompassingEncounter")
+
+
+def birth_of(role: Any) -> str:
+    """The time of birth, as written; "" when it is not told."""
+    time = child(role, "patient", "birthTime")
+    return time.get("value", "") if time is not None else ""
+
+
+def child(parent: Any, *names: str) -> Any:
+    """The first child of a name, its first child of the next name, and so on; None where there is none. Much faster than `find`."""
+    for name in names:
+        parent = next(parent.iterchildren(_named(name)), None)
+        if parent is None:
+            return None
+    return parent
 
 
 def _observe(observation: Any, value: Any, results: list[Result], ages: list[float]) -> None:
@@ -183,27 +217,27 @@ def _observe(observation: Any, value: Any, results: list[Result], ages: list[flo
         tag = child.tag
         if tag == _CODE:
             code = child
-        elif tag == _INTERPRETATION and interpretation is None:
-            interpretation = child
-        elif tag == _RANGES:
-            ranges.append(child)
         elif tag == _TIME:
             time = child
+        elif tag == _INTERPRETATION:
+            if interpretation is None:
+                interpretation = child
+        elif tag == _RANGES:
+            ranges.append(child)
     name, system = _name(code)
-    if name in _AGE:
-        number = parse_number(value.get("value", ""))
-        if number is not None and value.get("unit", "") in _YEARS:
-            ages.append(number * _YEARS[value.get("unit", "")])
+    if name in _NO_RESULTS or not name:
+        if name in _AGE:
+            number = parse_number(value.get("value", ""))
+            if number is not None and value.get("unit", "") in _YEARS:
+                ages.append(number * _YEARS[value.get("unit", "")])
         return
-    if not name or name in _NO_RESULTS:
-        return
-    judged = (interpretation.get("code") or "").strip() if interpretation is not None else ""
+    judged = interpretation.get("code", "").strip() if interpretation is not None else ""
     number, unit, text, is_text = _measured(value)
     # A coded value is a finding or a diagnosis as often as a result: it is one where it was judged, or belongs to a group of tests.
     if number is None and not judged and not ranges and not (text and (is_text or observation.getparent().tag == _COMPONENT)):
         return
-    low, high, low_inclusive, high_inclusive, printed = _limits(ranges)
-    when = _period(time)[0]
+    when = period(time)[0]
+    low, high, low_inclusive, high_inclusive, printed = _limits(ranges, unit) if ranges else _NO_LIMITS
     results.append(Result(name, system, when, number, unit, text, low, high, low_inclusive, high_inclusive, judged, printed))
 
 
@@ -211,55 +245,75 @@ def _name(code: Any) -> tuple[str, str]:
     """The code of what was observed and its system; its first translation's where it has none itself."""
     if code is None:
         return "", ""
-    for one in (code, *code.iterfind(_TRANSLATION)) if code.get("code") is None else (code,):
+    own = code.get("code")
+    if own:
+        return own.strip(), code.get("codeSystem", "")
+    for one in code.iterfind(_TRANSLATION) if own is None else ():
         if one.get("code"):
             return one.get("code").strip(), one.get("codeSystem", "")
     return "", ""
 
 
-def _limits(ranges: Iterable[Any]) -> tuple[float | None, float | None, bool, bool, str]:
-    """Low, high, which of them are included, and the ranges as a person reads them. Several that differ, by age or sex, decide nothing."""
+def _limits(ranges: Iterable[Any], unit: str) -> _Limits:
+    """Low, high, which of them are included, and the ranges as a person reads them. Several that differ, by age or sex, decide nothing,
+    nor does one in another unit than the value's; it stands at least in words."""
     found: set[tuple[float | None, float | None, bool, bool]] = set()
     printed: list[str] = []
+    foreign: list[str] = []
     for one in ranges:
         low = high = None
-        for part in one.iter(_VALUE, _LOW, _HIGH, _TEXT):
+        for part in one.iter():
             tag = part.tag
             if tag == _LOW:
                 low = part
             elif tag == _HIGH:
                 high = part
-            elif tag == _TEXT:
-                printed.append("".join(part.itertext()))
-            else:
+            elif tag == _VALUE:
                 if part.text:
                     printed.append(part.text)
                 if low is not None or high is not None:  # of the value before
-                    _add_limits(low, high, found)
+                    _add_limits(low, high, unit, found, foreign)
                     low = high = None
+            elif tag == _TEXT:
+                printed.append("".join(part.itertext()))
         if low is not None or high is not None:
-            _add_limits(low, high, found)
+            _add_limits(low, high, unit, found, foreign)
     words = "; ".join(text for one in printed if (text := " ".join(one.split()))) if printed else ""
-    return (*found.pop(), words) if len(found) == 1 else (None, None, True, True, words)
+    if len(found) == 1:
+        return (*found.pop(), words)
+    return None, None, True, True, words or ("; ".join(foreign) if not found else "")
 
 
-def _add_limits(low: Any, high: Any, found: set[tuple[float | None, float | None, bool, bool]]) -> None:
-    (least, from_it), (most, to_it) = _edge(low), _edge(high)
-    if least is not None or most is not None:
+def _add_limits(low: Any, high: Any, unit: str, found: set[tuple[float | None, float | None, bool, bool]], foreign: list[str]) -> None:
+    (least, from_it, least_unit), (most, to_it, most_unit) = _edge(low), _edge(high)
+    if least is None and most is None:
+        return
+    if (least_unit == unit or same_unit(least_unit, unit)) and (most_unit == unit or same_unit(most_unit, unit)):
         found.add((least, most, from_it, to_it))
+        return
+    first = low.get("value", "").strip() if least is not None else ""
+    last = high.get("value", "").strip() if most is not None else ""
+    if first and last and least_unit != most_unit:
+        first += f" {least_unit}"
+    foreign.append(f"{write_range(first, last, from_it, to_it)} {most_unit or least_unit}")
 
 
-def _edge(element: Any) -> tuple[float | None, bool]:
-    """The number of a range's edge and whether the range includes it."""
-    return (None, True) if element is None else (parse_number(element.get("value", "")), element.get("inclusive") != "false")
+def _edge(element: Any) -> tuple[float | None, bool, str]:
+    """The number of a range's edge, whether the range includes it, and its unit."""
+    if element is None:
+        return None, True, ""
+    return parse_number(element.get("value", "")), element.get("inclusive") != "false", element.get("unit", "")
 
 
 def _measured(value: Any) -> tuple[float | None, str, str, bool]:
     """Number, unit, the text where it is no number, and whether it was written as a text. ``< 5`` is a text, not a number."""
-    kind = (value.get(_TYPE) or "").rpartition(":")[2]
-    if kind in ("PQ", "REAL", "INT", "MO") or (not kind and value.get("value")):
-        number = parse_number(value.get("value", ""))
-        return number, value.get("unit", ""), "" if number is not None else value.get("value", ""), False
+    kind = value.get(_TYPE, "")
+    if ":" in kind:
+        kind = kind.rpartition(":")[2]
+    written = value.get("value", "")
+    if kind in _NUMBERS or (not kind and written):
+        number = parse_number(written)
+        return number, value.get("unit", ""), "" if number is not None else written, False
     if kind.startswith("IVL"):
         return None, *_interval(value), True
     text = " ".join("".join(value.itertext()).split())
@@ -271,19 +325,15 @@ def _measured(value: Any) -> tuple[float | None, str, str, bool]:
 
 def _interval(value: Any) -> tuple[str, str]:
     """Unit and text of a value that lies between edges, or beyond the only one."""
-    low, high = value.find(_LOW), value.find(_HIGH)
-    (least, from_it), (most, to_it) = _edge(low), _edge(high)
-    unit = next((one.get("unit") for one in (low, high) if one is not None and one.get("unit")), "")
-    if least is not None and most is not None:
-        return unit, f"{low.get('value')} - {high.get('value')}"
-    if most is not None:
-        return unit, f"{'<=' if to_it else '<'} {high.get('value')}"
-    return unit, f"{'>=' if from_it else '>'} {low.get('value')}" if least is not None else ""
+    low, high = child(value, "low"), child(value, "high")
+    (least, from_it, least_unit), (most, to_it, most_unit) = _edge(low), _edge(high)
+    first, last = low.get("value") if least is not None else "", high.get("value") if most is not None else ""
+    return least_unit or most_unit, write_range(first, last, from_it, to_it)
 
 
-def _age_at(born: str, start: str) -> float | None:
-    """In years, from the time of birth as precisely as both are known."""
-    born, begun = _digits(born), _digits(start)
+def age_at(born: str, start: str) -> float | None:
+    """An age in years, from the time of birth as precisely as both are known."""
+    born, begun = digits(born), digits(start)
     if len(born) < 4 or len(begun) < 4:
         return None
     length = min(8, len(born) // 2 * 2, len(begun) // 2 * 2)
@@ -291,27 +341,24 @@ def _age_at(born: str, start: str) -> float | None:
     return float(years) if years >= 0 else None
 
 
-def _within(element: Any, subtrees: frozenset[Any]) -> bool:
-    return element in subtrees or any(parent in subtrees for parent in element.iterancestors())
-
-
 def _time_of(element: Any) -> str:
     """When the act was done that the code belongs to."""
     for parent in element.iterancestors():
-        if (time := parent.find(_TIME)) is not None:
-            return _period(time)[0]
+        if (time := child(parent, "effectiveTime")) is not None:
+            return period(time)[0]
         if parent.get("classCode") is not None:
             return ""
     return ""
 
 
-def _period(time: Any) -> tuple[str, str]:
+def period(time: Any) -> tuple[str, str]:
+    """Start and end that an effectiveTime tells, as written; a single moment is a start."""
     if time is None:
         return "", ""
     only = time.get("value")
     if only is not None:
         return only, ""
-    low, high = time.find(_LOW), time.find(_HIGH)
+    low, high = child(time, "low"), child(time, "high")
     return (low.get("value", "") if low is not None else ""), (high.get("value", "") if high is not None else "")
 
 
@@ -325,11 +372,13 @@ def _code_or_null(element: Any) -> str:
     return "" if element is None else (element.get("code") or element.get("nullFlavor") or "").strip()
 
 
-def _digits(time: str) -> str:
+def digits(time: str) -> str:
+    """The digits that a time begins with."""
     found = re.match(r"\d*", time)
     return found[0] if found else ""
 
 
+@cache
 def _named(name: str) -> str:
     return f"{{{NAMESPACE}}}{name}"
 
@@ -340,8 +389,13 @@ def _path(*names: str) -> str:
 
 
 _CODE, _VALUE, _TRANSLATION, _OBSERVATION, _COMPONENT = map(_named, ("code", "value", "translation", "observation", "component"))
-_INTERPRETATION, _RANGES, _RANGE_OF, _TIME = map(_named, ("interpretationCode", "referenceRange", "observationRange", "effectiveTime"))
+_INTERPRETATION, _RANGES, _TIME = map(_named, ("interpretationCode", "referenceRange", "effectiveTime"))
 _LOW, _HIGH, _TEXT = map(_named, ("low", "high", "text"))
+_STATUS, _SUBJECT, _TEMPLATE, _ID = map(_named, ("statusCode", "subject", "templateId", "id"))
+_CANCELLED = ("cancelled", "nullified")
+_NUMBERS = ("PQ", "REAL", "INT", "MO")
+_Limits = tuple[float | None, float | None, bool, bool, str]
+_NO_LIMITS: _Limits = (None, None, True, True, "")
 _KINDS = {**dict.fromkeys(DIAGNOSES, "diagnosis"), **dict.fromkeys(PROCEDURES, "procedure")}
 
 
@@ -352,32 +406,6 @@ def _xpath(expression: str) -> Any:
 
 
 @cache
-def _any_others() -> Any:
-    """Whether `_others` could find anything."""
-    return _xpath(
-        "boolean(//@negationInd[.='true'] or //@moodCode[.!='EVN'] or //v:subject"
-        f" or //v:statusCode[@code='cancelled' or @code='nullified'] or //v:templateId[{_roots(_FAMILY)}])"
-    )
-
-
-@cache
 def _others() -> Any:
-    """What is none of the patient's: negated, only planned, cancelled, or said of another person."""
-    return _xpath(
-        "//v:*[@negationInd='true' or (@classCode and @moodCode and @moodCode!='EVN') or v:subject"
-        f" or v:statusCode[@code='cancelled' or @code='nullified'] or v:templateId[{_roots(_FAMILY)}]]"
-    )
-
-
-@cache
-def _any_allergies() -> Any:
-    return _xpath(f"boolean(//v:templateId[{_roots(_ALLERGIES)}])")
-
-
-@cache
-def _allergies() -> Any:
-    return _xpath(f"//v:templateId[{_roots(_ALLERGIES)}]/..")
-
-
-def _roots(roots: Iterable[str]) -> str:
-    return " or ".join(f"@root='{root}'" for root in roots)
+    """Acts that were negated or are only planned."""
+    return _xpath("//@negationInd[.='true']/parent::v:* | //@moodCode[.!='EVN']/parent::v:*[@classCode]")

@@ -107,7 +107,7 @@ class RowTables:
     def add(self, one: VisitRows) -> None:
         """Add a document's rows."""
         visit = one.visit
-        partition = _partition(visit.start)
+        partition = month_of(visit.start)
         head = one.message_id, one.received, visit.mdc_visit, visit.patient, visit.start
         self._rows[f"visits/{partition}"].append((*head, visit.end, visit.sex, visit.age, visit.city, visit.kind, visit.accessions))
         for table, items in (("diagnoses", one.diagnoses), ("procedures", one.procedures), ("results", one.results)):
@@ -236,7 +236,8 @@ def row_schema(table: str) -> pyarrow.Schema:
     return pyarrow.schema(columns[table])
 
 
-def _partition(start: str) -> str:
+def month_of(start: str) -> str:
+    """The directory of the month in which a visit began."""
     known = len(start) >= 6 and start[:6].isascii() and start[:6].isdigit() and 1 <= int(start[4:6]) <= 12
     return f"year={int(start[:4])}/month={int(start[4:6])}" if known else "year=0/month=0"
 

@@ -104,7 +104,8 @@ def run(
     with tempfile.TemporaryDirectory(prefix="toolkit-job-") as place:  # mode 0700, as everything that mrjob makes in it
         path = Path(place, "groups")
         path.write_text("".join(f"{group}\n" for group in groups))
-        words = [*runner.arguments(place), "-D", f"mapreduce.job.maps={len(groups)}", "--parameters", encode_parameters(parameters), str(path)]
+        words = [*runner.arguments(place), "-D", f"mapreduce.job.maps={len(groups)}"]
+        words += ["--parameters", encode_parameters(parameters), str(path)]
         Job.watcher = watcher
         try:
             with _quiet_spark(runner, place), job(words).make_runner() as running:
@@ -166,8 +167,9 @@ def _package(place: str) -> str:
 
     path = os.path.join(place, "toolkit.zip")
     root, standins = (Path(home) for home in _homes())
+    library = Path(mrjob.__file__).parent
     with ZipFile(path, "w", ZIP_DEFLATED) as archive:
-        for source, below in ((root / "toolkit", root), (Path(mrjob.__file__).parent, Path(mrjob.__file__).parents[1]), (standins, standins)):
+        for source, below in ((root / "toolkit", root), (library, library.parent), (standins, standins)):
             for file in sorted(source.rglob("*.py")):
                 archive.write(file, file.relative_to(below))
     return path

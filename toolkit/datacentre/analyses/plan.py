@@ -40,8 +40,8 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Input:
-    """All parts in a fixed order, the lists of replaced pseudonyms (store, object), how many documents the packs hold, and the digest of all
-    that: the same for the same rows, wherever and in whatever order they are kept."""
+    """All parts in a fixed order, the lists of replaced pseudonyms (store, object), how many documents the packs hold, and the digest of
+    all that: the same for the same rows, wherever and in whatever order they are kept."""
 
     parts: tuple[Part, ...]
     aliases: tuple[tuple[str, str], ...]

@@ -6,6 +6,7 @@ import base64
 import contextlib
 import os
 import re
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
     from pyarrow import Table
 
+DATED = "(length(start) >= 8 AND try_strptime(left(start, 8), '%Y%m%d') IS NOT NULL)"  # the start is known to the day
 MEMORY = "300MB"  # of one task; more goes to a private directory
 _PATTERN = re.compile(r"[*?\[\]{}]")  # what DuckDB would take for a pattern of names
 _REMEDY = "run mdc-store verify, which restores it from the other copy"
@@ -27,24 +29,17 @@ def opened(threads: int) -> Iterator[DuckDBPyConnection]:
     """A database in memory. Raises Unavailable when its package is not installed where this task runs."""
     try:
         import duckdb
-        import pyarrow  # noqa: F401
     except ModuleNotFoundError as error:
         raise Unavailable(f"Python package {error.name}", "is not installed on a worker", "install it for the workers' Python") from error
     with tempfile.TemporaryDirectory(prefix="toolkit-rows-") as place:
         settings: dict[str, Any] = {"threads": threads, "memory_limit": MEMORY, "temp_directory": place, "preserve_insertion_order": False}
-        with duckdb.connect(config=settings) as database:
+        with duckdb.connect(config={**settings, "python_enable_replacements": False}) as database:
             yield database
 
 
 def view(database: DuckDBPyConnection, name: str, table: str, parts: Sequence[tuple[int, Part]], columns: Sequence[str]) -> None:
     """Make `columns` of a row table, and ``part``, the number of the part, known as `name`. Local files are read when they are
     needed, others now. Raises BadData when a part is damaged, and what its store raises."""
-    import pyarrow
-    from pyarrow import ArrowException, concat_tables, int32, parquet, repeat
-
-    from toolkit.core.storage import open_store
-    from toolkit.datacentre.packs import row_schema
-
     having = [(number, part) for number, part in parts if table in part.sizes]
     paths = [os.path.join(part.store, part.object(table)) for _, part in having]
     listed = ", ".join(f'"{column}"' for column in columns)
@@ -54,6 +49,12 @@ def view(database: DuckDBPyConnection, name: str, table: str, parts: Sequence[tu
         numbers = [number for number, _ in having]
         database.execute(f"CREATE VIEW {name} AS SELECT {listed}, {numbers}[file_index::BIGINT + 1]::INTEGER AS part FROM {source}")
         return
+    import pyarrow
+    from pyarrow import ArrowException, concat_tables, int32, parquet, repeat
+
+    from toolkit.core.storage import open_store
+    from toolkit.datacentre.packs import row_schema
+
     stores = {url: open_store(url) for url in {part.store for _, part in having}}
     schema = row_schema(table)
     tables = [schema.empty_table().select(columns).append_column("part", [pyarrow.array([], int32())])]
@@ -64,7 +65,7 @@ def view(database: DuckDBPyConnection, name: str, table: str, parts: Sequence[tu
         except (ArrowException, OSError) as error:
             raise BadData(path, "is damaged", _REMEDY) from error
         tables.append(rows.append_column("part", repeat(number, len(rows)).cast(int32())))
-    database.register(f"{name}_arrow", concat_tables(tables))
+    known_as(database, f"{name}_arrow", concat_tables(tables))
     database.execute(f"CREATE VIEW {name} AS SELECT {listed}, part FROM {name}_arrow")
 
 
@@ -87,9 +88,22 @@ def aliases(database: DuckDBPyConnection, lists: Iterable[Sequence[str]], kind: 
             seen.add(new)
             newest[old] = pairs[new]
     columns = [pyarrow.array(column, pyarrow.string()) for column in (list(newest), list(newest.values()))]
-    database.register("renamed_arrow", pyarrow.table(columns, names=["old", "newest"]))
+    known_as(database, "renamed_arrow", pyarrow.table(columns, names=["old", "newest"]))
     database.execute(f"CREATE TABLE renamed_{kind} AS SELECT old, newest FROM renamed_arrow")
     return bool(newest)
+
+
+def known_as(database: DuckDBPyConnection, name: str, table: Table) -> None:
+    """Make a table known to the database."""
+    modules: dict[str, Any] = sys.modules
+    hidden = modules.get("pandas")
+    modules["pandas"] = None  # else DuckDB would import it, 0.4 s and 40 MB, to see that the table is none of its
+    try:
+        database.register(name, table)
+    finally:
+        del modules["pandas"]
+        if hidden is not None:
+            modules["pandas"] = hidden
 
 
 def pack_rows(table: Table) -> str:
@@ -106,7 +120,7 @@ def rows_of(database: DuckDBPyConnection, texts: Iterable[str]) -> None:
     """Make the rows of several such texts known as ``rows``."""
     from pyarrow import concat_tables, ipc
 
-    database.register("rows", concat_tables([ipc.open_stream(base64.b64decode(text)).read_all() for text in texts]))
+    known_as(database, "rows", concat_tables([ipc.open_stream(base64.b64decode(text)).read_all() for text in texts]))
 
 
 @contextlib.contextmanager

@@ -13,10 +13,9 @@ from typing import Any
 
 from toolkit.core.mapreduce.job import Job, guarded
 from toolkit.datacentre.analyses.plan import parts_of
-from toolkit.datacentre.analyses.rows import aliases, opened, pack_rows, read_failures, rows_of, view
+from toolkit.datacentre.analyses.rows import DATED, aliases, opened, pack_rows, read_failures, rows_of, view
 
 _KEY = "md5_number_lower({visit})"
-_DATED = "regexp_matches(left(start, 8), '^[0-9]{8}$')"
 _NEWEST = """
     CREATE TABLE ranked AS SELECT *, row_number() OVER (PARTITION BY visit ORDER BY received DESC, message_id DESC, part) AS place,
         row_number() OVER (PARTITION BY visit, received, message_id ORDER BY part) AS copy
@@ -48,13 +47,13 @@ class VersionsJob(Job):
         group, buckets = json.loads(text), self.parameters["buckets"]
         with read_failures(), opened(self.parameters["threads"]) as database:
             key = _KEY.format(visit=_visits(database, group, ("mdc_visit", "start")))
-            database.execute(f"CREATE TABLE keys AS SELECT {key} AS key, {_DATED} AS dated FROM versions")
+            database.execute(f"CREATE TABLE keys AS SELECT {key} AS key, {DATED} AS dated FROM versions")
             for bucket in range(buckets):
                 some = database.sql(f"SELECT key FROM keys WHERE key % {buckets} = {bucket}").to_arrow_table()
                 yield ["bucket", bucket], [text, pack_rows(some)]
             rows, dated = database.execute("SELECT count(*), count(*) FILTER (dated) FROM keys").fetchall()[0]
         yield from (([name], number) for name, number in (("rows", rows), ("dated", dated)))
-        self.done(group["documents"])
+        self.done(group["done"])
 
     @guarded
     def repeated(self, key: Any, values: Iterator[Any]) -> Iterator[tuple[Any, Any]]:
@@ -81,10 +80,9 @@ class VersionsJob(Job):
         with read_failures(), opened(self.parameters["threads"]) as database:
             rows_of(database, values)
             visit = _visits(database, group, ("message_id", "received", "mdc_visit", "start"))
-            database.execute(
-                f"CREATE TABLE found AS SELECT {visit} AS visit, {_KEY.format(visit=visit)} AS key, received, message_id, part, {_DATED} AS dated"
-                f" FROM versions WHERE {_KEY.format(visit=visit)} IN (SELECT key FROM rows)"
-            )
+            key = _KEY.format(visit=visit)
+            columns = f"{visit} AS visit, {key} AS key, received, message_id, part, {DATED} AS dated"
+            database.execute(f"CREATE TABLE found AS SELECT {columns} FROM versions WHERE {key} IN (SELECT key FROM rows)")
             for bucket in range(buckets):
                 some = database.sql(f"SELECT * EXCLUDE (key) FROM found WHERE key % {buckets} = {bucket}").to_arrow_table()
                 if len(some):

@@ -1,0 +1,146 @@
+"""The map-reduce job behind all questions."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from toolkit.core.mapreduce.job import Job, guarded
+from toolkit.datacentre.analyses.plan import TABLES, parts_of
+from toolkit.datacentre.analyses.questions import Question, questions
+from toolkit.datacentre.analyses.rows import aliases, known_as, opened, pack_rows, read_failures, rows_of, view
+
+ICD_10 = ("2.16.840.1.113883.6.3", "2.16.840.1.113883.6.90")  # of WHO (Poland's too), CM
+ICD_9 = "2.16.840.1.113883.6.103"  # CM
+SUMS = ["sums"]  # the key of all sums of a group, tuples with the number at their end
+NEAR = 3  # codes that are named when one is not found
+DISTANCE = "damerau_levenshtein({0}, left({1}, length({0})))"
+_COLUMNS = {
+    "visits": ("end", "sex", "age"),
+    "diagnoses": ("code", "system", "plain"),
+    "procedures": ("code", "system", "time"),
+    "results": (
+        *("number", "code", "system", "value", "unit", "text", "interpretation", "printed"),
+        *("low", "high", "low_inclusive", "high_inclusive"),
+    ),
+}
+_HEAD = ("message_id", "patient", "start")
+
+
+class QuestionJob(Job):
+    """Adds up what a question counts; where patients are told apart, in buckets of patients."""
+
+    def steps(self) -> list[Any]:
+        first = self.mr(mapper=self.map, reducer=self.reduce)
+        return [first, self.mr(reducer=self.add)] if self._question().patients else [first]
+
+    def _question(self) -> Question:
+        return questions()[self.parameters["question"]]
+
+    @guarded
+    def map(self, _: None, text: str) -> Iterator[tuple[Any, Any]]:
+        """The sums of a group of parts, and its patients by bucket."""
+        group, parameters, question = json.loads(text), self.parameters, self._question()
+        with read_failures(), opened(parameters["threads"]) as database:
+            _views(database, group, parameters, question)
+            sums = [("visits", *row) for row in database.execute("SELECT count(*) FROM visits").fetchall()]
+            if "icd10" in parameters:
+                sums += _codes(database)
+            if question.counts:
+                sums += (("sum", *row) for row in question.counts(database, parameters))
+            yield SUMS, sums
+            told_apart = question.patients(parameters) if question.patients else ""
+            if told_apart:
+                yield from _buckets(database, told_apart, parameters["buckets"])
+        self.done(group["done"])
+
+    @guarded
+    def reduce(self, key: Any, values: Iterator[Any]) -> Iterator[tuple[Any, Any]]:
+        """Sums of sums, and the sums of a bucket of patients."""
+        if key == SUMS:
+            yield from self.add(key, values)
+            return
+        with opened(self.parameters["threads"]) as database:
+            rows_of(database, values)
+            yield SUMS, [("sum", *row) for row in database.execute(self._question().per_patient).fetchall()]
+
+    @guarded
+    def add(self, key: Any, values: Iterator[Any]) -> Iterator[tuple[Any, Any]]:
+        """Sums of sums."""
+        total: Counter[tuple[Any, ...]] = Counter()
+        for sums in values:
+            for *words, number in sums:
+                total[tuple(words)] += number
+        yield key, [(*words, number) for words, number in total.items()]
+
+
+def _views(database: Any, group: dict[str, Any], parameters: dict[str, Any], question: Question) -> None:
+    """What a question's functions find in the database."""
+    parts = parts_of(group)
+    lost = [(number, one) for number, ids in group["dropped"] for one in ids]
+    if lost:
+        import pyarrow
+
+        numbers, ids = zip(*lost, strict=True)
+        columns = [pyarrow.array(numbers, pyarrow.int32()), pyarrow.array(ids, pyarrow.string())]
+        known_as(database, "dropped_arrow", pyarrow.table(columns, names=["part", "message_id"]))
+        database.execute("CREATE TABLE dropped AS SELECT * FROM dropped_arrow")
+    renamed = bool(group["aliases"]) and aliases(database, group["aliases"], "patient")
+    first, last = (f"strptime('{parameters[name]}', '%Y%m%d')" for name in ("from", "to"))
+    database.execute(f"CREATE TABLE days AS SELECT strftime(unnest(generate_series({first}, {last}, INTERVAL 1 DAY)), '%Y%m%d') AS day")
+    for table in TABLES:
+        if table != "visits" and table not in question.tables:
+            continue
+        wanted = (*_HEAD, *(_COLUMNS[table] if table in question.tables else ()))
+        view(database, f"all_{table}", table, parts, wanted)
+        patient = "coalesce(newest, patient)" if renamed else "patient"
+        database.execute(
+            f"CREATE VIEW {table} AS SELECT all_{table}.* REPLACE ({patient} AS patient), left(start, 8)::INTEGER AS day"
+            f" FROM all_{table}" + (" ANTI JOIN dropped USING (part, message_id)" if lost else "")
+            + (" LEFT JOIN renamed_patient ON patient = old" if renamed else "")
+            + " WHERE left(start, 8) IN (SELECT day FROM days)"
+        )  # fmt: skip
+    if "icd10" in parameters:
+        prefixes = [(number, prefix) for number, series in enumerate(parameters["icd10"]) for prefix in series]
+        any_of = " OR ".join(f"starts_with(plain, '{prefix}')" for _, prefix in prefixes)  # far fewer rows are compared one by one then
+        values = ", ".join(f"({number}, '{prefix}')" for number, prefix in prefixes)
+        database.execute(f"CREATE VIEW prefixes AS SELECT * FROM (VALUES {values}) AS given (series, prefix)")
+        database.execute(
+            "CREATE TABLE matched AS SELECT series, message_id, patient, day, system"
+            f" FROM (SELECT * FROM diagnoses WHERE ({any_of}) AND system IN {ICD_10}), prefixes WHERE starts_with(plain, prefix)"
+        )
+        database.execute("CREATE TABLE coded AS SELECT DISTINCT series, message_id, patient, day FROM matched")
+
+
+def _codes(database: Any) -> list[tuple[Any, ...]]:
+    """How many visits there are by series of codes, which editions the codes are of, and how many visits have diagnoses in ICD-9 alone; for
+    each series that no diagnosis of this group begins with, the codes that are written most like it."""
+    found = [("edition", *row) for row in database.execute("SELECT system, count(*) FROM matched GROUP BY system").fetchall()]
+    found += [("coded", *row) for row in database.execute("SELECT series, count(*) FROM coded GROUP BY series").fetchall()]
+    database.execute(f"CREATE TABLE in_icd9 AS SELECT DISTINCT message_id FROM diagnoses WHERE system = '{ICD_9}'")
+    in_both = f"SELECT message_id FROM diagnoses WHERE system IN {ICD_10}"
+    alone = f"SELECT count(*) FROM in_icd9 ANTI JOIN ({in_both}) USING (message_id)"
+    found += [("only_icd9", *row) for row in database.execute(alone).fetchall()]
+    missing = "SELECT series, prefix FROM prefixes WHERE series NOT IN (SELECT series FROM coded)"
+    if database.execute(missing).fetchall():
+        near = f"""
+            SELECT series, plain FROM (SELECT DISTINCT plain FROM diagnoses WHERE system IN {ICD_10}) AS known, ({missing}) AS missing
+            QUALIFY row_number() OVER (PARTITION BY series ORDER BY {DISTANCE.format("prefix", "plain")}, plain) <= {NEAR}
+        """
+        found += [("near", *row, 1) for row in database.execute(near).fetchall()]
+    return found
+
+
+def _buckets(database: Any, sql: str, buckets: int) -> Iterator[tuple[Any, Any]]:
+    """The rows of patients by bucket, each patient as 128 bits: two share them with a chance of 1e-27 among 1e6."""
+    key = "(digest & 18446744073709551615)::UBIGINT AS low, (digest >> 64)::UBIGINT AS high"
+    digests = f"SELECT md5_number(patient) AS digest, * EXCLUDE (patient) FROM ({sql})"
+    database.execute(f"CREATE TABLE told_apart AS SELECT {key}, * EXCLUDE (digest) FROM ({digests})")
+    for bucket in range(buckets):
+        yield ["patients", bucket], pack_rows(database.sql(f"SELECT * FROM told_apart WHERE low % {buckets} = {bucket}").to_arrow_table())
+
+
+if __name__ == "__main__":
+    QuestionJob.run()
