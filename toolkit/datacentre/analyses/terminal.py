@@ -14,8 +14,9 @@ _ASCII_LEVELS = "_.:-=+#@"
 _MOST_BARS = 60
 
 
-def terminal(chart: Chart, width: int = 80, *, ascii: bool = False) -> str:
-    """The chart in lines of at most `width` signs (40 at least), each ended; `ascii` for terminals that have no blocks."""
+def terminal(chart: Chart, width: int = 80, blocks: bool = True) -> str:
+    """The chart in lines of at most `width` signs (40 at least), each ended; without `blocks` it is all ASCII."""
+    ascii = not blocks
     chart, width = printable(chart, ascii), max(width, 40)
     lines = [*_folded(chart.title, width), *_folded(chart.subtitle, width), ""]
     if is_empty(chart):
@@ -69,8 +70,8 @@ def _rows_of_blocks(chart: Chart, width: int, ascii: bool) -> Iterator[str]:
         yield _cut(one.name, width - len(span)) + span
         for begin in range(0, len(one.values), room):
             row = one.values[begin : begin + room]
-            blocks = "".join(HIDDEN if value is None else _level(value, highest, levels) if drawn(value) else " " for value in row)
-            yield f"{_padded(chart.categories[begin], left)} {blocks}"
+            line = "".join(HIDDEN if value is None else _level(value, highest, levels) if drawn(value) else " " for value in row)
+            yield f"{_padded(chart.categories[begin], left)} {line}"
 
 
 def _figures(chart: Chart, one: Series, place: int, ascii: bool) -> str:

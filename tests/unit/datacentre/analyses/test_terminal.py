@@ -35,7 +35,7 @@ def test_bars() -> None:
 
 
 def test_bars_without_blocks() -> None:
-    lines = terminal(BARS, 40, ascii=True).splitlines()
+    lines = terminal(BARS, 40, blocks=False).splitlines()
     assert lines[4:6] == ["0 to 17      ##################### 1,000", "18 to 64     ###                     150"]
 
 
@@ -87,15 +87,15 @@ values = st.one_of(st.none(), st.just(math.nan), st.integers(0, 10**9), st.float
 
 @settings(deadline=None, max_examples=60)
 @given(st.data(), st.sampled_from(["bars", "lines", "stacked", "spread"]), st.integers(40, 120), st.booleans())
-def test_every_line_fits(data: st.DataObject, kind: str, width: int, ascii: bool) -> None:
+def test_every_line_fits(data: st.DataObject, kind: str, width: int, blocks: bool) -> None:
     categories = tuple(data.draw(st.lists(words, max_size=5)))
     row = st.tuples(*[values] * len(categories))
     names = data.draw(st.lists(words, max_size=3))
     series = tuple(Series(name, data.draw(row), data.draw(row) if data.draw(st.booleans()) else ()) for name in names)
     chart = Chart(kind, data.draw(words), data.draw(words), data.draw(words), data.draw(words), categories, series)  # type: ignore[arg-type]
-    text = terminal(chart, width, ascii=ascii)
+    text = terminal(chart, width, blocks)
     assert max(map(_width, text.splitlines())) <= width
-    if ascii:
+    if not blocks:
         assert text.isascii()
 
 
