@@ -33,9 +33,10 @@ class Answer:
     """What an analysis found, before or after small counts are hidden.
 
     ``period`` is for people: "2026-01-01 to 2026-12-31". ``counts`` are beside the table: documents, visits in the period,
-    excluded. ``equations`` name totals and the cells that add up to them; ``derived`` names for a share or a mean the counts that
-    it comes from: it is hidden with any of them. Cells in ``hidden`` hold None; None elsewhere is what cannot be known, such as
-    the mean of nothing.
+    excluded. ``equations`` name totals and the cells that add up to them. ``within`` are pairs of counts of which the first counts
+    some of what the second does (I50.1 and I50; patients of a month and of the year): their difference must not be small either.
+    ``derived`` names for a share or a mean the counts that it comes from: it is hidden with any of them. Cells in ``hidden`` hold
+    None; None elsewhere is what cannot be known, such as the mean of nothing.
     """
 
     title: str
@@ -44,6 +45,7 @@ class Answer:
     rows: tuple[tuple[Value, ...], ...]
     counts: Mapping[str, int | None] = field(default_factory=dict)
     equations: tuple[Equation, ...] = ()
+    within: tuple[tuple[Cell, Cell], ...] = ()
     derived: Mapping[Cell, tuple[Cell, ...]] = field(default_factory=dict)
     hidden: frozenset[Cell] = frozenset()
     notes: tuple[str, ...] = ()
