@@ -74,7 +74,12 @@ def _next(within: Iterable[tuple[Cell, Cell]]) -> list[tuple[Cell, Cell]]:
     wholes: dict[Cell, set[Cell]] = defaultdict(set)
     for part, whole in within:
         wholes[part].add(whole)
-    return sorted((part, whole) for part in wholes for whole in wholes[part] if not any(whole in wholes.get(one, ()) for one in wholes[part]))
+
+    def truly(part: Cell, whole: Cell) -> bool:
+        return whole in wholes.get(part, ()) and part not in wholes.get(whole, ())
+
+    pairs = sorted((part, whole) for part, found in wholes.items() for whole in found)
+    return [(part, whole) for part, whole in pairs if not any(truly(part, one) and truly(one, whole) for one in wholes[part])]
 
 
 def protect(counts: Mapping[Cell, int], equations: Iterable[Equation], below: int, unpublished: Collection[Cell] = ()) -> set[Cell]:

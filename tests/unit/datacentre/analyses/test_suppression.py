@@ -1,5 +1,6 @@
 """What the reader of a published table can compute, by looking at all tables that agree with it."""
 
+import dataclasses
 import itertools
 import random
 import subprocess
@@ -234,6 +235,15 @@ def test_a_code_is_hidden_that_would_show_how_few_have_another() -> None:
     assert hide(nested([[97, 3]]), 5).rows == (("0", None, 100), ("1", None, 100))
     assert not hide(nested([[95, 5]]), 5).hidden
     assert not hide(nested([[95, 0]]), 5).hidden
+
+
+def test_a_code_asked_twice_hides_as_much() -> None:
+    answer = nested([[97, 0, 3]])
+    again: list[tuple[Cell, Cell]] = [(("table", row, 2), ("table", row, 1)) for row in range(2)]
+    assert hide(dataclasses.replace(answer, within=(*answer.within, *again)), 5).rows == (("0", None, None, 100), ("1", None, None, 100))
+    answer = nested([[97, 3, 0]])
+    again = [(("table", row, 3), ("table", row, 2)) for row in range(2)]
+    assert hide(dataclasses.replace(answer, within=(*answer.within, *again)), 5).rows == (("0", None, 100, 100), ("1", None, 100, 100))
 
 
 def test_a_part_is_not_greater_than_its_whole() -> None:
