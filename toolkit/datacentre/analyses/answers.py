@@ -71,9 +71,10 @@ class Series:
 class Chart:
     """What is drawn. None is a mark that something is hidden, never zero; where nothing is drawn, the chart says so.
 
-    ``bars``: grouped where there are several series. ``lines``: one a series over the categories. ``stacked``: a bar of shares a
-    category, the series one after the other. ``spread``: the first series are means with their standard deviations, the second
-    one, if there is one, medians. ``subtitle`` is the period; ``notes`` are printed below.
+    ``bars``: grouped where there are several series. ``lines``: one a series over the categories. ``stacked``: a bar a category, the
+    series one after the other; of 100 % if ``y_label`` names the unit %. ``spread``: the first series are means with their standard
+    deviations, the second one, if there is one, medians. ``x_label`` says what the categories are and ``y_label`` what the values
+    are, whichever way they are drawn. ``subtitle`` is the period; ``notes`` are printed below.
     """
 
     kind: Literal["bars", "lines", "stacked", "spread"]
