@@ -120,11 +120,16 @@ def _chart(parameters: Parameters, answer: Answer) -> Chart:
         title=answer.title,
         subtitle=answer.period,
         x_label="Diagnosis (ICD-10)",
-        y_label="Laboratory results",
+        y_label="Share of the laboratory results (%)",
         categories=columns["icd10"],  # type: ignore[arg-type]
-        series=tuple(Series(name, columns[name]) for name in ("abnormal", "normal", "undecided")),  # type: ignore[arg-type]
+        series=tuple(Series(name, tuple(map(_of, columns[name], columns["results"]))) for name in ("abnormal", "normal", "undecided")),
         notes=answer.notes,
     )
+
+
+def _of(part: Any, whole: Any) -> float | None:
+    """A share, where neither is hidden."""
+    return share(part, whole) if part is not None and whole is not None else None
 
 
 QUESTION = Question(

@@ -48,7 +48,7 @@ def _answer(parameters: Parameters, sums: Sums) -> Answer:
         for column in range(3, 3 + len(names)):
             equations.append((("table", len(spans), column), tuple(("table", row, column) for row in range(len(spans)))))
     return Answer(
-        title=f"{whole.capitalize()} with {' or with '.join(names)}" if len(names) < 4 else f"{whole.capitalize()} by diagnosis",
+        title=f"{whole.capitalize()} with {names[0]}" if len(names) == 1 else f"{whole.capitalize()} by diagnosis",
         period=period_of(parameters),
         columns=(
             Column("period", "Sub-period", kind="label"),
