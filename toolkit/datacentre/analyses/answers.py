@@ -46,10 +46,10 @@ class Answer:
     rows: tuple[tuple[Value, ...], ...]
     counts: Mapping[str, int | None] = field(default_factory=dict)
     equations: tuple[Equation, ...] = ()
-    within: tuple[tuple[Cell, Cell], ...] = ()
     derived: Mapping[Cell, tuple[Cell, ...]] = field(default_factory=dict)
     hidden: frozenset[Cell] = frozenset()
     notes: tuple[str, ...] = ()
+    within: tuple[tuple[Cell, Cell], ...] = ()
 
     def value(self, cell: Cell) -> Value:
         """What a cell holds. Raises KeyError or IndexError where there is none."""
