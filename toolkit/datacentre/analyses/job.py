@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from toolkit.core.errors import InputOutput
 from toolkit.core.mapreduce.job import Job, guarded
-from toolkit.datacentre.analyses.plan import TABLES, parts_of
+from toolkit.datacentre.analyses.plan import TABLES, Part, parts_of
 from toolkit.datacentre.analyses.questions import Question, questions
 from toolkit.datacentre.analyses.rows import aliases, known_as, opened, pack_rows, read_failures, rows_of, view
 
@@ -42,18 +43,8 @@ class QuestionJob(Job):
     @guarded
     def map(self, _: None, text: str) -> Iterator[tuple[Any, Any]]:
         """The sums of a group of parts, and its patients by bucket."""
-        group, parameters, question = json.loads(text), self.parameters, self._question()
-        with read_failures(), opened(parameters["threads"]) as database:
-            _views(database, group, parameters, question)
-            sums = [("visits", *row) for row in database.execute("SELECT count(*) FROM visits").fetchall()]
-            if "icd10" in parameters:
-                sums += _codes(database)
-            if question.counts:
-                sums += (("sum", *row) for row in question.counts(database, parameters))
-            yield SUMS, sums
-            told_apart = question.patients(parameters) if question.patients else ""
-            if told_apart:
-                yield from _buckets(database, told_apart, parameters["buckets"])
+        group = json.loads(text)
+        yield from _mapped(group, parts_of(group), self.parameters, self._question())
         self.done(group["done"])
 
     @guarded
@@ -76,9 +67,29 @@ class QuestionJob(Job):
         yield key, [(*words, number) for words, number in total.items()]
 
 
-def _views(database: Any, group: dict[str, Any], parameters: dict[str, Any], question: Question) -> None:
+def _mapped(group: dict[str, Any], parts: list[tuple[int, Part]], parameters: dict[str, Any], question: Question) -> list[tuple[Any, Any]]:
+    """What the mapper says of some of a group's parts; of each half on its own where all at once need too much memory."""
+    import duckdb
+
+    try:
+        with read_failures(), opened(parameters["threads"]) as database:
+            _views(database, group, parts, parameters, question)
+            sums = [("visits", *row) for row in database.execute("SELECT count(*) FROM visits").fetchall()]
+            if "icd10" in parameters:
+                sums += _codes(database)
+            if question.counts:
+                sums += (("sum", *row) for row in question.counts(database, parameters))
+            told_apart = question.patients(parameters) if question.patients else ""
+            return [(SUMS, sums), *(_buckets(database, told_apart, parameters["buckets"]) if told_apart else ())]
+    except duckdb.OutOfMemoryException as error:
+        half = len(parts) // 2
+        if not half:
+            raise InputOutput(parts[0][1].object("visits"), "needs more memory than a task has", "pack smaller packs") from error
+        return [*_mapped(group, parts[:half], parameters, question), *_mapped(group, parts[half:], parameters, question)]
+
+
+def _views(database: Any, group: dict[str, Any], parts: list[tuple[int, Part]], parameters: dict[str, Any], question: Question) -> None:
     """What a question's functions find in the database."""
-    parts = parts_of(group)
     lost = [(number, one) for number, ids in group["dropped"] for one in ids]
     if lost:
         import pyarrow
@@ -87,7 +98,7 @@ def _views(database: Any, group: dict[str, Any], parameters: dict[str, Any], que
         columns = [pyarrow.array(numbers, pyarrow.int32()), pyarrow.array(ids, pyarrow.string())]
         known_as(database, "dropped_arrow", pyarrow.table(columns, names=["part", "message_id"]))
         database.execute("CREATE TABLE dropped AS SELECT * FROM dropped_arrow")
-    renamed = bool(group["aliases"]) and aliases(database, group["aliases"], "patient")
+    renamed = aliases(database, group["aliases"], "patient")
     first, last = (f"strptime('{parameters[name]}', '%Y%m%d')" for name in ("from", "to"))
     database.execute(f"CREATE TABLE days AS SELECT strftime(unnest(generate_series({first}, {last}, INTERVAL 1 DAY)), '%Y%m%d') AS day")
     for table in TABLES:

@@ -6,16 +6,17 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit import __version__
-from toolkit.core.errors import NoInput, ToolError
+from toolkit.core.errors import CannotCreate, NoInput, ToolError, UsageError
 from toolkit.core.mapreduce.running import SPLIT_BYTES, Runner, run
 from toolkit.core.progress import progress
 from toolkit.core.streams import atomic_output
@@ -35,14 +36,16 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked: the question's name, its parameters, the sources (stores, directories, files, ``-``), where the job runs, what it
-    keeps (a directory; empty: nothing), from how many bytes on a task is worth its start, and how many processes read documents."""
+    """What is asked: the question's name, its parameters, the sources (stores, directories, files, ``-``), where the job runs, the
+    directories that keep results and row tables of documents (empty: none), from how many bytes on a task is worth its start, and how many
+    processes read documents."""
 
     question: str
     parameters: Mapping[str, Any]
     sources: tuple[str, ...]
     runner: Runner = Runner()
     kept: str = ""
+    tables: str = ""
     split_bytes: int = SPLIT_BYTES
     jobs: int = 1
 
@@ -116,9 +119,28 @@ def _row_tables(documents: Sequence[str], request: Request, bad: Callable[[ToolE
         return
     from toolkit.datacentre.analyses.ingest import ingest
 
-    with tempfile.TemporaryDirectory(prefix="toolkit-tables-") as directory:
+    if not request.tables and not request.runner.here:
+        raise UsageError("--tables", "is missing", "name a directory that all workers reach: the row tables of documents go there")
+    with tempfile.TemporaryDirectory(prefix="toolkit-tables-") if not request.tables else _new(request.tables) as directory:
         done = ingest(documents, directory, request.jobs, bad)
         yield directory, done.broken, done.duplicates
+
+
+@contextmanager
+def _new(directory: str) -> Iterator[str]:
+    """The directory, new or empty; empty again after a failure."""
+    try:
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        if os.listdir(directory):
+            raise UsageError(directory, "is not empty", "name a new directory; row tables that were made earlier are a STORE")
+    except OSError as error:
+        raise CannotCreate(directory, error.strerror or str(error), "name a directory that can be written") from error
+    try:
+        yield directory
+    except BaseException:
+        for entry in os.scandir(directory):
+            shutil.rmtree(entry) if entry.is_dir() else os.unlink(entry)
+        raise
 
 
 def _versions(source: Input, request: Request) -> Versions:
@@ -134,7 +156,7 @@ def _versions(source: Input, request: Request) -> Versions:
     lines = [line(group, aliases=source.aliases, done=size) for group, size in zip(some, sizes, strict=True)]
     parameters = {"buckets": len(some), "threads": request.runner.threads}
     found = versions_of(_with_bar("looking for newest versions", source, sizes, VersionsJob, lines, parameters, request.runner))
-    _keep(request.kept, name, asdict(found))
+    _keep(request.kept, name, vars(found))
     return found
 
 
