@@ -15,19 +15,23 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from toolkit.core.errors import BadData
-from toolkit.datacentre.quantities import parse_number, parse_printed, parse_quantity, parse_range, same_unit, write_range
+from toolkit.datacentre.hl7 import NAMESPACE, child, digits, named, path, period
+from toolkit.datacentre.observations import Result, observe
+from toolkit.datacentre.quantities import parse_number, parse_printed, parse_quantity, parse_range, same_unit
 
-__all__ = ["parse_number", "parse_printed", "parse_quantity", "parse_range", "rows", "same_unit"]
+__all__ = [
+    "Diagnosis", "Procedure", "Result", "VisitRow", "VisitRows", "parse_number", "parse_printed", "parse_quantity", "parse_range",
+    "plain_code", "rows", "same_unit",
+]  # fmt: skip
 
-NAMESPACE = "urn:hl7-org:v3"
 DIAGNOSES = ("2.16.840.1.113883.6.3", "2.16.840.1.113883.6.90", "2.16.840.1.113883.6.103")
 PROCEDURES = ("2.16.840.1.113883.6.104", "2.16.840.1.113883.6.4", "2.16.840.1.113883.3.4424.11.2.6")
-_AGE = ("30525-0", "21612-7", "397669002")  # age: LOINC two times, SNOMED CT
-_NO_RESULTS = ("ASSERTION", "445518008", *_AGE)  # and the age at which something began
 _ALLERGIES = ("2.16.840.1.113883.10.20.22.4.7", "2.16.840.1.113883.10.20.22.4.8", "2.16.840.1.113883.10.20.22.4.9")  # C-CDA R1.1, 5.4
 _FAMILY = ("2.16.840.1.113883.10.20.22.4.45", "2.16.840.1.113883.10.20.22.4.46")  # C-CDA: family history organizer, observation
-_TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
-_YEARS = {"a": 1.0, "mo": 1 / 12, "wk": 7 / 365.25, "d": 1 / 365.25, "": 1.0}  # UCUM
+_CODE, _VALUE, _TRANSLATION, _OBSERVATION = map(named, ("code", "value", "translation", "observation"))
+_STATUS, _SUBJECT, _TEMPLATE, _ID = map(named, ("statusCode", "subject", "templateId", "id"))
+_CANCELLED = ("cancelled", "nullified")
+_KINDS = {**dict.fromkeys(DIAGNOSES, "diagnosis"), **dict.fromkeys(PROCEDURES, "procedure")}
 _NOT_PLAIN = re.compile(r"[^0-9A-Z]")
 
 
@@ -62,24 +66,6 @@ class Procedure(NamedTuple):
     time: str
 
 
-class Result(NamedTuple):
-    """A measured value: what (code and system), when, the value and its unit, or the text where it is no number; low and high of the
-    reference range and whether the range includes them; the interpretation code; the range as printed."""
-
-    code: str
-    system: str
-    time: str
-    value: float | None
-    unit: str
-    text: str
-    low: float | None
-    high: float | None
-    low_inclusive: bool
-    high_inclusive: bool
-    interpretation: str
-    printed: str
-
-
 class VisitRows(NamedTuple):
     """All rows of one document, in the document's order; the packer adds which message it was and when it was received."""
 
@@ -103,7 +89,7 @@ def rows(tree: Any, place: str = "document") -> VisitRows:
 def root_of(tree: Any, place: str) -> Any:
     """The root of a document (an lxml tree or its root). Raises BadData, naming `place`, when it is no ClinicalDocument."""
     root = tree.getroot() if hasattr(tree, "getroot") else tree
-    if root.tag != _named("ClinicalDocument"):
+    if root.tag != named("ClinicalDocument"):
         raise BadData(place, "is no ClinicalDocument of HL7 CDA", "send documents that hl7-send made")
     return root
 
@@ -126,13 +112,11 @@ class Excluded(NamedTuple):
 
 def excluded(root: Any) -> Excluded:
     """What was negated, only planned, cancelled, or said of another person; what tells of allergies."""
-    others, allergies = _others()(root), []
-    for element in root.iter(_STATUS, _SUBJECT, _TEMPLATE):
-        tag = element.tag
-        if tag == _STATUS:
-            if element.get("code") in _CANCELLED:
-                others.append(element.getparent())
-        elif tag == _SUBJECT or element.get("root") in _FAMILY:
+    others = _others()(root)
+    others += [element.getparent() for element in root.iter(_STATUS) if element.get("code") in _CANCELLED]
+    allergies = []
+    for element in root.iter(_SUBJECT, _TEMPLATE):
+        if element.tag == _SUBJECT or element.get("root") in _FAMILY:
             others.append(element.getparent())
         elif element.get("root") in _ALLERGIES:
             allergies.append(element.getparent())
@@ -146,20 +130,15 @@ def read_items(part: Any, without: Excluded) -> Items:
     diagnoses, procedures, results, ages = items
     others, no_results = without
     for element in part.iter(_VALUE, _CODE, _TRANSLATION):
-        code = element.get("code")
-        if code:
-            system = element.get("codeSystem")
-            kind = _KINDS.get(system)
-            if kind is not None and element not in others:
-                code = code.strip()
-                if kind == "diagnosis":
-                    diagnoses.append(Diagnosis(code, system, plain_code(code)))
-                else:
-                    procedures.append(Procedure(code, system, _time_of(element)))
-        if element.tag == _VALUE:
-            observation = element.getparent()
-            if observation.tag == _OBSERVATION and element not in no_results:
-                _observe(observation, element, results, ages)
+        system = element.get("codeSystem")
+        if system in _KINDS and element not in others and (code := element.get("code", "")):
+            code = code.strip()
+            if _KINDS[system] == "diagnosis":
+                diagnoses.append(Diagnosis(code, system, plain_code(code)))
+            else:
+                procedures.append(Procedure(code, system, _time_of(element)))
+    for observation in part.iter(_OBSERVATION):
+        observe(observation, no_results, results, ages)
     return items
 
 
@@ -184,8 +163,8 @@ def visit_row(root: Any, role: Any, visit: str, patient: str, start: str, end: s
     person = child(role, "patient")
     sex = _code_or_null(child(person, "administrativeGenderCode")) if person is not None else ""
     age = ages[0] if ages else age_at(birth_of(role), start)
-    city = " ".join((role.findtext(_path("addr", "city")) or "").split())
-    orders = _extensions(root.iterfind(_path("inFulfillmentOf", "order", "id")))
+    city = " ".join((role.findtext(path("addr", "city")) or "").split())
+    orders = _extensions(root.iterfind(path("inFulfillmentOf", "order", "id")))
     return VisitRow(visit, patient, sex, age, city, start, end, _code_or_null(child(root, "code")), tuple(orders))
 
 
@@ -198,137 +177,6 @@ def birth_of(role: Any) -> str:
     """The time of birth, as written; "" when it is not told."""
     time = child(role, "patient", "birthTime")
     return time.get("value", "") if time is not None else ""
-
-
-def child(parent: Any, *names: str) -> Any:
-    """The first child of a name, its first child of the next name, and so on; None where there is none. Much faster than `find`."""
-    for name in names:
-        parent = next(parent.iterchildren(_named(name)), None)
-        if parent is None:
-            return None
-    return parent
-
-
-def _observe(observation: Any, value: Any, results: list[Result], ages: list[float]) -> None:
-    """Add what an observation says by `value`, one of its values: a result, or the patient's age."""
-    code = interpretation = time = None
-    ranges = []
-    for child in observation:
-        tag = child.tag
-        if tag == _CODE:
-            code = child
-        elif tag == _TIME:
-            time = child
-        elif tag == _INTERPRETATION:
-            if interpretation is None:
-                interpretation = child
-        elif tag == _RANGES:
-            ranges.append(child)
-    name, system = _name(code)
-    if name in _NO_RESULTS or not name:
-        if name in _AGE:
-            number = parse_number(value.get("value", ""))
-            if number is not None and value.get("unit", "") in _YEARS:
-                ages.append(number * _YEARS[value.get("unit", "")])
-        return
-    judged = interpretation.get("code", "").strip() if interpretation is not None else ""
-    number, unit, text, is_text = _measured(value)
-    # A coded value is a finding or a diagnosis as often as a result: it is one where it was judged, or belongs to a group of tests.
-    if number is None and not judged and not ranges and not (text and (is_text or observation.getparent().tag == _COMPONENT)):
-        return
-    when = period(time)[0]
-    low, high, low_inclusive, high_inclusive, printed = _limits(ranges, unit) if ranges else _NO_LIMITS
-    results.append(Result(name, system, when, number, unit, text, low, high, low_inclusive, high_inclusive, judged, printed))
-
-
-def _name(code: Any) -> tuple[str, str]:
-    """The code of what was observed and its system; its first translation's where it has none itself."""
-    if code is None:
-        return "", ""
-    own = code.get("code")
-    if own:
-        return own.strip(), code.get("codeSystem", "")
-    for one in code.iterfind(_TRANSLATION) if own is None else ():
-        if one.get("code"):
-            return one.get("code").strip(), one.get("codeSystem", "")
-    return "", ""
-
-
-def _limits(ranges: Iterable[Any], unit: str) -> _Limits:
-    """Low, high, which of them are included, and the ranges as a person reads them. Several that differ, by age or sex, decide nothing,
-    nor does one in another unit than the value's; it stands at least in words."""
-    found: set[tuple[float | None, float | None, bool, bool]] = set()
-    printed: list[str] = []
-    foreign: list[str] = []
-    for one in ranges:
-        low = high = None
-        for part in one.iter():
-            tag = part.tag
-            if tag == _LOW:
-                low = part
-            elif tag == _HIGH:
-                high = part
-            elif tag == _VALUE:
-                if part.text:
-                    printed.append(part.text)
-                if low is not None or high is not None:  # of the value before
-                    _add_limits(low, high, unit, found, foreign)
-                    low = high = None
-            elif tag == _TEXT:
-                printed.append("".join(part.itertext()))
-        if low is not None or high is not None:
-            _add_limits(low, high, unit, found, foreign)
-    words = "; ".join(text for one in printed if (text := " ".join(one.split()))) if printed else ""
-    if len(found) == 1:
-        return (*found.pop(), words)
-    return None, None, True, True, words or ("; ".join(foreign) if not found else "")
-
-
-def _add_limits(low: Any, high: Any, unit: str, found: set[tuple[float | None, float | None, bool, bool]], foreign: list[str]) -> None:
-    (least, from_it, least_unit), (most, to_it, most_unit) = _edge(low), _edge(high)
-    if least is None and most is None:
-        return
-    if (least_unit == unit or same_unit(least_unit, unit)) and (most_unit == unit or same_unit(most_unit, unit)):
-        found.add((least, most, from_it, to_it))
-        return
-    first = low.get("value", "").strip() if least is not None else ""
-    last = high.get("value", "").strip() if most is not None else ""
-    if first and last and least_unit != most_unit:
-        first += f" {least_unit}"
-    foreign.append(f"{write_range(first, last, from_it, to_it)} {most_unit or least_unit}")
-
-
-def _edge(element: Any) -> tuple[float | None, bool, str]:
-    """The number of a range's edge, whether the range includes it, and its unit."""
-    if element is None:
-        return None, True, ""
-    return parse_number(element.get("value", "")), element.get("inclusive") != "false", element.get("unit", "")
-
-
-def _measured(value: Any) -> tuple[float | None, str, str, bool]:
-    """Number, unit, the text where it is no number, and whether it was written as a text. ``< 5`` is a text, not a number."""
-    kind = value.get(_TYPE, "")
-    if ":" in kind:
-        kind = kind.rpartition(":")[2]
-    written = value.get("value", "")
-    if kind in _NUMBERS or (not kind and written):
-        number = parse_number(written)
-        return number, value.get("unit", ""), "" if number is not None else written, False
-    if kind.startswith("IVL"):
-        return None, *_interval(value), True
-    text = " ".join("".join(value.itertext()).split())
-    if kind in ("ST", "ED"):
-        number, unit = parse_quantity(text)
-        return number, unit, text if number is None else "", True
-    return None, "", value.get("code") or text, False
-
-
-def _interval(value: Any) -> tuple[str, str]:
-    """Unit and text of a value that lies between edges, or beyond the only one."""
-    low, high = child(value, "low"), child(value, "high")
-    (least, from_it, least_unit), (most, to_it, most_unit) = _edge(low), _edge(high)
-    first, last = low.get("value") if least is not None else "", high.get("value") if most is not None else ""
-    return least_unit or most_unit, write_range(first, last, from_it, to_it)
 
 
 def age_at(born: str, start: str) -> float | None:
@@ -351,17 +199,6 @@ def _time_of(element: Any) -> str:
     return ""
 
 
-def period(time: Any) -> tuple[str, str]:
-    """Start and end that an effectiveTime tells, as written; a single moment is a start."""
-    if time is None:
-        return "", ""
-    only = time.get("value")
-    if only is not None:
-        return only, ""
-    low, high = child(time, "low"), child(time, "high")
-    return (low.get("value", "") if low is not None else ""), (high.get("value", "") if high is not None else "")
-
-
 def _extensions(identifiers: Iterable[Any]) -> list[str]:
     """What tells the ids apart: the extension, or the root of an id that has none (HL7 data type II); each once."""
     return list(dict.fromkeys(text for one in identifiers if (text := one.get("extension") or one.get("root") or "")))
@@ -370,33 +207,6 @@ def _extensions(identifiers: Iterable[Any]) -> list[str]:
 def _code_or_null(element: Any) -> str:
     """A code, or the reason why there is none (HL7 nullFlavor)."""
     return "" if element is None else (element.get("code") or element.get("nullFlavor") or "").strip()
-
-
-def digits(time: str) -> str:
-    """The digits that a time begins with."""
-    found = re.match(r"\d*", time)
-    return found[0] if found else ""
-
-
-@cache
-def _named(name: str) -> str:
-    return f"{{{NAMESPACE}}}{name}"
-
-
-@cache
-def _path(*names: str) -> str:
-    return "/".join(map(_named, names))
-
-
-_CODE, _VALUE, _TRANSLATION, _OBSERVATION, _COMPONENT = map(_named, ("code", "value", "translation", "observation", "component"))
-_INTERPRETATION, _RANGES, _TIME = map(_named, ("interpretationCode", "referenceRange", "effectiveTime"))
-_LOW, _HIGH, _TEXT = map(_named, ("low", "high", "text"))
-_STATUS, _SUBJECT, _TEMPLATE, _ID = map(_named, ("statusCode", "subject", "templateId", "id"))
-_CANCELLED = ("cancelled", "nullified")
-_NUMBERS = ("PQ", "REAL", "INT", "MO")
-_Limits = tuple[float | None, float | None, bool, bool, str]
-_NO_LIMITS: _Limits = (None, None, True, True, "")
-_KINDS = {**dict.fromkeys(DIAGNOSES, "diagnosis"), **dict.fromkeys(PROCEDURES, "procedure")}
 
 
 def _xpath(expression: str) -> Any:

@@ -25,11 +25,12 @@ from typing import Any
 
 from toolkit.core.errors import BadData
 from toolkit.datacentre import cda
-from toolkit.datacentre.cda import Items, VisitRow, VisitRows, child, digits, period, read_items
+from toolkit.datacentre.cda import Items, VisitRow, VisitRows, read_items
+from toolkit.datacentre.hl7 import child, digits, named, period
 
 _PSEUDONYM = re.compile(r"k[1-9][0-9]*\..+")  # as keys of his-mdc make them
 _TIME = re.compile(r"(\d{4,14})(?:\.\d+)?([+-]\d{4})?")
-_ENTRY, _ENCOUNTER, _MOMENT = (f"{{{cda.NAMESPACE}}}{name}" for name in ("entry", "encounter", "effectiveTime"))
+_ENTRY, _ENCOUNTER, _MOMENT = map(named, ("entry", "encounter", "effectiveTime"))
 
 
 def raw_visits(tree: Any, place: str) -> list[VisitRows]:
@@ -146,7 +147,7 @@ def _identifier(parent: Any) -> str:
 
 
 def _ids(parent: Any) -> Iterable[Any]:
-    return parent.iterchildren(f"{{{cda.NAMESPACE}}}id")
+    return parent.iterchildren(named("id"))
 
 
 def _text_of(identifier: Any) -> str:

@@ -29,6 +29,7 @@ from toolkit.datacentre.analyses.lettering import (
     figures,
     is_empty,
     labels_below,
+    of_hundred,
     printable,
     shortened,
     size_of,
@@ -168,7 +169,7 @@ class _Page:
                     names[number] += " ± standard deviation"
         widest = max(size_of(name, 9)[0] for name in names) + 0.65
         columns = max(1, min(len(names), int((_WIDTH - 2 * _MARGIN) / widest)))
-        rows = min(math.ceil(len(names) / columns), 6)
+        rows = math.ceil(len(names) / columns)
         self.figure.legend(
             handles,
             names,
@@ -262,7 +263,7 @@ class _Page:
                     )  # fmt: skip
 
     def _stacked(self, top: float, bottom: float) -> None:
-        """Bars of shares from the left; what is hidden of a bar is left white, with a mark."""
+        """Bars from the left; what is hidden of shares is left white, and at the end of other bars; both with a mark."""
         chart, axes = self.chart, self.axes
         count = len(chart.categories)
         height = top - bottom - 0.55
@@ -273,7 +274,8 @@ class _Page:
         left = _MARGIN + (0.25 if chart.x_label else 0) + max(size_of(name, 9)[0] for name in names) + 0.1
         width = _WIDTH - left - _MARGIN - 0.15
         axes.set_position((left / _WIDTH, (bottom + 0.5) / self.height, width / _WIDTH, height / self.height))
-        most = max(100.0, *(_sum(chart.series, place) for place in range(count)))
+        most = max([_sum(chart.series, place) for place in range(count)], default=0.0)
+        most = max(most, 100.0) if of_hundred(chart) else most * 1.08 or 1.0
         thick = min(0.8, 0.9 / (height / count)) if count <= 60 else 1.0  # thinner gaps than dots would flicker
         for number, one in enumerate(chart.series):
             begins = [_sum(chart.series[:number], place) for place in range(count)]
@@ -288,13 +290,15 @@ class _Page:
             if any(one.values[place] is None for one in chart.series):
                 known = _sum(chart.series, place)
                 rest: dict[str, Any] = {"facecolor": "none", "edgecolor": _GREY, "linestyle": ":", "linewidth": 0.8}
-                axes.barh([place], [most - known], left=[known], height=thick, **rest)
-                axes.text((known + most) / 2, place, HIDDEN, ha="center", va="center_baseline", size=11, weight="bold")
+                long = most - known if of_hundred(chart) else most * 0.06
+                axes.barh([place], [long], left=[known], height=thick, **rest)
+                axes.text(known + long / 2, place, HIDDEN, ha="center", va="center_baseline", size=11, weight="bold")
         axes.set_xlim(0, most)
         axes.set_ylim(count - 0.5, -0.5)
         axes.set_yticks(range(0, count, step), names[::step])
         axes.tick_params(axis="y", length=3 if step > 1 else 0)
-        axes.set_xticks(range(0, 101, 20))
+        marks = [float(mark) for mark in range(0, 101, 20)] if of_hundred(chart) else ticks(most / 1.1, self.decimals == 0)
+        axes.set_xticks(marks, tick_labels(marks))
         axes.grid(axis="x")
         label = shortened(chart.y_label, width, 10)
         self.figure.text((left + width / 2) / _WIDTH, (bottom + 0.05) / self.height, label, ha="center", va="bottom", size=10)

@@ -83,9 +83,14 @@ def figures(value: float, decimals: int | None) -> str:
     return f"{value:,.{decimals}f}"
 
 
+def of_hundred(chart: Chart) -> bool:
+    """Whether its bars are shares of 100 %."""
+    return chart.kind == "stacked" and "%" in chart.y_label
+
+
 def decimals_of(chart: Chart) -> int | None:
     """How many decimals its values have: shares one, counts none, others what `figures` gives them."""
-    if chart.kind == "stacked":
+    if of_hundred(chart):
         return 1
     return 0 if all(value == int(value) for one in chart.series for value in (*one.values, *one.spread) if drawn(value)) else None
 

@@ -9,7 +9,7 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from toolkit import __version__
@@ -48,10 +48,11 @@ def publish(request: Request, publication: Publication) -> int:
         _log.info("%s", one)
     for code, near in found.not_found:
         _log.warning("%s: no diagnosis of the period begins with it; did you mean %s?", code, " or ".join(near))
-    if found.answer.counts["in_period"] == 0:
-        _log.warning("no visit began in the period %s", found.answer.period)
     answer = hide(found.answer, publication.below)
     chart = questions()[request.question].chart(request.parameters, answer)
+    if found.answer.counts["in_period"] == 0:
+        _log.warning("no visit began in the period %s", found.answer.period)
+        chart = replace(chart, categories=(), series=())
     table = io.StringIO(newline="")
     write_csv(answer, table)
     if publication.output == "-":

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
     from pyarrow import Table
 
-DATED = "(length(start) >= 8 AND try_strptime(left(start, 8), '%Y%m%d') IS NOT NULL)"  # the start is known to the day
+# The start is known to the day. DuckDB's own reading skips blanks.
+DATED = "(regexp_matches(start, '^[0-9]{8}') AND try_strptime(left(start, 8), '%Y%m%d') IS NOT NULL)"
 MEMORY = "300MB"  # of one task; more goes to a private directory
 _PATTERN = re.compile(r"[*?\[\]{}]")  # what DuckDB would take for a pattern of names
 _REMEDY = "run mdc-store verify, which restores it from the other copy"

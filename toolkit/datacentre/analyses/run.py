@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -156,7 +156,7 @@ def _versions(source: Input, request: Request) -> Versions:
     lines = [line(group, aliases=source.aliases, done=size) for group, size in zip(some, sizes, strict=True)]
     parameters = {"buckets": len(some), "threads": request.runner.threads}
     found = versions_of(_with_bar("looking for newest versions", source, sizes, VersionsJob, lines, parameters, request.runner))
-    _keep(request.kept, name, asdict(found))
+    _keep(request.kept, name, vars(found))
     return found
 
 

@@ -6,7 +6,18 @@ import unicodedata
 from collections.abc import Iterator
 
 from toolkit.datacentre.analyses.answers import Chart, Series
-from toolkit.datacentre.analyses.lettering import EMPTY, HIDDEN, decimals_of, drawn, explained_notes, figures, fold, is_empty, printable
+from toolkit.datacentre.analyses.lettering import (
+    EMPTY,
+    HIDDEN,
+    decimals_of,
+    drawn,
+    explained_notes,
+    figures,
+    fold,
+    is_empty,
+    of_hundred,
+    printable,
+)
 
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _LEVELS = "▁▂▃▄▅▆▇█"
@@ -44,7 +55,7 @@ def _bars(chart: Chart, width: int, ascii: bool) -> Iterator[str]:
     left = min(max(map(_width, labels)), max(6, min(width // 2, width - right - margin - 12)))
     room = max(width - margin - left - right - 2, 1)
     highest = max((value for one in chart.series for value in one.values if drawn(value)), default=0.0)
-    if chart.kind == "stacked":
+    if of_hundred(chart):
         highest = max(highest, 100.0)
     for place, category in enumerate(chart.categories):
         if grouped:

@@ -106,8 +106,7 @@ class VersionsJob(Job):
             for name, number in (("rows", -out), ("dated", -dated), ("duplicates", twice), ("superseded", out - twice)):
                 yield [name], number
             found = database.execute("SELECT part, list(message_id ORDER BY message_id) FROM ranked WHERE place > 1 GROUP BY part")
-            for part, ids in found.fetchall():
-                yield ["dropped", part], ids
+            yield ["dropped", key[1]], found.fetchall()
 
 
 def _visits(database: Any, group: dict[str, Any], columns: tuple[str, ...]) -> str:
@@ -126,7 +125,8 @@ def versions_of(pairs: Iterator[tuple[Any, Any]]) -> Versions:
     counts: dict[str, int] = defaultdict(int)
     for key, value in pairs:
         if key[0] == "dropped":
-            dropped[key[1]] += value
+            for part, ids in value:
+                dropped[part] += ids
         else:
             counts[key[0]] += value
     undated = counts["rows"] - counts["dated"]

@@ -153,9 +153,18 @@ def test_bars_are_as_high_as_their_values_and_there_is_none_for_hidden_ones() ->
 
 
 def test_shares_are_as_long_as_their_values_and_what_is_hidden_stays_white() -> None:
-    chart = Chart("stacked", "", "", "", "", ("a",), (Series("x", (60.0,)), Series("y", (None,)), Series("z", (30.0,))))
+    chart = Chart("stacked", "", "", "", "%", ("a",), (Series("x", (60.0,)), Series("y", (None,)), Series("z", (30.0,))))
     bars = [(bar.get_x(), bar.get_width(), bar.get_facecolor()[3]) for bar in page(chart).axes.patches]
     assert [bar for bar in bars if bar[1]] == [(0, 60, 1), (60, 30, 1), (90, 10, 0)]
+
+
+def test_stacked_counts_are_drawn_as_counts() -> None:
+    chart = Chart("stacked", "", "", "", "Results", ("a", "b"), (Series("x", (1000, 50)), Series("y", (500, None)), Series("z", (100, 20))))
+    axes = page(chart).axes
+    bars = [(bar.get_x(), bar.get_width()) for bar in axes.patches if bar.get_facecolor()[3] and bar.get_width()]
+    assert bars == [(0, 1000), (0, 50), (1000, 500), (1500, 100), (50, 20)]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0", "500", "1,000", "1,500"]
+    assert [bar.get_x() for bar in axes.patches if not bar.get_facecolor()[3]] == [70]
 
 
 def test_a_line_has_a_gap_where_a_value_is_hidden() -> None:
