@@ -45,7 +45,8 @@ def labels_below(categories: Sequence[str], width: float, left: float) -> Labels
         if all("…" not in "".join(parts) for parts in broken) or (lines == 3 and len(categories) == 1):
             return Labels(everyone, ["\n".join(parts) for parts in broken], 0.15 * max(map(len, broken)))
     if len(categories) <= 16:
-        short = [shortened(name, min(1.6, left + slot / 2), 9) for name in categories]
+        rooms = [(left + slot * (place + 0.5) - 0.1) / math.cos(math.radians(35)) for place in everyone]
+        short = [shortened(name, min(1.8, room), 9) for name, room in zip(categories, rooms, strict=True)]
         return Labels(everyone, short, 0.15 + max(size_of(name, 9)[0] for name in short) * math.sin(math.radians(35)), turned=True)
     short = [shortened(name, 1.2, 9) for name in categories]
     widest = max(size_of(name, 9)[0] for name in short) + 0.1

@@ -20,7 +20,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from toolkit.datacentre.analyses.answers import Answer, Cell, Equation
 
 _GROUND = -1  # the node behind cells that are in one equation only
-_TOTAL = {0: 1.0, 1: 1e3, 2: 1e6}  # the price of a cell that is no total, that is one, that is one and part of none
+_PRICES = (1.0, 1e3, 1e6, 1e8)  # of a cell that is no total, that is one, that is one and part of none, that is to be hidden last
 
 Places = Mapping[Cell, Sequence[tuple[int, int]]]  # the equations that a cell is in, by number: 1 as the total, -1 as a part
 Changes = dict[Cell, int]  # from the true table to another
@@ -49,7 +49,8 @@ def hide(answer: Answer, below: int) -> Answer:
         counts[difference] = counts[whole] - counts[part]
         equations.append((whole, (part, difference)))
         differences.add(difference)
-    hidden = protect(counts, equations, below, differences)
+    measured = [sources for cell, sources in answer.derived.items() if cell[0] == "table" and answer.columns[cell[2]].kind == "number"]
+    hidden = protect(counts, equations, below, differences, last=[cell for sources in measured for cell in sources])
     if not hidden:
         return answer
     grown = True
@@ -82,10 +83,17 @@ def _next(within: Iterable[tuple[Cell, Cell]]) -> list[tuple[Cell, Cell]]:
     return [(part, whole) for part, whole in pairs if not any(truly(part, one) and truly(one, whole) for one in wholes[part])]
 
 
-def protect(counts: Mapping[Cell, int], equations: Iterable[Equation], below: int, unpublished: Collection[Cell] = ()) -> set[Cell]:
+def protect(
+    counts: Mapping[Cell, int],
+    equations: Iterable[Equation],
+    below: int,
+    unpublished: Collection[Cell] = (),
+    last: Collection[Cell] = (),
+) -> set[Cell]:
     """The cells to hide: all from 1 to `below` - 1, and cheap others, small ones first and totals last.
 
-    Small ones among the `unpublished` must not be computable either; they are not among the answer. The same for the same counts and
+    Small ones among the `unpublished` must not be computable either; they are not among the answer. Those named `last` are hidden
+    after all others, totals too. The same for the same counts and
     equations in any order. Raises ValueError where an equation does not hold, names a cell without a count, or a count is negative.
     """
     small = sorted(cell for cell, value in counts.items() if 0 < value < below)
@@ -99,7 +107,7 @@ def protect(counts: Mapping[Cell, int], equations: Iterable[Equation], below: in
             raise ValueError(f"the parts of {total} do not add up to it")
     if not small:
         return set()
-    system = _System(counts, ordered)
+    system = _System(counts, ordered, frozenset(last))
     hidden = {*small, *(cell for cell in unpublished if counts[cell])}
     others: dict[Cell, Changes] = {}  # by small cell: a second table
     for cell in small:
@@ -126,7 +134,7 @@ def protect(counts: Mapping[Cell, int], equations: Iterable[Equation], below: in
 class _System:
     """Counts that are not zero, and the equations between them."""
 
-    def __init__(self, counts: Mapping[Cell, int], equations: Sequence[Equation]) -> None:
+    def __init__(self, counts: Mapping[Cell, int], equations: Sequence[Equation], last: Collection[Cell]) -> None:
         self._values = {cell: value for cell, value in sorted(counts.items()) if value > 0}
         places: dict[Cell, list[tuple[int, int]]] = defaultdict(list)
         for number, (total, parts) in enumerate(equations):
@@ -135,7 +143,9 @@ class _System:
                     places[cell].append((number, sign))
         self._places: Places = places
         totals, parts_of_some = {total for total, _ in equations}, {part for _, parts in equations for part in parts}
-        self._level = {cell: (cell in totals) * (1 if cell in parts_of_some else 2) for cell in self._values}
+        self._level = {
+            cell: 3 if cell in last else 0 if cell not in totals else 1 if cell in parts_of_some else 2 for cell in self._values
+        }
         self._most = max(self._values.values())
         self._arcs = _network(places, len(equations))
         self._from_node: dict[int, list[Cell]] = defaultdict(list)
@@ -145,7 +155,7 @@ class _System:
 
     def price(self, cell: Cell) -> float:
         """What hiding a cell costs: least for a small count, most for a total of all."""
-        return _TOTAL[self._level[cell]] * (1 + self._values[cell] / self._most)
+        return _PRICES[self._level[cell]] * (1 + self._values[cell] / self._most)
 
     def other(self, cell: Cell, below: int, hidden: set[Cell], everything: bool) -> Changes | None:
         """Another table with `cell` at `below` or more, if there is one, which differs in hidden cells or, for a price, in any."""

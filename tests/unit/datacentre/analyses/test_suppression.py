@@ -237,6 +237,13 @@ def test_a_code_is_hidden_that_would_show_how_few_have_another() -> None:
     assert not hide(nested([[95, 0]]), 5).hidden
 
 
+def test_a_total_is_hidden_rather_than_a_mean() -> None:
+    columns = (Column("visits", "Visits"), Column("stays", "Stays"), Column("mean", "Mean", "days", "number"), Column("open", "Open"))
+    equations: tuple[Equation, ...] = ((("table", 0, 0), (("table", 0, 1), ("table", 0, 3))),)
+    answer = Answer("Stays", "2026", columns, ((190, 186, 3.5, 4),), equations=equations, derived={("table", 0, 2): (("table", 0, 1),)})
+    assert hide(answer, 5).rows == ((None, 186, 3.5, None),)
+
+
 def test_a_code_asked_twice_hides_as_much() -> None:
     answer = nested([[97, 0, 3]])
     again: list[tuple[Cell, Cell]] = [(("table", row, 2), ("table", row, 1)) for row in range(2)]
