@@ -22,6 +22,8 @@ from toolkit.datacentre.cda import parse_printed, plain_code, same_unit
 ICD_10 = ("2.16.840.1.113883.6.3", "2.16.840.1.113883.6.90")
 ICD_9 = "2.16.840.1.113883.6.103"
 ABNORMAL = ("L", "LL", "H", "HH", "A", "AA", "<", ">")
+SEXES = ("F", "M", "UN", "ASKU", "INV", "MSK", "NA", "NASK", "NAV", "NI", "OTH", "UNK")  # null flavours in the order of the alphabet
+OTHER_SEX = "another code"
 TRUSTS = ("interpretation", "range", "either")
 DAY = 86_400
 Row = dict[str, Any]
@@ -134,9 +136,14 @@ def ages(visits: Sequence[Visit], edges: Sequence[float]) -> Ages:
 
 
 def sexes(visits: Sequence[Visit]) -> dict[str, int]:
-    """Of the visits of a period: patients by their sex at their first one; an empty text where it is not known."""
-    order = {"F": 0, "M": 1, "UN": 2, "": 4}
-    return dict(Counter(_first(visits, lambda one: (order.get(one["sex"], 3), one["sex"]), lambda one: one["sex"])))
+    """Of the visits of a period: patients by their sex at their first one; an empty text where nothing is said, OTHER_SEX for codes of no
+    standard."""
+    order = [*SEXES, "", OTHER_SEX]
+
+    def sex(row: Row) -> str:
+        return row["sex"] if row["sex"] in order else OTHER_SEX
+
+    return dict(Counter(_first(visits, lambda one: order.index(sex(one)), sex)))
 
 
 def parts_of(first: date, last: date, periods: int | str) -> list[tuple[date, date]]:
@@ -263,9 +270,10 @@ def length(start: str, end: str) -> int | None:
     first, last = _day(start), _day(end)
     if first is None or last is None:
         return None
-    if len(_digits(start)) < 10 or len(_digits(end)) < 10:
+    began, ended = _moment(start), _moment(end)
+    if began is None or ended is None:
         return (last - first).days * DAY
-    seconds = int((_moment(end) - _moment(start)).total_seconds())
+    seconds = int((ended - began).total_seconds())
     ahead, behind = _offset(end), _offset(start)
     return seconds if ahead is None or behind is None else seconds - ahead + behind
 
@@ -295,12 +303,16 @@ def _day(time: str) -> date | None:
         return None
 
 
-def _moment(time: str) -> datetime:
-    """To the second; what is not written is 0."""
-    return datetime.strptime(_digits(time)[:14].ljust(14, "0"), "%Y%m%d%H%M%S")
+def _moment(time: str) -> datetime | None:
+    """To the second, minutes and seconds that are not written being 0; None where the hour is not known or there is no such time."""
+    digits = _digits(time)[:14]
+    try:
+        return datetime.strptime(digits.ljust(14, "0"), "%Y%m%d%H%M%S") if len(digits) >= 10 else None
+    except ValueError:
+        return None
 
 
 def _offset(time: str) -> int | None:
-    """Seconds that a clock is ahead of UTC."""
-    found = re.search(r"([+-])(\d\d)(\d\d)?$", time)
+    """Seconds that a clock is ahead of UTC; HL7 writes one to four digits."""
+    found = re.search(r"([+-])([0-9]{1,2}?)([0-9]{2})?$", time)
     return (1 if found[1] == "+" else -1) * (int(found[2]) * 60 + int(found[3] or 0)) * 60 if found else None

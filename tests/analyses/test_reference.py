@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
+from pathlib import Path
 
 import pytest
 
@@ -75,16 +77,21 @@ SECOND_PACK = (
 )
 
 
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Archive:
-    directory = tmp_path_factory.mktemp("store")
-    for name, documents in (("first", FIRST_PACK), ("second", SECOND_PACK)):
+def store(directory: Path, *packs: Sequence[VisitRows]) -> None:
+    """Write packs of documents, and two lists of pseudonyms of which one goes on from the other."""
+    for number, documents in enumerate(packs):
         tables = RowTables()
         for one in documents:
             tables.add(one)
-        write_rows(directory, name, len(documents), tables.tables())
+        write_rows(directory, f"pack{number}", len(documents), tables.tables())
     write_list(directory, [("patient", "f1", "f2"), ("visit", "v15", "v16")])
     write_list(directory, [("patient", "f2", "f")])
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Archive:
+    directory = tmp_path_factory.mktemp("store")
+    store(directory, FIRST_PACK, SECOND_PACK)
     return read(directory)
 
 
@@ -191,6 +198,11 @@ def test_length_of_stay(archive: Archive) -> None:
         ("20260101230000+0100", "20260102230000", 86_400),
         ("20260101230000.250-0500", "20260101230001-0530", 1801),
         ("20260102", "20260101", -86_400),
+        ("202601012300+1", "202601022300+0", 90_000),
+        ("202601012300+02", "202601022300+0100", 90_000),
+        ("202601012300+100", "202601022300-100", 93_600),
+        ("2026010110", "2026010225", 86_400),
+        ("20260101106000", "20260101235959", 0),
         ("20260102", "202601", None),
         ("20260102", "20260231", None),
     ],
