@@ -237,11 +237,22 @@ def test_a_code_is_hidden_that_would_show_how_few_have_another() -> None:
     assert not hide(nested([[95, 0]]), 5).hidden
 
 
-def test_a_total_is_hidden_rather_than_a_mean() -> None:
+def test_a_mean_of_many_is_shown_though_their_number_is_not() -> None:
+    """With few digits: 3.5161290322580645 is 109/31, so of 186 stays, and 190 visits less 186 stays are 4."""
     columns = (Column("visits", "Visits"), Column("stays", "Stays"), Column("mean", "Mean", "days", "number"), Column("open", "Open"))
     equations: tuple[Equation, ...] = ((("table", 0, 0), (("table", 0, 1), ("table", 0, 3))),)
-    answer = Answer("Stays", "2026", columns, ((190, 186, 3.5, 4),), equations=equations, derived={("table", 0, 2): (("table", 0, 1),)})
-    assert hide(answer, 5).rows == ((None, 186, 3.5, None),)
+    derived: dict[Cell, tuple[Cell, ...]] = {("table", 0, 2): (("table", 0, 1),)}
+    answer = Answer("Stays", "2026", columns, ((190, 186, 3.5161290322580645, 4),), equations=equations, derived=derived)
+    assert hide(answer, 5).rows == ((190, None, 3.5, None),)
+    assert hide(dataclasses.replace(answer, rows=((190, 4, 3.5, 186),)), 5).rows == ((190, None, None, None),)
+    assert hide(dataclasses.replace(answer, rows=((21, 19, 3.5, 2),)), 5).rows == ((21, None, None, None),)
+    assert hide(dataclasses.replace(answer, rows=((190, 180, 3.5161290322580645, 10),)), 5).rows == ((190, 180, 3.5161290322580645, 10),)
+
+
+@pytest.mark.parametrize("mean", [0.0, 0.1, 2.3, 3.5, 9.9])
+def test_a_mean_told_to_a_tenth_is_possible_for_any_number_of_whole_days(mean: float) -> None:
+    for number in range(suppression._MANY, 300):
+        assert any(round(days / number, 1) == mean for days in range(int(number * (mean + 1)) + 1))
 
 
 def test_a_code_asked_twice_hides_as_much() -> None:
@@ -303,15 +314,15 @@ ANSWER = Answer(
 )
 
 
-def test_shares_and_means_are_hidden_with_their_counts() -> None:
+def test_shares_are_hidden_with_their_counts_and_means_of_few() -> None:
     hidden = hide(ANSWER, 5)
     assert hidden.rows == (
         ("F", 60, 58.3, 2.5, 1.0),
-        ("M", None, None, None, None),
+        ("M", None, None, 3.0, 1.2),
         ("UN", None, None, None, None),
         ("unknown", 0, 0.0, None, None),
     )
-    assert hidden.hidden == {("table", row, column) for row in (1, 2) for column in range(1, 5)}
+    assert hidden.hidden == {("table", row, column) for row, columns in ((1, (1, 2)), (2, (1, 2, 3, 4))) for column in columns}
     assert hidden.counts == {"patients": 103, "documents": None}
     assert hidden.notes == ("one", "* fewer than 5, or hidden so that such a count cannot be computed")
 
