@@ -176,8 +176,9 @@ def is_empty(chart: Chart) -> bool:
 
 
 def explained_notes(chart: Chart) -> list[str]:
-    """The notes, with one on the mark of hidden values where there is none, and without what an empty chart says itself."""
-    explained = any(note.startswith(HIDDEN) for note in chart.notes)
+    """The notes, with one on the mark of hidden values only where there is one, and without what an empty chart says itself."""
     hidden = any(value is None for one in chart.series for value in one.values)
-    notes = [note for note in chart.notes if not (note.rstrip(".") == EMPTY and is_empty(chart))]
-    return [*notes, *([_HIDDEN_NOTE] if hidden and not explained else [])]
+    notes = [note for note in chart.notes if hidden or not note.startswith(HIDDEN)]
+    if hidden and not any(note.startswith(HIDDEN) for note in notes):
+        notes.append(_HIDDEN_NOTE)
+    return [note for note in notes if not (note.rstrip(".") == EMPTY and is_empty(chart))]

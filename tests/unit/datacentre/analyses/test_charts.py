@@ -144,6 +144,8 @@ def test_texts_are_on_the_page_and_do_not_overlap(chart: Chart) -> None:
 def test_what_is_hidden_is_a_mark_and_not_zero(kind: str) -> None:
     svg, _ = drawn(chart_of(kind, 5, 1))
     shown, _ = drawn(chart_of(kind, 5, 1, hidden=False))
+    assert NOTES[1] in texts(svg)
+    assert NOTES[1] not in texts(shown)
     assert texts(svg).count("*") == 1
     assert texts(shown).count("*") == 0
 
