@@ -31,10 +31,9 @@ class Plan:
 
     def dice(self, stream: str, *numbers: Numbers | int) -> Numbers:
         """64 random bits for each of the numbers, which are drawn from by name."""
-        state = np.uint64(zlib.crc32(f"{self.seed} {stream}".encode()) * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF)
-        mixed: Numbers = np.zeros(1, np.uint64)
+        mixed: Numbers = np.array([zlib.crc32(f"{self.seed} {stream}".encode()) * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF], np.uint64)
         for number in numbers:
-            state = mixed = _mixed(np.asarray(number).astype(np.uint64) * np.uint64(0xD1342543DE82EF95) + state)
+            mixed = _mixed(np.asarray(number).astype(np.uint64) * np.uint64(0xD1342543DE82EF95) + mixed)
         return mixed
 
     def share(self, stream: str, *numbers: Numbers | int) -> Numbers:

@@ -10,8 +10,6 @@ visits are also written as CDA documents, a file each. As a program it fills a s
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import sys
 import zlib
 from collections.abc import Iterator
@@ -21,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow
-from pyarrow import compute, parquet
+from pyarrow import compute
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
@@ -41,11 +39,10 @@ from tests.analyses.dice import (  # noqa: E402
     pseudonyms,
     times,
 )  # fmt: skip
+from tests.analyses.store import write_list, write_rows  # noqa: E402
 from tests.visits.generate import LOINC  # noqa: E402
-from toolkit.core.storage import digest_of  # noqa: E402
 from toolkit.datacentre.cda import plain_code  # noqa: E402
-from toolkit.datacentre.index import StoredObject  # noqa: E402
-from toolkit.datacentre.packs import manifest_object, month_of, row_schema, write_manifest  # noqa: E402
+from toolkit.datacentre.packs import month_of, row_schema  # noqa: E402
 
 DAY = 86_400
 # Shares of the patients, and how many years old they are in the middle of the time.
@@ -72,16 +69,19 @@ def generate(directory: Path, visits: int = 1_000_000, seed: int = 1, packs: int
     plan = Plan(visits, seed, packs or max(1, -(-visits // 10_000)), first, years, renamed, documents is None)
     patient, begin, length, is_open = _visits(plan)
     visit, version, received, order = _documents(plan, begin, length, is_open)
-    size, written = 0, 0
-    for number, here in enumerate(np.array_split(order, plan.packs)):
+    size = stored = written = 0
+    shares = np.array_split(order, plan.packs)
+    twice = [here[plan.share("twice", visit[here], version[here]) < 0.005] for here in shares]
+    for number, own in enumerate(shares):
+        here = np.concatenate([own, twice[number - 1]]) if plan.packs > 1 else own  # received again, by another gateway
         v, k = visit[here], version[here]
         tables = _tables(plan, v, k, received[here], patient[v], begin[v], length[v], is_open[v])
-        size += _write_pack(directory, plan, number, tables)
+        size, stored = size + _write_pack(directory, plan, number, tables), stored + len(here)
         if documents is not None:
             written += _write_documents(documents, written, tables)
     if renamed:
         _write_lists(directory, plan, patient)
-    return Generated(visits, len(visit), len(order), size)
+    return Generated(visits, len(visit), stored, size)
 
 
 def _visits(plan: Plan) -> tuple[Numbers, Numbers, Numbers, Numbers]:
@@ -110,19 +110,16 @@ def _documents(plan: Plan, begin: Numbers, length: Numbers, is_open: Numbers) ->
     ended = np.where(is_open, begin + 10 * DAY, np.maximum(begin, begin + length))
     received = (ended + 3600 + plan.share("sent", v) ** 4 * 20 * DAY) * 1e6
     visits, versions, times = [v], [np.zeros(plan.visits, np.int64)], [received.astype(np.int64)]
-    for version, share in ((1, 0.03), (2, 0.15)):
-        these = np.flatnonzero(plan.share("corrected", visits[-1], version) < share)
-        later = (3600 + plan.share("later", visits[-1][these], version) ** 3 * 60 * DAY) * 1e6
+    for number, share in ((1, 0.03), (2, 0.15)):
+        these = np.flatnonzero(plan.share("corrected", visits[-1], number) < share)
+        later = (3600 + plan.share("later", visits[-1][these], number) ** 3 * 60 * DAY) * 1e6
         if plan.ties:
-            later = np.where(plan.share("tie", visits[-1][these], version) < 0.02, 0, later)
+            later = np.where(plan.share("tie", visits[-1][these], number) < 0.02, 0, later)
         times.append(times[-1][these] + later.astype(np.int64))
         visits.append(visits[-1][these])
-        versions.append(np.full(len(these), version))
+        versions.append(np.full(len(these), number))
     visit, version, time = np.concatenate(visits), np.concatenate(versions), np.concatenate(times)
-    twice = np.flatnonzero(plan.share("twice", visit, version) < 0.005)
-    at = np.concatenate([time, time[twice] + (time.max() - time.min()) // plan.packs])  # a pack later
-    documents = np.concatenate([np.arange(len(visit)), twice])
-    return visit, version, time, documents[np.argsort(at, kind="stable")]
+    return visit, version, time, np.argsort(time, kind="stable")
 
 
 def _tables(plan: Plan, v: Numbers, k: Numbers, received: Numbers, patient: Numbers, begin: Numbers, length: Numbers,
@@ -273,47 +270,37 @@ def _accessions(plan: Plan, v: Numbers) -> pyarrow.Array:
     share = plan.share("images", v)
     count = np.where(share < 0.03, 2, np.where(share < 0.18, 1, 0))
     of = np.repeat(v, count)
-    tokens = characters(plan, "accession", BASE_32, 5, 16, of, np.arange(len(of)) % 2)
-    return pyarrow.ListArray.from_arrays(pyarrow.array(np.concatenate([[0], np.cumsum(count)]), pyarrow.int32()), fixed(tokens))
+    ends = np.cumsum(count)
+    tokens = characters(plan, "accession", BASE_32, 5, 16, of, np.arange(len(of)) - np.repeat(ends - count, count))
+    return pyarrow.ListArray.from_arrays(pyarrow.array(np.concatenate([[0], ends]), pyarrow.int32()), fixed(tokens))
 
 
 def _write_pack(directory: Path, plan: Plan, number: int, tables: dict[str, pyarrow.Table]) -> int:
     """Write a pack's row tables by month, then its list; their bytes."""
     newest = compute.max(tables["visits"]["received"]).as_py() or f"{plan.first}-01-01T00:00:00.000000Z"
     name = newest[:19].replace("-", "").replace(":", "") + f"Z-{zlib.crc32(f'{plan.seed} {number}'.encode()):08x}{number:08x}"
-    objects = []
-    for table, rows in tables.items():
-        starts = rows["start"].combine_chunks().dictionary_encode()
-        partitions = [month_of(start) for start in starts.dictionary.to_pylist()]
-        known = sorted(set(partitions))
-        of = np.array([known.index(one) for one in partitions], np.int64)[starts.indices.to_numpy()] if partitions else np.array([])
-        for at, partition in enumerate(known):
-            sink = pyarrow.BufferOutputStream()
-            parquet.write_table(rows.take(pyarrow.array(np.flatnonzero(of == at))), sink, compression="zstd")
-            objects.append(_put(directory, f"rows/{table}/{partition}/{name}.parquet", sink.getvalue()))
-    _put(directory, manifest_object(name), write_manifest(name, f"{newest[:19]}+00:00", tables["visits"].num_rows, objects))
-    return sum(one.size for one in objects)
 
+    def by_month() -> Iterator[tuple[str, pyarrow.Table]]:
+        for table, rows in tables.items():
+            starts = rows["start"].combine_chunks().dictionary_encode()
+            months = [month_of(start) for start in starts.dictionary.to_pylist()]
+            known = {month: at for at, month in enumerate(sorted(set(months)))}
+            of = np.array([known[one] for one in months], np.int64)[starts.indices.to_numpy()]
+            for month, at in known.items():
+                yield f"{table}/{month}", rows.take(pyarrow.array(np.flatnonzero(of == at)))
 
-def _put(directory: Path, name: str, data: Any) -> StoredObject:
-    path = directory / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    return StoredObject(name, digest_of(data), len(data))
+    return write_rows(directory, name, tables["visits"].num_rows, by_month())
 
 
 def _write_lists(directory: Path, plan: Plan, patient: Numbers) -> None:
     """Two lists of new pseudonyms, of which the second goes on from the first."""
     for name in (0, 1):
-        text = io.StringIO()
-        lines = csv.writer(text, lineterminator="\n")
-        lines.writerow(("kind", "old", "new"))
+        lines: list[tuple[str, str, str]] = []
         for kind, numbers in (("visit", np.arange(plan.visits)), ("patient", np.unique(patient))):
             these = numbers[names(plan, kind, numbers) > name + 1]
             old, new = (fixed(names_of(plan, kind, these, np.full(len(these), one))).to_pylist() for one in (name, name + 1))
-            lines.writerows((kind, *both) for both in zip(old, new, strict=True))
-        data = text.getvalue().encode()
-        _put(directory, f"aliases/{digest_of(data).removeprefix('sha256:')}.csv", data)
+            lines.extend((kind, *both) for both in zip(old, new, strict=True))
+        write_list(directory, lines)
 
 
 def _write_documents(directory: Path, first: int, tables: dict[str, pyarrow.Table]) -> int:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import socket
-import subprocess
 import time
 from pathlib import Path
 
+from tests.forking import Forge
 from tests.transfer.places import Places, read_places
 from tests.visits.places import rows
-from tests.visits.setting import Setting
+from tests.visits.setting import Process, Setting
 
 
 class Transfer:
     """What images need, beside what `both` has for visits: outbox, journal, vault and the receiver's port, all below the same home."""
 
-    def __init__(self, home: Path) -> None:
-        self.both = Setting(home)
+    def __init__(self, home: Path, forge: Forge | None = None) -> None:
+        self.both = Setting(home, forge=forge)
         self.outbox, self.vault, self.journal = home / "outbox", home / "vault.db", home / "sent.db"
         self.audit = home / "pacs-audit.jsonl"
         with socket.socket() as probe:
@@ -52,13 +52,13 @@ class Transfer:
         words = [images, "-o", self.outbox, "--key", self.both.key, "--vault", str(self.vault), "--clean-pixels"]
         self.both.run("dicom-anon", *words)
 
-    def start_pacs(self) -> subprocess.Popen[bytes]:
+    def start_pacs(self) -> Process:
         """mdc-pacs, once it answers."""
         pacs = self.both.start("mdc-pacs", *self.serving)
         self.wait_for(pacs)
         return pacs
 
-    def wait_for(self, pacs: subprocess.Popen[bytes], seconds: float = 60.0) -> None:
+    def wait_for(self, pacs: Process, seconds: float = 60.0) -> None:
         """Until it answers. Raises RuntimeError with its words when it ends instead."""
         deadline = time.monotonic() + seconds
         while self.both.ended("dicom-send", "--echo", *self.way).returncode:

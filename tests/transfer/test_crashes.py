@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import random
-import subprocess
 import time
 from pathlib import Path
 
+from tests.forking import Forge
 from tests.transfer.setting import Transfer
 from tests.unit.datacentre.images.collection import image, uid
-from tests.visits.setting import kill
+from tests.visits.setting import Process, kill
 
 KILLS = 100
 BATCH = 6  # images that each round adds, the last of them sent before
@@ -26,7 +26,7 @@ class Night:
     def __init__(self, transfer: Transfer, seed: int) -> None:
         self.transfer, self.seed, self.chance = transfer, seed, random.Random(seed)
         self.images = 0
-        self.running: dict[str, subprocess.Popen[bytes]] = {}
+        self.running: dict[str, Process] = {}
 
     def keep_running(self) -> None:
         """Start what has ended, and look at how it ended."""
@@ -36,7 +36,7 @@ class Night:
                 assert process is None or process.returncode in GOOD[name], (name, process.returncode, self.transfer.both.log(name))
                 self.running[name] = self.start(name)
 
-    def start(self, name: str) -> subprocess.Popen[bytes]:
+    def start(self, name: str) -> Process:
         """The receiver is not waited for: it can be killed while it starts."""
         transfer = self.transfer
         if name == "mdc-pacs":
@@ -82,8 +82,12 @@ def content(number: int) -> bytes:
 def test_a_hundred_kills(tmp_path: Path) -> None:
     seed = int(os.environ.get("CRASH_SEED", time.time_ns() % 1_000_000))
     print(f"CRASH_SEED={seed}")
-    transfer = Transfer(tmp_path)
-    night = Night(transfer, seed)
+    with Forge() as forge:
+        a_night(Night(Transfer(tmp_path, forge), seed))
+
+
+def a_night(night: Night) -> None:
+    transfer = night.transfer
     hit = dict.fromkeys(GOOD, 0)
     kill(transfer.start_pacs())  # from now on there is a spool
     try:

@@ -14,18 +14,21 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from tests.forking import Forge, Started
 from tests.visits import certificates
 from tests.visits.certificates import Pair
 from tests.visits.places import Places, held_by_the_data_centre, leaks, read_places, rows
 
 ROOT = Path(__file__).resolve().parents[2]
+Process = subprocess.Popen[bytes] | Started
 
 
 class Setting:
-    """Everything is below `home`, but links and index where `links` and `index` say so (URLs of PostgreSQL)."""
+    """Everything is below `home`, but links and index where `links` and `index` say so (URLs of PostgreSQL); with a `forge`, commands
+    that are started are forked from it."""
 
-    def __init__(self, home: Path, links: str = "", index: str = "") -> None:
-        self.home = home
+    def __init__(self, home: Path, links: str = "", index: str = "", forge: Forge | None = None) -> None:
+        self.home, self.forge = home, forge
         home.mkdir(parents=True, exist_ok=True)
         self.key, self.links, self.index = home / "hospital.key", links or str(home / "links.db"), index or str(home / "index.db")
         self.spool, self.store, self.archive = home / "spool", home / "store", home / "archive"
@@ -63,9 +66,11 @@ class Setting:
         to: list[str | Path] = ["--to", f"https://localhost:{self.port}"]
         return [*to, "--cert", client.cert, "--client-key", client.key, "--ca", ca or self.certificates.ca]
 
-    def start(self, name: str, *words: str | Path) -> subprocess.Popen[bytes]:
+    def start(self, name: str, *words: str | Path) -> Process:
         """A command of bin/ in a process of its own; its words go to NAME.log in `home`."""
         with (self.home / f"{name}.log").open("ab") as log:
+            if self.forge is not None:
+                return self.forge.start(name, *words, home=self.home, log=log.fileno())
             command = [sys.executable, ROOT / "bin" / name, *words]
             return subprocess.Popen(command, cwd=self.home, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
@@ -81,7 +86,7 @@ class Setting:
             raise RuntimeError(f"{name} {' '.join(map(str, words))}: exit status {done.returncode}: {done.stderr.strip()}")
         return done.stdout
 
-    def start_gateway(self) -> subprocess.Popen[bytes]:
+    def start_gateway(self) -> Process:
         """The gateway, once it answers."""
         gateway = self.start("mdc-gateway", *self.serving)
         try:
@@ -91,7 +96,7 @@ class Setting:
             raise
         return gateway
 
-    def wait_for(self, gateway: subprocess.Popen[bytes], seconds: float = 60.0) -> None:
+    def wait_for(self, gateway: Process, seconds: float = 60.0) -> None:
         """Until it answers. Raises RuntimeError with its words when it ends instead."""
         deadline = time.monotonic() + seconds
         while not self._answers():
@@ -167,7 +172,7 @@ class Setting:
             return False
 
 
-def kill(*processes: subprocess.Popen[bytes]) -> None:
+def kill(*processes: Process) -> None:
     """kill -9, of all of them before the first is waited for, and wait until they are gone."""
     for process in processes:
         if process.poll() is None:

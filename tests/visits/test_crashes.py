@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import random
-import subprocess
 import time
 from pathlib import Path
 
+from tests.forking import Forge
 from tests.visits import generate
 from tests.visits.places import rows
-from tests.visits.setting import Setting, hours_later, kill
+from tests.visits.setting import Process, Setting, hours_later, kill
 
 KILLS = 100
 BATCH = 4  # documents that each round adds, the last of them a new version of an earlier visit
@@ -25,7 +25,7 @@ class Night:
     def __init__(self, setting: Setting, seed: int) -> None:
         self.setting, self.seed, self.chance = setting, seed, random.Random(seed)
         self.documents: list[bytes] = []
-        self.running: dict[str, subprocess.Popen[bytes]] = {}
+        self.running: dict[str, Process] = {}
 
     def keep_running(self) -> None:
         """Start what has ended, and look at how it ended."""
@@ -35,7 +35,7 @@ class Night:
                 assert process is None or process.returncode in GOOD[name], (name, process.returncode, self.words(name))
                 self.running[name] = self.start(name)
 
-    def start(self, name: str) -> subprocess.Popen[bytes]:
+    def start(self, name: str) -> Process:
         """The gateway is not waited for: it can be killed while it starts."""
         setting = self.setting
         if name == "mdc-gateway":
@@ -87,8 +87,12 @@ class Night:
 def test_a_hundred_kills(tmp_path: Path) -> None:
     seed = int(os.environ.get("CRASH_SEED", time.time_ns() % 1_000_000))
     print(f"CRASH_SEED={seed}")
-    setting = Setting(tmp_path)
-    night = Night(setting, seed)
+    with Forge() as forge:
+        a_night(Night(Setting(tmp_path, forge=forge), seed))
+
+
+def a_night(night: Night) -> None:
+    setting = night.setting
     hit = dict.fromkeys(GOOD, 0)
     kill(setting.start_gateway())  # from now on there is a spool
     try:

@@ -28,8 +28,20 @@ def _question_options(function: Any) -> Any:
     return function
 
 
+def _help() -> str:
+    analyses = "\n".join(f"  {name:<10}{question.summary}" for name, question in questions().items())
+    return f"""Count what the visits of a data centre say. ANALYSIS is one of:
+
+\b
+{analyses}
+
+Each STORE is what mdc-store filled (a directory, hdfs://, webhdfs:// or s3://), a directory of visit documents, a document, or - for
+documents on standard input. Counts of fewer than five are hidden."""
+
+
 @command(
     "mdc-analyse",
+    help=_help(),
     examples="""
     mdc-analyse ages hdfs://nn:8020/visits --from 2026-01-01 --to 2026-12-31 -o ages
     mdc-analyse cases /srv/visits --from 2025-01-01 --to 2026-12-31 --icd10 I50 --icd10 J12,J18 --periods quarter -o cases
@@ -47,7 +59,7 @@ def _question_options(function: Any) -> Any:
 @click.option("--plot", type=click.Choice(["-"]), help="Draw the chart in the terminal too.")
 @click.option("--suppress", "below", type=click.IntRange(2), metavar="K", default=5, help="Hide counts from 1 to K - 1. [5]")
 @click.option("--no-suppress", is_flag=True, help="Show small counts.")
-@click.option("--max-bad", type=click.FloatRange(0, 100), metavar="PERCENT", default=1.0, help="Fail when more documents are unreadable. [1]")
+@click.option("--max-bad", type=click.FloatRange(0, 100), metavar="PERCENT", default=1.0, help="More bad documents are a failure. [1]")
 @click.option("-r", "--runner", type=click.Choice(RUNNERS), default="inline", help="Where the job runs. [inline]")
 @click.option("--spark-master", "master", metavar="URL", default="", help="spark: local[2], spark://HOST:PORT, yarn. [this machine]")
 @click.option("--hadoop-streaming-jar", "jar", metavar="FILE", default="", help="hadoop: the jar, where it is not found by itself.")
@@ -55,14 +67,10 @@ def _question_options(function: Any) -> Any:
 @click.option("--python-bin", metavar="FILE", default="", help="local, spark, hadoop: the workers' Python. [this one's path]")
 @click.option("--setting", "settings", metavar="NAME=VALUE", multiple=True, help="spark, hadoop: a setting of the job.")
 @click.option("--jobs", type=click.IntRange(1, 64), metavar="N", help="Processes that read documents. [one for each processor]")
+@click.option("--tables", metavar="DIR", default="", help="Keep the row tables of documents in a new directory, a STORE from then on.")
 @click.option("--cache", metavar="DIR", help="Where results are kept. [~/.cache/scape-toolkit/analyses]")
 @click.option("--no-cache", is_flag=True, help="Keep nothing, use nothing that was kept.")
 def mdc_analyse(analysis: str, sources: tuple[str, ...], **given: Any) -> int:
-    """Count what the visits of a data centre say.
-
-    ANALYSIS is one of ages, sexes, cases, abnormal and stay. Each STORE is what mdc-store filled (a directory, hdfs://, webhdfs:// or
-    s3://), a directory of visit documents, a document, or - for documents on standard input. Counts of fewer than five are hidden.
-    """
     from toolkit.core.errors import UsageError
     from toolkit.core.mapreduce.running import Runner, processors
     from toolkit.datacentre.analyses.publishing import Publication, publish
@@ -76,7 +84,7 @@ def mdc_analyse(analysis: str, sources: tuple[str, ...], **given: Any) -> int:
         raise UsageError("--suppress", "contradicts --no-suppress", "leave one out")
     runner = Runner(given["runner"], given["master"], given["python_bin"], given["cluster_tmp"], given["settings"], given["jar"])
     kept = "" if given["no_cache"] else given["cache"] or os.path.join(_caches(), "scape-toolkit", "analyses")
-    request = Request(analysis, parameters, sources, runner, kept, jobs=given["jobs"] or processors())
+    request = Request(analysis, parameters, sources, runner, kept, given["tables"], jobs=given["jobs"] or processors())
     below = 0 if given["no_suppress"] else given["below"]
     return publish(request, Publication(given["output"], given["plot"] == "-", below, given["max_bad"]))
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.forking import Forge, Started
 from tests.unit.datacentre.house import House, agree, received, tables
 from toolkit.datacentre.index import open_index
 from toolkit.datacentre.reindex import reindex
@@ -26,10 +26,21 @@ def house(tmp_path: Path) -> Iterator[House]:
 
 
 def test_killed_packers_lose_and_double_nothing(house: House) -> None:
-    dice = random.Random(4)
-    began = time.monotonic()
+    with Forge() as forge:
+        kill_packers(house, forge)
+
+
+def kill_packers(house: House, forge: Forge) -> None:
+    dice, words = random.Random(4), house.directory / "words"
+
+    def start() -> Started:
+        with words.open("wb") as log:
+            _, program, *more = house.command("pack", "--jobs", "2")
+            return forge.start(Path(program).name, *more, home=house.directory, log=log.fileno())
+
     house.receive(range(100))
-    assert house.run("pack", "--jobs", "2").returncode == 0
+    began = time.monotonic()
+    assert start().wait(240) == 0, words.read_text()
     whole = time.monotonic() - began  # so long a run takes on this machine now
     total, killed, expected = 100, 0, [f"m{number}" for number in range(100)]
     while killed < KILLS:
@@ -41,11 +52,10 @@ def test_killed_packers_lose_and_double_nothing(house: House) -> None:
         waiting = [one.message_id for one in house.index.waiting(1 << 30, 40)]
         if waiting and dice.random() < 0.5:
             house.index.plan(f"20261122T{killed:06}Z-{total:016x}", "2026-11-22T00:00:00+00:00", waiting)
-        process = subprocess.Popen(house.command("pack", "--jobs", "2"), stderr=subprocess.PIPE, text=True)
-        time.sleep(dice.uniform(0.3, 1.0) * whole)
-        process.send_signal(signal.SIGKILL)
-        _, words = process.communicate(timeout=60)
-        assert process.returncode in (0, -signal.SIGKILL), words
+        process = start()
+        time.sleep(dice.uniform(0.0, 1.0) * whole)
+        process.kill()
+        assert process.wait(60) in (0, -signal.SIGKILL), words.read_text()
         killed += process.returncode == -signal.SIGKILL
     result = house.run("pack")
     assert (result.returncode, result.stderr) == (0, "")

@@ -70,21 +70,22 @@ class Runner:
             words += ["-D", setting]
         if self.name == "spark":
             words += ["--spark-submit-bin", _spark_submit(), "--spark-master", self.master or f"local[{processors()}]"]
-            return [*words, "--spark-tmp-dir", self.temporary or place] if self.temporary or self._is_here() else words
+            return [*words, "--spark-tmp-dir", self.temporary or place] if self.temporary or self.here else words
         if shutil.which("hadoop") is None and not os.environ.get("HADOOP_HOME"):
             raise Unavailable("hadoop", "is not installed", "put Hadoop's bin directory into PATH, or choose another runner by -r")
         words += ["--hadoop-streaming-jar", self.streaming_jar] if self.streaming_jar else []
         return words + (["--hadoop-tmp-dir", self.temporary] if self.temporary else [])
 
-    def _is_here(self) -> bool:
+    @property
+    def here(self) -> bool:
         """Whether all workers are on this machine."""
-        return self.master.startswith("local") or not self.master
+        return self.name != "hadoop" and (self.master.startswith("local") or not self.master)
 
     def _settings(self, place: str) -> tuple[str, ...]:
         if self.name == "hadoop":
             return ("mapreduce.input.lineinputformat.linespermap=1",)
         here = (f"spark.local.dir={place}", "spark.ui.enabled=false", "spark.driver.bindAddress=127.0.0.1", "spark.driver.host=127.0.0.1")
-        return ("spark.ui.showConsoleProgress=false", *(here if self._is_here() else ()))
+        return ("spark.ui.showConsoleProgress=false", *(here if self.here else ()))
 
 
 def run(
@@ -138,7 +139,7 @@ def _failure(runner: Runner, error: Exception) -> ToolError:
 @contextlib.contextmanager
 def _quiet_spark(runner: Runner, place: str) -> Iterator[None]:
     """Spark's own temporary files go into `place` too, and workers on this machine talk over loopback."""
-    if runner.name != "spark" or not runner._is_here():
+    if runner.name != "spark" or not runner.here:
         yield
         return
     earlier = {name: os.environ.get(name) for name in ("SPARK_LOCAL_IP", "TMPDIR")}

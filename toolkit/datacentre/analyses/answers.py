@@ -5,6 +5,7 @@ An answer knows how its numbers hang together, so that small counts can be hidde
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -33,9 +34,10 @@ class Answer:
     """What an analysis found, before or after small counts are hidden.
 
     ``period`` is for people: "2026-01-01 to 2026-12-31". ``counts`` are beside the table: documents, visits in the period,
-    excluded. ``equations`` name totals and the cells that add up to them; ``derived`` names for a share or a mean the counts that
-    it comes from: it is hidden with any of them. Cells in ``hidden`` hold None; None elsewhere is what cannot be known, such as
-    the mean of nothing.
+    excluded. ``equations`` name totals and the cells that add up to them. ``within`` are pairs of counts of which the first counts
+    some of what the second does (I50.1 and I50; patients of a month and of the year): their difference must not be small either.
+    ``derived`` names for a share or a mean the counts that it comes from: it is hidden with any of them. Cells in ``hidden`` hold
+    None; None elsewhere is what cannot be known, such as the mean of nothing.
     """
 
     title: str
@@ -47,10 +49,22 @@ class Answer:
     derived: Mapping[Cell, tuple[Cell, ...]] = field(default_factory=dict)
     hidden: frozenset[Cell] = frozenset()
     notes: tuple[str, ...] = ()
+    within: tuple[tuple[Cell, Cell], ...] = ()
 
     def value(self, cell: Cell) -> Value:
         """What a cell holds. Raises KeyError or IndexError where there is none."""
         return self.counts[cell[1]] if cell[0] == "count" else self.rows[cell[1]][cell[2]]
+
+    def plotted(self, column: int) -> tuple[float | None, ...]:
+        """A column as the values of a `Series`: None where hidden, NaN where there is nothing. Raises ValueError where there is text."""
+        found: list[float | None] = []
+        for number, row in enumerate(self.rows):
+            value = row[column]
+            if value is None:
+                found.append(None if ("table", number, column) in self.hidden else math.nan)
+            else:
+                found.append(value if isinstance(value, int) else float(value))
+        return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -69,9 +83,10 @@ class Series:
 class Chart:
     """What is drawn. None is a mark that something is hidden, never zero; where nothing is drawn, the chart says so.
 
-    ``bars``: grouped where there are several series. ``lines``: one a series over the categories. ``stacked``: a bar of shares a
-    category, the series one after the other. ``spread``: the first series are means with their standard deviations, the second
-    one, if there is one, medians. ``subtitle`` is the period; ``notes`` are printed below.
+    ``bars``: grouped where there are several series. ``lines``: one a series over the categories. ``stacked``: a bar a category, the
+    series one after the other; of 100 % if ``y_label`` names the unit %. ``spread``: the first series are means with their standard
+    deviations, the second one, if there is one, medians. ``x_label`` says what the categories are and ``y_label`` what the values
+    are, whichever way they are drawn. ``subtitle`` is the period; ``notes`` are printed below.
     """
 
     kind: Literal["bars", "lines", "stacked", "spread"]

@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from toolkit.core.errors import InputOutput
 from toolkit.core.mapreduce.job import Job, guarded
-from toolkit.datacentre.analyses.plan import TABLES, parts_of
+from toolkit.datacentre.analyses.plan import TABLES, Part, parts_of
 from toolkit.datacentre.analyses.questions import Question, questions
-from toolkit.datacentre.analyses.rows import DATED, aliases, known_as, opened, pack_rows, read_failures, rows_of, view
+from toolkit.datacentre.analyses.rows import aliases, known_as, opened, pack_rows, read_failures, rows_of, view
 
 ICD_10 = ("2.16.840.1.113883.6.3", "2.16.840.1.113883.6.90")  # of WHO (Poland's too), CM
 ICD_9 = "2.16.840.1.113883.6.103"  # CM
@@ -42,18 +43,8 @@ class QuestionJob(Job):
     @guarded
     def map(self, _: None, text: str) -> Iterator[tuple[Any, Any]]:
         """The sums of a group of parts, and its patients by bucket."""
-        group, parameters, question = json.loads(text), self.parameters, self._question()
-        with read_failures(), opened(parameters["threads"]) as database:
-            _views(database, group, parameters, question)
-            sums = [("visits", *row) for row in database.execute("SELECT count(*) FROM visits").fetchall()]
-            if "icd10" in parameters:
-                sums += _codes(database)
-            if question.counts:
-                sums += (("sum", *row) for row in question.counts(database, parameters))
-            yield SUMS, sums
-            told_apart = question.patients(parameters) if question.patients else ""
-            if told_apart:
-                yield from _buckets(database, told_apart, parameters["buckets"])
+        group = json.loads(text)
+        yield from _mapped(group, parts_of(group), self.parameters, self._question())
         self.done(group["done"])
 
     @guarded
@@ -76,9 +67,29 @@ class QuestionJob(Job):
         yield key, [(*words, number) for words, number in total.items()]
 
 
-def _views(database: Any, group: dict[str, Any], parameters: dict[str, Any], question: Question) -> None:
+def _mapped(group: dict[str, Any], parts: list[tuple[int, Part]], parameters: dict[str, Any], question: Question) -> list[tuple[Any, Any]]:
+    """What the mapper says of some of a group's parts; of each half on its own where all at once need too much memory."""
+    import duckdb
+
+    try:
+        with read_failures(), opened(parameters["threads"]) as database:
+            _views(database, group, parts, parameters, question)
+            sums = [("visits", *row) for row in database.execute("SELECT count(*) FROM visits").fetchall()]
+            if "icd10" in parameters:
+                sums += _codes(database)
+            if question.counts:
+                sums += (("sum", *row) for row in question.counts(database, parameters))
+            told_apart = question.patients(parameters) if question.patients else ""
+            return [(SUMS, sums), *(_buckets(database, told_apart, parameters["buckets"]) if told_apart else ())]
+    except duckdb.OutOfMemoryException as error:
+        half = len(parts) // 2
+        if not half:
+            raise InputOutput(parts[0][1].object("visits"), "needs more memory than a task has", "pack smaller packs") from error
+        return [*_mapped(group, parts[:half], parameters, question), *_mapped(group, parts[half:], parameters, question)]
+
+
+def _views(database: Any, group: dict[str, Any], parts: list[tuple[int, Part]], parameters: dict[str, Any], question: Question) -> None:
     """What a question's functions find in the database."""
-    parts = parts_of(group)
     lost = [(number, one) for number, ids in group["dropped"] for one in ids]
     if lost:
         import pyarrow
@@ -87,7 +98,9 @@ def _views(database: Any, group: dict[str, Any], parameters: dict[str, Any], que
         columns = [pyarrow.array(numbers, pyarrow.int32()), pyarrow.array(ids, pyarrow.string())]
         known_as(database, "dropped_arrow", pyarrow.table(columns, names=["part", "message_id"]))
         database.execute("CREATE TABLE dropped AS SELECT * FROM dropped_arrow")
-    renamed = bool(group["aliases"]) and aliases(database, group["aliases"], "patient")
+    renamed = aliases(database, group["aliases"], "patient")
+    first, last = (f"strptime('{parameters[name]}', '%Y%m%d')" for name in ("from", "to"))
+    database.execute(f"CREATE TABLE days AS SELECT strftime(unnest(generate_series({first}, {last}, INTERVAL 1 DAY)), '%Y%m%d') AS day")
     for table in TABLES:
         if table != "visits" and table not in question.tables:
             continue
@@ -98,32 +111,35 @@ def _views(database: Any, group: dict[str, Any], parameters: dict[str, Any], que
             f"CREATE VIEW {table} AS SELECT all_{table}.* REPLACE ({patient} AS patient), left(start, 8)::INTEGER AS day"
             f" FROM all_{table}" + (" ANTI JOIN dropped USING (part, message_id)" if lost else "")
             + (" LEFT JOIN renamed_patient ON patient = old" if renamed else "")
-            + f" WHERE left(start, 8) BETWEEN '{parameters['from']:08d}' AND '{parameters['to']:08d}' AND {DATED}"
+            + " WHERE left(start, 8) IN (SELECT day FROM days)"
         )  # fmt: skip
     if "icd10" in parameters:
-        prefixes = ", ".join(f"({number}, '{prefix}')" for number, series in enumerate(parameters["icd10"]) for prefix in series)
-        database.execute(f"CREATE VIEW prefixes AS SELECT * FROM (VALUES {prefixes}) AS given (series, prefix)")
+        prefixes = [(number, prefix) for number, series in enumerate(parameters["icd10"]) for prefix in series]
+        any_of = " OR ".join(f"starts_with(plain, '{prefix}')" for _, prefix in prefixes)  # far fewer rows are compared one by one then
+        values = ", ".join(f"({number}, '{prefix}')" for number, prefix in prefixes)
+        database.execute(f"CREATE VIEW prefixes AS SELECT * FROM (VALUES {values}) AS given (series, prefix)")
         database.execute(
-            "CREATE TABLE coded AS SELECT DISTINCT series, message_id, patient, day FROM diagnoses, prefixes"
-            f" WHERE system IN {ICD_10} AND starts_with(plain, prefix)"
+            "CREATE TABLE matched AS SELECT series, message_id, patient, day, system"
+            f" FROM (SELECT * FROM diagnoses WHERE ({any_of}) AND system IN {ICD_10}), prefixes WHERE starts_with(plain, prefix)"
         )
+        database.execute("CREATE TABLE coded AS SELECT DISTINCT series, message_id, patient, day FROM matched")
 
 
 def _codes(database: Any) -> list[tuple[Any, ...]]:
-    """How many diagnoses there are by system, visits by series of codes, and visits whose diagnoses are in ICD-9 alone; for each series
-    that no diagnosis of this group begins with, the codes that are written most like it."""
-    found = [("diagnoses", *row) for row in database.execute("SELECT system, count(*) FROM diagnoses GROUP BY system").fetchall()]
+    """How many visits there are by series of codes, which editions the codes are of, and how many visits have diagnoses in ICD-9 alone; for
+    each series that no diagnosis of this group begins with, the codes that are written most like it."""
+    found = [("edition", *row) for row in database.execute("SELECT system, count(*) FROM matched GROUP BY system").fetchall()]
     found += [("coded", *row) for row in database.execute("SELECT series, count(*) FROM coded GROUP BY series").fetchall()]
-    found += [("only_icd9", *row) for row in database.execute(f"""
-        SELECT count(*) FROM (SELECT DISTINCT message_id FROM diagnoses WHERE system = '{ICD_9}')
-        ANTI JOIN (SELECT message_id FROM diagnoses WHERE system IN {ICD_10}) USING (message_id)
-    """).fetchall()]  # fmt: skip
-    near = f"""
-        SELECT series, plain FROM (SELECT DISTINCT plain FROM diagnoses WHERE system IN {ICD_10}) AS known, prefixes
-        WHERE series NOT IN (SELECT series FROM coded)
-        QUALIFY row_number() OVER (PARTITION BY series ORDER BY {DISTANCE.format("prefix", "plain")}, plain) <= {NEAR}
-    """
-    if database.execute("SELECT count(*) FROM prefixes WHERE series NOT IN (SELECT series FROM coded)").fetchall() != [(0,)]:
+    database.execute(f"CREATE TABLE in_icd9 AS SELECT DISTINCT message_id FROM diagnoses WHERE system = '{ICD_9}'")
+    in_both = f"SELECT message_id FROM diagnoses WHERE system IN {ICD_10}"
+    alone = f"SELECT count(*) FROM in_icd9 ANTI JOIN ({in_both}) USING (message_id)"
+    found += [("only_icd9", *row) for row in database.execute(alone).fetchall()]
+    missing = "SELECT series, prefix FROM prefixes WHERE series NOT IN (SELECT series FROM coded)"
+    if database.execute(missing).fetchall():
+        near = f"""
+            SELECT series, plain FROM (SELECT DISTINCT plain FROM diagnoses WHERE system IN {ICD_10}) AS known, ({missing}) AS missing
+            QUALIFY row_number() OVER (PARTITION BY series ORDER BY {DISTANCE.format("prefix", "plain")}, plain) <= {NEAR}
+        """
         found += [("near", *row, 1) for row in database.execute(near).fetchall()]
     return found
 

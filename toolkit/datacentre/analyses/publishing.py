@@ -9,7 +9,7 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from toolkit import __version__
@@ -42,16 +42,17 @@ def publish(request: Request, publication: Publication) -> int:
     if publication.output != "-" and not publication.output.rpartition("/")[2]:
         raise UsageError(publication.output, "is no beginning of a file's name", "write -o DIRECTORY/NAME")
     begun = time.monotonic()
-    problems: list[ToolError] = []
-    found = analyse(request, problems.append)
-    for problem in problems:
-        _log.info("%s", problem)
+    broken: list[ToolError] = []
+    found = analyse(request, broken.append)
+    for one in broken:
+        _log.info("%s", one)
     for code, near in found.not_found:
         _log.warning("%s: no diagnosis of the period begins with it; did you mean %s?", code, " or ".join(near))
-    if found.answer.counts["in_period"] == 0:
-        _log.warning("no visit began in the period %s", found.answer.period)
     answer = hide(found.answer, publication.below)
     chart = questions()[request.question].chart(request.parameters, answer)
+    if found.answer.counts["in_period"] == 0:
+        _log.warning("no visit began in the period %s", found.answer.period)
+        chart = replace(chart, categories=(), series=())
     table = io.StringIO(newline="")
     write_csv(answer, table)
     if publication.output == "-":

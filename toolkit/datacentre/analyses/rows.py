@@ -9,6 +9,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from toolkit.core.errors import BadData, Unavailable
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
     from pyarrow import Table
 
-DATED = "(length(start) >= 8 AND try_strptime(left(start, 8), '%Y%m%d') IS NOT NULL)"  # the start is known to the day
+# The start is known to the day. DuckDB's own reading skips blanks.
+DATED = "(regexp_matches(start, '^[0-9]{8}') AND try_strptime(left(start, 8), '%Y%m%d') IS NOT NULL)"
 MEMORY = "300MB"  # of one task; more goes to a private directory
 _PATTERN = re.compile(r"[*?\[\]{}]")  # what DuckDB would take for a pattern of names
 _REMEDY = "run mdc-store verify, which restores it from the other copy"
@@ -69,10 +71,22 @@ def view(database: DuckDBPyConnection, name: str, table: str, parts: Sequence[tu
     database.execute(f"CREATE VIEW {name} AS SELECT {listed}, part FROM {name}_arrow")
 
 
-def aliases(database: DuckDBPyConnection, lists: Iterable[Sequence[str]], kind: str) -> bool:
+def aliases(database: DuckDBPyConnection, lists: Sequence[Sequence[str]], kind: str) -> bool:
     """Make the table ``renamed_KIND`` (old, newest) of replaced pseudonyms of one kind; False when there is none."""
+    if not lists:
+        return False
     import pyarrow
 
+    newest = _newest(tuple((url, name) for url, name in lists), kind)
+    columns = [pyarrow.array(column, pyarrow.string()) for column in (list(newest), list(newest.values()))]
+    known_as(database, "renamed_arrow", pyarrow.table(columns, names=["old", "newest"]))
+    database.execute(f"CREATE TABLE renamed_{kind} AS SELECT old, newest FROM renamed_arrow")
+    return bool(newest)
+
+
+@cache
+def _newest(lists: tuple[tuple[str, str], ...], kind: str) -> dict[str, str]:
+    """The newest pseudonym of each that was replaced, however often; read once by each process."""
     from toolkit.core.storage import open_store
     from toolkit.datacentre.aliases import read_kept
 
@@ -87,10 +101,7 @@ def aliases(database: DuckDBPyConnection, lists: Iterable[Sequence[str]], kind: 
         while (new := newest[old]) in pairs and new not in seen:
             seen.add(new)
             newest[old] = pairs[new]
-    columns = [pyarrow.array(column, pyarrow.string()) for column in (list(newest), list(newest.values()))]
-    known_as(database, "renamed_arrow", pyarrow.table(columns, names=["old", "newest"]))
-    database.execute(f"CREATE TABLE renamed_{kind} AS SELECT old, newest FROM renamed_arrow")
-    return bool(newest)
+    return newest
 
 
 def known_as(database: DuckDBPyConnection, name: str, table: Table) -> None:
@@ -121,6 +132,15 @@ def rows_of(database: DuckDBPyConnection, texts: Iterable[str]) -> None:
     from pyarrow import concat_tables, ipc
 
     known_as(database, "rows", concat_tables([ipc.open_stream(base64.b64decode(text)).read_all() for text in texts]))
+
+
+def version() -> str:
+    """DuckDB's, and the machine's kind: what its own functions give is the same where both are."""
+    import platform
+
+    import duckdb
+
+    return f"{duckdb.__version__} on {platform.machine()}"
 
 
 @contextlib.contextmanager

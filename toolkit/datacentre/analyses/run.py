@@ -6,16 +6,17 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit import __version__
-from toolkit.core.errors import NoInput, ToolError
+from toolkit.core.errors import CannotCreate, NoInput, ToolError, UsageError
 from toolkit.core.mapreduce.running import SPLIT_BYTES, Runner, run
 from toolkit.core.progress import progress
 from toolkit.core.streams import atomic_output
@@ -35,22 +36,24 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked: the question's name, its parameters, the sources (stores, directories, files, ``-``), where the job runs, what it
-    keeps (a directory; empty: nothing), from how many bytes on a task is worth its start, and how many processes read documents."""
+    """What is asked: the question's name, its parameters, the sources (stores, directories, files, ``-``), where the job runs, the
+    directories that keep results and row tables of documents (empty: none), from how many bytes on a task is worth its start, and how many
+    processes read documents."""
 
     question: str
     parameters: Mapping[str, Any]
     sources: tuple[str, ...]
     runner: Runner = Runner()
     kept: str = ""
+    tables: str = ""
     split_bytes: int = SPLIT_BYTES
     jobs: int = 1
 
 
 @dataclass(frozen=True)
 class Found:
-    """The answer, small counts not yet hidden; codes that nothing begins with, and which come near; how many documents there were, could not
-    be read, were there twice or were replaced by newer ones; the input's digest; whether all was known from before."""
+    """The answer, small counts not yet hidden; codes that nothing begins with, and which come near; how many documents there were, could
+    not be read, were there twice or were replaced by newer ones; the input's digest; whether all was known from before."""
 
     answer: Answer
     not_found: NotFound
@@ -116,9 +119,28 @@ def _row_tables(documents: Sequence[str], request: Request, bad: Callable[[ToolE
         return
     from toolkit.datacentre.analyses.ingest import ingest
 
-    with tempfile.TemporaryDirectory(prefix="toolkit-tables-") as directory:
+    if not request.tables and not request.runner.here:
+        raise UsageError("--tables", "is missing", "name a directory that all workers reach: the row tables of documents go there")
+    with tempfile.TemporaryDirectory(prefix="toolkit-tables-") if not request.tables else _new(request.tables) as directory:
         done = ingest(documents, directory, request.jobs, bad)
         yield directory, done.broken, done.duplicates
+
+
+@contextmanager
+def _new(directory: str) -> Iterator[str]:
+    """The directory, new or empty; empty again after a failure."""
+    try:
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        if os.listdir(directory):
+            raise UsageError(directory, "is not empty", "name a new directory; row tables that were made earlier are a STORE")
+    except OSError as error:
+        raise CannotCreate(directory, error.strerror or str(error), "name a directory that can be written") from error
+    try:
+        yield directory
+    except BaseException:
+        for entry in os.scandir(directory):
+            shutil.rmtree(entry) if entry.is_dir() else os.unlink(entry)
+        raise
 
 
 def _versions(source: Input, request: Request) -> Versions:
@@ -134,7 +156,7 @@ def _versions(source: Input, request: Request) -> Versions:
     lines = [line(group, aliases=source.aliases, done=size) for group, size in zip(some, sizes, strict=True)]
     parameters = {"buckets": len(some), "threads": request.runner.threads}
     found = versions_of(_with_bar("looking for newest versions", source, sizes, VersionsJob, lines, parameters, request.runner))
-    _keep(request.kept, name, asdict(found))
+    _keep(request.kept, name, vars(found))
     return found
 
 
@@ -163,7 +185,7 @@ def _sums(source: Input, versions: Versions, request: Request) -> tuple[dict[tup
     parameters = {**asked, "buckets": len(some), "threads": request.runner.threads}
     pairs = _with_bar(request.question, source, sizes, QuestionJob, lines, parameters, request.runner)
     sums = {tuple(words): number for _, some in pairs for *words, number in some}
-    _keep(request.kept, name, sorted(([list(key), value] for key, value in sums.items()), key=json.dumps))
+    _keep(request.kept, name, list(sums.items()))
     return sums, False
 
 
@@ -181,14 +203,14 @@ def _answer(request: Request, versions: Versions, sums: Sums) -> tuple[Answer, N
     question, parameters = questions()[request.question], request.parameters
     answer = question.answer(parameters, {key[1:]: value for key, value in sums.items() if key[0] == "sum"})
     within = sums.get(("visits",), 0)
-    counts = {
+    counts: dict[str, int | None] = {
         "visits": versions.visits,
         "in_period": within,
         "outside_period": versions.visits - versions.undated - within,
         "start_unknown": versions.undated,
     }
     parts: Equation = (("count", "visits"), (("count", "in_period"), ("count", "outside_period"), ("count", "start_unknown")))
-    systems = {system for kind, system in (key for key in sums if key[0] == "diagnoses")}
+    editions = [key for key in sums if key[0] == "edition"]
     notes = list(answer.notes)
     if not within:
         notes.append("No visit in the period.")
@@ -196,15 +218,14 @@ def _answer(request: Request, versions: Versions, sums: Sums) -> tuple[Answer, N
         counts["only_icd9"] = sums.get(("only_icd9",), 0)
     if counts.get("only_icd9"):
         notes.append("Some visits of the period have diagnoses in ICD-9-CM alone: they are not counted.")
-    if {"2.16.840.1.113883.6.3", "2.16.840.1.113883.6.90"} <= systems and "icd10" in parameters:
+    if len(editions) > 1:
         notes.append("Codes of ICD-10 (WHO) and ICD-10-CM are counted together.")
     not_found = []
     for number, series in enumerate(parameters.get("icd10", ())):
         near = [key[2] for key in sums if key[:2] == ("near", number)]
         if near and ("coded", number) not in sums:
             not_found.append((label(series), tuple(label([code]) for code in _nearest(series, near))))
-    counts = {**answer.counts, **counts}
-    return replace(answer, counts=counts, equations=(*answer.equations, parts), notes=tuple(notes)), tuple(not_found)
+    return replace(answer, counts={**answer.counts, **counts}, equations=(*answer.equations, parts), notes=tuple(notes)), tuple(not_found)
 
 
 def _nearest(series: Sequence[str], codes: Sequence[str]) -> list[str]:

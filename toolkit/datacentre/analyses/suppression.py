@@ -15,7 +15,7 @@ from __future__ import annotations
 import dataclasses
 import heapq
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from toolkit.datacentre.analyses.answers import Answer, Cell, Equation
 
@@ -34,7 +34,7 @@ def note(below: int) -> str:
 def hide(answer: Answer, below: int) -> Answer:
     """The answer without its counts from 1 to `below` - 1, what they could be computed from, and shares and means of any of them.
 
-    Raises ValueError where its equations do not hold.
+    Raises ValueError where its equations do not hold, or a count is greater than one that it is within.
     """
     counts: dict[Cell, int] = {("count", name): value for name, value in answer.counts.items() if value is not None}
     for row, values in enumerate(answer.rows):
@@ -43,7 +43,13 @@ def hide(answer: Answer, below: int) -> Answer:
                 if not isinstance(value, int):
                     raise ValueError(f"{about.name} of row {row} is no whole number")
                 counts["table", row, column] = value
-    hidden = protect(counts, answer.equations, below)
+    equations, differences = list(answer.equations), set()
+    for number, (part, whole) in enumerate(_next(answer.within)):
+        difference: Cell = ("count", f"difference {number}, which is in no table")
+        counts[difference] = counts[whole] - counts[part]
+        equations.append((whole, (part, difference)))
+        differences.add(difference)
+    hidden = protect(counts, equations, below, differences)
     if not hidden:
         return answer
     grown = True
@@ -63,11 +69,24 @@ def hide(answer: Answer, below: int) -> Answer:
     )
 
 
-def protect(counts: Mapping[Cell, int], equations: Iterable[Equation], below: int) -> set[Cell]:
+def _next(within: Iterable[tuple[Cell, Cell]]) -> list[tuple[Cell, Cell]]:
+    """The pairs with nothing between them: a difference across another count is no smaller than one of those on its way."""
+    wholes: dict[Cell, set[Cell]] = defaultdict(set)
+    for part, whole in within:
+        wholes[part].add(whole)
+
+    def truly(part: Cell, whole: Cell) -> bool:
+        return whole in wholes.get(part, ()) and part not in wholes.get(whole, ())
+
+    pairs = sorted((part, whole) for part, found in wholes.items() for whole in found)
+    return [(part, whole) for part, whole in pairs if not any(truly(part, one) and truly(one, whole) for one in wholes[part])]
+
+
+def protect(counts: Mapping[Cell, int], equations: Iterable[Equation], below: int, unpublished: Collection[Cell] = ()) -> set[Cell]:
     """The cells to hide: all from 1 to `below` - 1, and cheap others, small ones first and totals last.
 
-    The same for the same counts and equations in any order. Raises ValueError where an equation does not hold, names a cell
-    without a count, or a count is negative.
+    Small ones among the `unpublished` must not be computable either; they are not among the answer. The same for the same counts and
+    equations in any order. Raises ValueError where an equation does not hold, names a cell without a count, or a count is negative.
     """
     small = sorted(cell for cell, value in counts.items() if 0 < value < below)
     if negative := [cell for cell, value in counts.items() if value < 0]:
@@ -81,7 +100,7 @@ def protect(counts: Mapping[Cell, int], equations: Iterable[Equation], below: in
     if not small:
         return set()
     system = _System(counts, ordered)
-    hidden = set(small)
+    hidden = {*small, *(cell for cell in unpublished if counts[cell])}
     others: dict[Cell, Changes] = {}  # by small cell: a second table
     for cell in small:
         known = next((one for one in others.values() if counts[cell] + one.get(cell, 0) >= below), None)
@@ -90,7 +109,7 @@ def protect(counts: Mapping[Cell, int], equations: Iterable[Equation], below: in
             raise ValueError(f"nothing can hide {cell}")  # pragma: no cover - the true table's multiples can
         others[cell] = found
         hidden |= found.keys()
-    for extra in sorted(hidden.difference(small), key=lambda cell: (system.price(cell), cell), reverse=True):
+    for extra in sorted(hidden.difference(small, unpublished), key=lambda cell: (system.price(cell), cell), reverse=True):
         fewer = hidden - {extra}
         anew: dict[Cell, Changes] = {}
         for cell in (cell for cell in small if extra in others[cell]):
@@ -101,7 +120,7 @@ def protect(counts: Mapping[Cell, int], equations: Iterable[Equation], below: in
         else:
             hidden = fewer
             others.update(anew)
-    return hidden
+    return hidden.difference(unpublished)
 
 
 class _System:

@@ -1,6 +1,7 @@
 """Which rows count: of each visit those of its newest document, once; see `toolkit.datacentre.packs`.
 
-Nearly all visits have one document. So 64 bits of every visit's pseudonym find those that may have several, and only of these more is read.
+Nearly all visits have one document. So a number for every visit's pseudonym finds those that may have several, and only of these more is
+read.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from toolkit.core.errors import Unavailable
 from toolkit.core.mapreduce.job import Job, guarded
 from toolkit.datacentre.analyses.plan import parts_of
-from toolkit.datacentre.analyses.rows import DATED, aliases, opened, pack_rows, read_failures, rows_of, view
+from toolkit.datacentre.analyses.rows import DATED, aliases, opened, pack_rows, read_failures, rows_of, version, view
 
-_KEY = "md5_number_lower({visit})"
+_KEY = "hash({visit})"  # 64 bits, by DuckDB's own function: the same only where the same version runs
 _NEWEST = """
     CREATE TABLE ranked AS SELECT *, row_number() OVER (PARTITION BY visit ORDER BY received DESC, message_id DESC, part) AS place,
         row_number() OVER (PARTITION BY visit, received, message_id ORDER BY part) AS copy
@@ -50,7 +52,7 @@ class VersionsJob(Job):
             database.execute(f"CREATE TABLE keys AS SELECT {key} AS key, {DATED} AS dated FROM versions")
             for bucket in range(buckets):
                 some = database.sql(f"SELECT key FROM keys WHERE key % {buckets} = {bucket}").to_arrow_table()
-                yield ["bucket", bucket], [text, pack_rows(some)]
+                yield ["bucket", bucket], [text, version(), pack_rows(some)]
             rows, dated = database.execute("SELECT count(*), count(*) FILTER (dated) FROM keys").fetchall()[0]
         yield from (([name], number) for name, number in (("rows", rows), ("dated", dated)))
         self.done(group["done"])
@@ -61,7 +63,9 @@ class VersionsJob(Job):
         if key[0] != "bucket":
             yield key, sum(values)
             return
-        groups, texts = zip(*values, strict=True)
+        groups, versions, texts = zip(*values, strict=True)
+        if len(set(versions)) > 1:
+            raise Unavailable("the workers", f"have differing versions of DuckDB: {', '.join(sorted(set(versions)))}", "install one on all")
         with opened(self.parameters["threads"]) as database:
             rows_of(database, texts)
             repeated = database.sql("SELECT key FROM rows GROUP BY key HAVING count(*) > 1").to_arrow_table()
@@ -102,8 +106,7 @@ class VersionsJob(Job):
             for name, number in (("rows", -out), ("dated", -dated), ("duplicates", twice), ("superseded", out - twice)):
                 yield [name], number
             found = database.execute("SELECT part, list(message_id ORDER BY message_id) FROM ranked WHERE place > 1 GROUP BY part")
-            for part, ids in found.fetchall():
-                yield ["dropped", part], ids
+            yield ["dropped", key[1]], found.fetchall()
 
 
 def _visits(database: Any, group: dict[str, Any], columns: tuple[str, ...]) -> str:
@@ -122,7 +125,8 @@ def versions_of(pairs: Iterator[tuple[Any, Any]]) -> Versions:
     counts: dict[str, int] = defaultdict(int)
     for key, value in pairs:
         if key[0] == "dropped":
-            dropped[key[1]] += value
+            for part, ids in value:
+                dropped[part] += ids
         else:
             counts[key[0]] += value
     undated = counts["rows"] - counts["dated"]

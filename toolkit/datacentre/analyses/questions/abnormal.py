@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.datacentre.analyses.answers import Answer, Cell, Chart, Column, Series
 from toolkit.datacentre.analyses.questions import Option, Parameters, Question, Sums
-from toolkit.datacentre.analyses.questions.counting import label, period_of, share
+from toolkit.datacentre.analyses.questions.counting import label, period_of, share, within_rows
 from toolkit.datacentre.analyses.questions.options import ICD10
 
 if TYPE_CHECKING:
@@ -107,9 +107,9 @@ def _answer(parameters: Parameters, sums: Sums) -> Answer:
             Column("undecided", "Undecided", kind="count"),
         ),
         rows=tuple(rows),
-        counts={},
         equations=tuple(equations),
         derived=derived,
+        within=within_rows(parameters["icd10"], (1, 2, 3, 4, 6, 7, 8, 9, 10)),
     )
 
 
@@ -120,11 +120,16 @@ def _chart(parameters: Parameters, answer: Answer) -> Chart:
         title=answer.title,
         subtitle=answer.period,
         x_label="Diagnosis (ICD-10)",
-        y_label="Laboratory results",
+        y_label="Share of the laboratory results (%)",
         categories=columns["icd10"],  # type: ignore[arg-type]
-        series=tuple(Series(name, columns[name]) for name in ("abnormal", "normal", "undecided")),  # type: ignore[arg-type]
+        series=tuple(Series(name, tuple(map(_of, columns[name], columns["results"]))) for name in ("abnormal", "normal", "undecided")),
         notes=answer.notes,
     )
+
+
+def _of(part: Any, whole: Any) -> float | None:
+    """A share, where neither is hidden."""
+    return share(part, whole) if part is not None and whole is not None else None
 
 
 QUESTION = Question(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.datacentre.analyses.answers import Answer, Cell, Chart, Column, Series
 from toolkit.datacentre.analyses.questions import Parameters, Question, Sums
-from toolkit.datacentre.analyses.questions.counting import label, period_of
+from toolkit.datacentre.analyses.questions.counting import label, period_of, within_rows
 from toolkit.datacentre.analyses.questions.options import ICD10
 
 if TYPE_CHECKING:
@@ -17,27 +17,30 @@ if TYPE_CHECKING:
 _DAY = 86400
 _OPEN, _NEGATIVE, _CLOSED = range(3)
 # In whole seconds. Where either time lacks the hour, whole days; offsets of the zone count where both times have one.
-_LENGTHS = """
+_ZONE = """(CASE WHEN length({0}) < 3 THEN {0}::INTEGER * 60 ELSE {0}::INTEGER // 100 * 60 + {0}::INTEGER % 100 END)
+    * CASE WHEN {0}_sign = '-' THEN -60 ELSE 60 END"""
+_LENGTHS = f"""
     WITH times AS (
         SELECT series, regexp_extract(start, '^[0-9]*') AS one, regexp_extract("end", '^[0-9]*') AS other,
-            regexp_extract(start, '[+-][0-9]{4}$') AS one_zone, regexp_extract("end", '[+-][0-9]{4}$') AS other_zone
+            regexp_extract(start, '([+-])[0-9]{{1,4}}$', 1) AS one_zone_sign,
+            regexp_extract(start, '[+-]([0-9]{{1,4}})$', 1) AS one_zone,
+            regexp_extract("end", '([+-])[0-9]{{1,4}}$', 1) AS other_zone_sign,
+            regexp_extract("end", '[+-]([0-9]{{1,4}})$', 1) AS other_zone
         FROM visits JOIN coded USING (message_id)
     ), moments AS (
-        SELECT *, length(one) < 10 OR length(other) < 10 AS days,
-            try_strptime(left(one, 8), '%Y%m%d') AS one_day, try_strptime(left(other, 8), '%Y%m%d') AS other_day,
-            try_strptime(rpad(left(one, 14), 14, '0'), '%Y%m%d%H%M%S') AS one_time,
-            try_strptime(rpad(left(other, 14), 14, '0'), '%Y%m%d%H%M%S') AS other_time,
-            CASE WHEN one_zone <> '' AND other_zone <> '' THEN 60 * (
-                (left(one_zone, 3)::INTEGER * 60 + (left(one_zone, 1) || right(one_zone, 2))::INTEGER)
-                - (left(other_zone, 3)::INTEGER * 60 + (left(other_zone, 1) || right(other_zone, 2))::INTEGER)) ELSE 0 END AS zones
+        SELECT *, try_strptime(left(one, 8), '%Y%m%d') AS one_day,
+            CASE WHEN length(other) >= 8 THEN try_strptime(left(other, 8), '%Y%m%d') END AS other_day,
+            CASE WHEN length(one) >= 10 THEN try_strptime(rpad(left(one, 14), 14, '0'), '%Y%m%d%H%M%S') END AS one_time,
+            CASE WHEN length(other) >= 10 THEN try_strptime(rpad(left(other, 14), 14, '0'), '%Y%m%d%H%M%S') END AS other_time,
+            CASE WHEN one_zone <> '' AND other_zone <> '' THEN {_ZONE.format("one_zone")} - {_ZONE.format("other_zone")} ELSE 0 END zones
         FROM times
     ), lengths AS (
-        SELECT series, CASE WHEN length(other) < 8 THEN NULL WHEN days THEN date_diff('day', one_day, other_day) * 86400
+        SELECT series, CASE WHEN one_time IS NULL OR other_time IS NULL THEN date_diff('day', one_day, other_day) * {_DAY}
             ELSE date_diff('second', one_time, other_time) + zones END AS seconds
         FROM moments
     )
-    SELECT series, CASE WHEN seconds IS NULL THEN 0 WHEN seconds < 0 THEN 1 ELSE 2 END AS kind,
-        CASE WHEN seconds >= 0 THEN seconds ELSE 0 END AS length, count(*)
+    SELECT series, CASE WHEN seconds IS NULL THEN {_OPEN} WHEN seconds < 0 THEN {_NEGATIVE} ELSE {_CLOSED} END AS kind,
+        greatest(coalesce(seconds, 0), 0) AS length, count(*)
     FROM lengths GROUP BY ALL
 """
 
@@ -72,9 +75,9 @@ def _answer(parameters: Parameters, sums: Sums) -> Answer:
             Column("negative", "End before start", kind="count"),
         ),
         rows=tuple(rows),
-        counts={},
         equations=tuple(equations),
         derived=derived,
+        within=within_rows(parameters["icd10"], (1, 2, 6, 7)),
     )
 
 
@@ -109,7 +112,7 @@ def _chart(parameters: Parameters, answer: Answer) -> Chart:
         x_label="Diagnosis (ICD-10)",
         y_label="Length of stay (days)",
         categories=tuple(columns[0]),
-        series=(Series("mean and standard deviation", tuple(columns[3]), tuple(columns[4])), Series("median", tuple(columns[5]))),
+        series=(Series("mean", tuple(columns[3]), tuple(columns[4])), Series("median", tuple(columns[5]))),
         notes=answer.notes,
     )
 
