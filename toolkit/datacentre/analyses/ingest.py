@@ -29,7 +29,7 @@ from toolkit.datacentre.workers import Workers
 if TYPE_CHECKING:
     import pyarrow
 
-PART_DOCUMENTS = 10_000  # in one part of the tables
+PART_VISITS = 10_000  # in one part of the tables
 PART_BYTES = 64 << 20  # of rows that a process holds
 BATCH_DOCUMENTS = 1000  # that go to a process at once
 BATCH_BYTES = 8 << 20
@@ -39,12 +39,13 @@ _DECLARATION = re.compile(r"\A<\?xml\s[^>]*\?>")
 @dataclass(frozen=True)
 class Ingested:
     """How many documents are in the row tables; how many could not be read; how many came again; the digest of the set of all that came,
-    whatever their names and order."""
+    whatever their names and order; how many visits the documents tell, which is what the lists of parts count."""
 
     documents: int
     broken: int
     duplicates: int
     digest: str
+    visits: int
 
 
 class _Document(NamedTuple):
@@ -65,9 +66,10 @@ class _Failure(NamedTuple):
 
 
 class _Done(NamedTuple):
-    """How many documents of a batch were read, and what is to be said of the others."""
+    """How many documents of a batch were read, how many visits they tell, and what is to be said of the others."""
 
     documents: int
+    visits: int
     broken: list[_Failure]
 
 
@@ -83,20 +85,20 @@ def ingest(sources: Sequence[str], directory: str, jobs: int, bad: Callable[[Too
     exist or there is no document at all, InputOutput when the tables cannot be written, Unavailable when a store does not answer.
     """
     check(sources)
-    found = broken = 0
+    found = visits = broken = 0
     reading = _Reading(bad)
     with (
         Workers(lambda: _opened(directory), jobs, "a process that reads documents") as workers,
         progress("reading documents", count(sources), "documents") as bar,
     ):
         for done in workers.each(reading.batches(sources), last=[]):
-            found, broken = found + done.documents, broken + len(done.broken)
+            found, visits, broken = found + done.documents, visits + done.visits, broken + len(done.broken)
             for kind, place, problem, remedy in done.broken:
                 bad(kind(place, problem, remedy))
             bar.update(done.documents + len(done.broken))
     if not found + broken + reading.unread:
         raise NoInput(", ".join(sources), "there is no document", "name directories or stores that hold *.xml, or documents")
-    return Ingested(found, broken + reading.unread, reading.duplicates, reading.digest())
+    return Ingested(found, broken + reading.unread, reading.duplicates, reading.digest(), visits)
 
 
 @dataclass
@@ -159,25 +161,26 @@ class _Part:
     def __init__(self, directory: str) -> None:
         self._directory = directory
         self._tables: dict[str, list[pyarrow.Table]] = defaultdict(list)
-        self._name, self._documents, self._bytes = "", 0, 0
+        self._name, self._visits, self._bytes = "", 0, 0
 
     def take(self, batch: list[_Document]) -> _Done:
         """Add the rows of these documents; without any, write what is left."""
-        rows, broken = RowTables(), []
+        rows, visits, broken = RowTables(), 0, []
         for place, digest, body in batch:
             try:
                 body = _in_utf_8(body, place)
                 for number, found in enumerate(raw_visits(parse_safely(body, place), place, body), 1):
                     rows.add(found._replace(message_id=f"sha256-{digest}" + (f".{number}" if number > 1 else "")))
+                    visits += 1
             except ToolError as error:
                 broken.append(_Failure(type(error), error.place, error.problem, error.remedy))
         for key, table in rows.tables():
             self._tables[key].append(table)
             self._bytes += table.nbytes
-        done = _Done(len(batch) - len(broken), broken)
+        done = _Done(len(batch) - len(broken), visits, broken)
         self._name = self._name or (batch[0].digest[:32] if batch else "")
-        self._documents += done.documents
-        if self._tables and (not batch or self._documents >= PART_DOCUMENTS or self._bytes >= PART_BYTES):
+        self._visits += visits
+        if self._tables and (not batch or self._visits >= PART_VISITS or self._bytes >= PART_BYTES):
             self._write()
         return done
 
@@ -191,11 +194,11 @@ class _Part:
                 parquet.write_table(concat_tables(tables), stream, compression="lz4", write_statistics=False)  # read once or twice
                 objects.append(self._keep(f"rows/{key}/{self._name}.parquet", stream.getvalue()))
             created = datetime.now(UTC).isoformat(timespec="seconds")
-            self._keep(manifest_object(self._name), write_manifest(self._name, created, self._documents, objects))
+            self._keep(manifest_object(self._name), write_manifest(self._name, created, self._visits, objects))
         except OSError as error:
             raise InputOutput(self._directory, error.strerror or str(error), "make room, or set TMPDIR to a larger disk") from error
         self._tables.clear()
-        self._name, self._documents, self._bytes = "", 0, 0
+        self._name, self._visits, self._bytes = "", 0, 0
 
     def _keep(self, name: str, data: bytes | pyarrow.Buffer) -> StoredObject:
         path = os.path.join(self._directory, name)
