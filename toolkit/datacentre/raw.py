@@ -65,7 +65,7 @@ def raw_visits(tree: Any, place: str, body: bytes = b"") -> list[VisitRows]:
 def moment(time: str) -> str:
     """The digits of an HL7 time, in UTC where it tells its zone: of two such texts the later time is the greater one. "" for no time."""
     found = _TIME.fullmatch(time.strip())
-    if found is None or not found[2] or len(found[1]) < 10:
+    if found is None or not found[2] or len(found[1]) < 10 or found[2][1:] == "0000":
         return digits(time.strip())
     try:
         whole = found[1].ljust(14, "0")

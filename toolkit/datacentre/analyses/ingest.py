@@ -30,9 +30,10 @@ if TYPE_CHECKING:
     import pyarrow
 
 PART_VISITS = 10_000  # in one part of the tables
-PART_BYTES = 64 << 20  # of rows that a process holds
+PART_BYTES = 64 << 20  # of rows that a process holds as tables
+ROWS_BYTES = 32 << 20  # of documents whose rows it holds before
 BATCH_DOCUMENTS = 1000  # that go to a process at once
-BATCH_BYTES = 8 << 20
+BATCH_BYTES = 4 << 20
 _DECLARATION = re.compile(r"\A<\?xml\s[^>]*\?>")
 
 
@@ -160,29 +161,41 @@ class _Part:
 
     def __init__(self, directory: str) -> None:
         self._directory = directory
+        self._rows, self._read = RowTables(), 0
         self._tables: dict[str, list[pyarrow.Table]] = defaultdict(list)
         self._name, self._visits, self._bytes = "", 0, 0
 
     def take(self, batch: list[_Document]) -> _Done:
         """Add the rows of these documents; without any, write what is left."""
-        rows, visits, broken = RowTables(), 0, []
-        for place, digest, body in batch:
+        visits, broken = self._visits, []
+        for document in batch:
             try:
-                body = _in_utf_8(body, place)
-                for number, found in enumerate(raw_visits(parse_safely(body, place), place, body), 1):
-                    rows.add(found._replace(message_id=f"sha256-{digest}" + (f".{number}" if number > 1 else "")))
-                    visits += 1
+                self._add(*document)
             except ToolError as error:
                 broken.append(_Failure(type(error), error.place, error.problem, error.remedy))
-        for key, table in rows.tables():
-            self._tables[key].append(table)
-            self._bytes += table.nbytes
-        done = _Done(len(batch) - len(broken), visits, broken)
-        self._name = self._name or (batch[0].digest[:32] if batch else "")
-        self._visits += visits
+        if not batch or self._read >= ROWS_BYTES or self._visits >= PART_VISITS:
+            self._collect()
+        done = _Done(len(batch) - len(broken), self._visits - visits, broken)
         if self._tables and (not batch or self._visits >= PART_VISITS or self._bytes >= PART_BYTES):
             self._write()
         return done
+
+    def _add(self, place: str, digest: str, body: bytes) -> None:
+        body = _in_utf_8(body, place)
+        tree = parse_safely(body, place)
+        for number, found in enumerate(raw_visits(tree, place, body), 1):
+            self._rows.add(found._replace(message_id=f"sha256-{digest}" + (f".{number}" if number > 1 else "")))
+            self._visits += 1
+        self._read += len(body)
+        self._name = self._name or digest[:32]
+        del tree  # not before: giving back a tree drives the rows out of the processor's cache
+
+    def _collect(self) -> None:
+        """Rows become tables, which take a tenth of the memory."""
+        for key, table in self._rows.tables():
+            self._tables[key].append(table)
+            self._bytes += table.nbytes
+        self._rows, self._read = RowTables(), 0
 
     def _write(self) -> None:
         from pyarrow import BufferOutputStream, concat_tables, parquet

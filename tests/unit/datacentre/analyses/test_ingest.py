@@ -100,6 +100,7 @@ def test_parts_are_written_when_they_are_large(folder: Path, tmp_path: Path, mon
     ingest([str(folder)], str(tmp_path / "rows"), 1, unexpected)
     assert len(list(manifests(open_store(str(tmp_path / "rows"))))) == 4
     monkeypatch.setattr(module, "PART_BYTES", 1)
+    monkeypatch.setattr(module, "ROWS_BYTES", 1)
     ingest([str(folder)], str(tmp_path / "small"), 2, unexpected)
     assert len(list(manifests(open_store(str(tmp_path / "small"))))) == 8
     assert rows_in(tmp_path / "rows", "results") == rows_in(tmp_path / "small", "results")
