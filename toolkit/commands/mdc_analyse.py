@@ -28,8 +28,20 @@ def _question_options(function: Any) -> Any:
     return function
 
 
+def _help() -> str:
+    analyses = "\n".join(f"  {name:<10}{question.summary}" for name, question in questions().items())
+    return f"""Count what the visits of a data centre say. ANALYSIS is one of:
+
+\b
+{analyses}
+
+Each STORE is what mdc-store filled (a directory, hdfs://, webhdfs:// or s3://), a directory of visit documents, a document, or - for
+documents on standard input. Counts of fewer than five are hidden."""
+
+
 @command(
     "mdc-analyse",
+    help=_help(),
     examples="""
     mdc-analyse ages hdfs://nn:8020/visits --from 2026-01-01 --to 2026-12-31 -o ages
     mdc-analyse cases /srv/visits --from 2025-01-01 --to 2026-12-31 --icd10 I50 --icd10 J12,J18 --periods quarter -o cases
@@ -59,11 +71,6 @@ def _question_options(function: Any) -> Any:
 @click.option("--cache", metavar="DIR", help="Where results are kept. [~/.cache/scape-toolkit/analyses]")
 @click.option("--no-cache", is_flag=True, help="Keep nothing, use nothing that was kept.")
 def mdc_analyse(analysis: str, sources: tuple[str, ...], **given: Any) -> int:
-    """Count what the visits of a data centre say.
-
-    ANALYSIS is one of ages, sexes, cases, abnormal and stay. Each STORE is what mdc-store filled (a directory, hdfs://, webhdfs:// or
-    s3://), a directory of visit documents, a document, or - for documents on standard input. Counts of fewer than five are hidden.
-    """
     from toolkit.core.errors import UsageError
     from toolkit.core.mapreduce.running import Runner, processors
     from toolkit.datacentre.analyses.publishing import Publication, publish

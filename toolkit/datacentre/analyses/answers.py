@@ -5,6 +5,7 @@ An answer knows how its numbers hang together, so that small counts can be hidde
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -45,14 +46,25 @@ class Answer:
     rows: tuple[tuple[Value, ...], ...]
     counts: Mapping[str, int | None] = field(default_factory=dict)
     equations: tuple[Equation, ...] = ()
-    within: tuple[tuple[Cell, Cell], ...] = ()
     derived: Mapping[Cell, tuple[Cell, ...]] = field(default_factory=dict)
     hidden: frozenset[Cell] = frozenset()
     notes: tuple[str, ...] = ()
+    within: tuple[tuple[Cell, Cell], ...] = ()
 
     def value(self, cell: Cell) -> Value:
         """What a cell holds. Raises KeyError or IndexError where there is none."""
         return self.counts[cell[1]] if cell[0] == "count" else self.rows[cell[1]][cell[2]]
+
+    def plotted(self, column: int) -> tuple[float | None, ...]:
+        """A column as the values of a `Series`: None where hidden, NaN where there is nothing. Raises ValueError where there is text."""
+        found: list[float | None] = []
+        for number, row in enumerate(self.rows):
+            value = row[column]
+            if value is None:
+                found.append(None if ("table", number, column) in self.hidden else math.nan)
+            else:
+                found.append(value if isinstance(value, int) else float(value))
+        return tuple(found)
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,7 @@ _THIN = 0.09  # inches of a bar below which it gets no hatch
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text
     "svg.hashsalt": "mdc-analyse",
+    "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "Helvetica"],  # the first comes with matplotlib
     "font.size": 9,
     "text.parse_math": False,
     "text.color": _INK,
@@ -374,7 +375,7 @@ def _stroke(number: int, dashed: bool) -> dict[str, Any]:
 
 
 def _described(svg: str, chart: Chart) -> str:
-    """With what a screen reader says: the title, and all values in words."""
+    """With what a screen reader says: the title, and all values in words; and without a document type."""
     decimals = decimals_of(chart)
     values = "; ".join(
         (f"{one.name}: " if one.name else "")
@@ -387,6 +388,7 @@ def _described(svg: str, chart: Chart) -> str:
     )
     text = f"{chart.subtitle}. {chart.y_label} by {chart.x_label}: {values or EMPTY}. {' '.join(chart.notes)}"
     svg = svg.replace("<svg ", '<svg role="img" aria-labelledby="title description" ', 1)
+    svg = svg[: svg.index("<!DOCTYPE")] + svg[svg.index("<svg ") :]  # it names a file on the network
     begin, _, rest = svg.partition("<title>")
     title, _, rest = rest.partition("</title>")
     return f'{begin}<title id="title">{title}</title>\n <desc id="description">{escape(text.strip())}</desc>{rest}'

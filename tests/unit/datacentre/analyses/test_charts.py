@@ -88,6 +88,8 @@ def test_svg_and_png_of_every_kind(kind: str) -> None:
     described = root.find(SVG + "desc").text or ""  # type: ignore[union-attr]
     assert "2017-03 *" in described
     assert chart.subtitle in described
+    assert b"<!DOCTYPE" not in svg
+    assert b"font-family: 'DejaVu Sans', 'Verdana', 'Arial', 'Helvetica', sans-serif" in svg
     image = Image.open(io.BytesIO(png))
     assert image.size == (1600, 1000)
     assert image.info["Title"] == chart.title

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.datacentre.analyses.answers import Answer, Cell, Chart, Column, Series
 from toolkit.datacentre.analyses.questions import Option, Parameters, Question, Sums
-from toolkit.datacentre.analyses.questions.counting import label, period_of, share
+from toolkit.datacentre.analyses.questions.counting import label, period_of, share, within_rows
 from toolkit.datacentre.analyses.questions.options import ICD10
 
 if TYPE_CHECKING:
@@ -107,9 +107,9 @@ def _answer(parameters: Parameters, sums: Sums) -> Answer:
             Column("undecided", "Undecided", kind="count"),
         ),
         rows=tuple(rows),
-        counts={},
         equations=tuple(equations),
         derived=derived,
+        within=within_rows(parameters["icd10"], (1, 2, 3, 4, 6, 7, 8, 9, 10)),
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.datacentre.analyses.answers import Answer, Cell, Chart, Column, Series
 from toolkit.datacentre.analyses.questions import Option, Parameters, Question, Sums
-from toolkit.datacentre.analyses.questions.counting import label, parts_of_period, period_of
+from toolkit.datacentre.analyses.questions.counting import label, nested, parts_of_period, period_of
 from toolkit.datacentre.analyses.questions.options import ICD10, periods
 
 if TYPE_CHECKING:
@@ -47,6 +47,13 @@ def _answer(parameters: Parameters, sums: Sums) -> Answer:
     if whole == "visits":
         for column in range(3, 3 + len(names)):
             equations.append((("table", len(spans), column), tuple(("table", row, column) for row in range(len(spans)))))
+    inside = nested(parameters["icd10"])
+    within: list[tuple[Cell, Cell]] = []
+    for row in range(len(rows)):
+        within += [(("table", row, 3 + part), ("table", row, 3 + all_of)) for part, all_of in inside]
+    if whole == "patients":  # who came in several sub-periods counts once in the total
+        columns = range(3, 3 + len(names))
+        within += [(("table", row, column), ("table", len(spans), column)) for row in range(len(spans)) for column in columns]
     return Answer(
         title=f"{whole.capitalize()} with {names[0]}" if len(names) == 1 else f"{whole.capitalize()} by diagnosis",
         period=period_of(parameters),
@@ -57,9 +64,8 @@ def _answer(parameters: Parameters, sums: Sums) -> Answer:
             *(Column(name.lower().replace(", ", "_"), name, kind="count") for name in names),
         ),
         rows=tuple(rows),
-        counts={},
         equations=tuple(equations),
-        derived={},
+        within=tuple(within),
     )
 
 

@@ -35,6 +35,18 @@ def label(series: Sequence[str]) -> str:
     return ", ".join(code if len(code) == 3 else f"{code[:3]}.{code[3:]}" for code in series)
 
 
+def nested(series: Sequence[Sequence[str]]) -> list[tuple[int, int]]:
+    """Pairs of series of codes of which the second counts all that the first one does: I50.9 within I50."""
+    numbered = list(enumerate(series))
+    inside = [(part, whole) for part in numbered for whole in numbered if part[0] != whole[0]]
+    return [(part, whole) for (part, codes), (whole, others) in inside if all(code.startswith(tuple(others)) for code in codes)]
+
+
+def within_rows(series: Sequence[Sequence[str]], columns: Sequence[int]) -> tuple[tuple[Cell, Cell], ...]:
+    """Which counts of a table with a row for each series are within which others."""
+    return tuple((("table", part, column), ("table", whole, column)) for part, whole in nested(series) for column in columns)
+
+
 def patients_by(title: str, name: str, heading: str, counts: Sequence[tuple[str, int]], parameters: Parameters) -> Answer:
     """A table of distinct patients by something, with shares and a total."""
     total = sum(number for _, number in counts)
@@ -47,7 +59,6 @@ def patients_by(title: str, name: str, heading: str, counts: Sequence[tuple[str,
         period=period_of(parameters),
         columns=(Column(name, heading, kind="label"), Column("patients", "Patients"), Column("percent", "Share", "%", "share")),
         rows=rows,
-        counts={},
         equations=((whole, parts),),
         derived=dict(derived),
     )

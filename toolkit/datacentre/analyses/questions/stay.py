@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.datacentre.analyses.answers import Answer, Cell, Chart, Column, Series
 from toolkit.datacentre.analyses.questions import Parameters, Question, Sums
-from toolkit.datacentre.analyses.questions.counting import label, period_of
+from toolkit.datacentre.analyses.questions.counting import label, period_of, within_rows
 from toolkit.datacentre.analyses.questions.options import ICD10
 
 if TYPE_CHECKING:
@@ -75,9 +75,9 @@ def _answer(parameters: Parameters, sums: Sums) -> Answer:
             Column("negative", "End before start", kind="count"),
         ),
         rows=tuple(rows),
-        counts={},
         equations=tuple(equations),
         derived=derived,
+        within=within_rows(parameters["icd10"], (1, 2, 6, 7)),
     )
 
 
