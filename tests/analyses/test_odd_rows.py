@@ -34,7 +34,7 @@ RANGES = (
 UNITS = ("", "g/dl", "g/dL", "mg/l", "G/DL ", "µg/l", "μg/l")
 VALUES = (None, 0.0, 3.0, 5.0, 12.0, 12.000001, 16.0, 41.0, 1500.0, -2.0, 1e300, float("inf"))
 EDGES = (None, None, 0.0, 3.0, 5.0, 12.0, 16.0)
-SAID = ("", "", "N", "L", "H", "HH", "<", "A", "POS", "n", "l", " ")
+SAID = ("", "", "N", "L", "LL", "H", "HH", "A", "AA", "<", ">", "POS", "n", "l", " ")
 QUESTIONS = (
     ("ages", {"edges": [0, 18, 65]}),
     ("sexes", {}),
