@@ -89,8 +89,8 @@ clean: ## remove everything that make made
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	@export PYTHONWARNINGS=ignore; pip="$(BIN)/python -m pip install --quiet --no-compile"; \
 	  $$pip --no-deps "$$(sed -n 's/^ *\(pyspark .*\)/\1/p' setup.cfg)" & spark=$$!; \
-	  echo $$pip "-e '.[test,demo]'"; \
-	  $$pip --config-settings editable_mode=compat -e '.[test,demo]' && wait $$spark
+	  echo $$pip "-e '.[test]'"; \
+	  $$pip --config-settings editable_mode=compat -e '.[test]' && wait $$spark
 	@$(BIN)/python -m compileall -qq -j 0 -x '/tests?/' $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') || true
 	@touch $@
 

@@ -108,7 +108,7 @@ def value_of(option: click.Option, name: str) -> tuple[str, ...]:
         return ()
     if isinstance(option.type, click.Choice):
         return tuple(option.type.choices)
-    return (option.make_metavar(click.Context(tool(name))).removesuffix("..."),)
+    return tuple(option.make_metavar(click.Context(tool(name))).removesuffix("...").split("|"))
 
 
 @each_command

@@ -74,8 +74,16 @@ def listed_in(store: Store) -> Iterator[tuple[StoredObject, list[Alias] | None]]
         digest = "sha256:" + entry.name.rpartition("/")[2].removesuffix(".csv")
         data = store.get(entry.name)
         whole = digest_of(data) == digest
-        lines = list(csv.reader(io.StringIO(data.decode()))) if whole else []
-        yield StoredObject(entry.name, digest, len(data)), list(_checked(lines[1:], entry.name)) if whole else None
+        yield StoredObject(entry.name, digest, len(data)), list(read_kept(data, entry.name)) if whole else None
+
+
+def read_kept(data: bytes, place: str) -> Iterator[Alias]:
+    """The aliases in a list as a store keeps it. Raises BadData when it is none."""
+    try:
+        lines = list(csv.reader(io.StringIO(data.decode())))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise BadData(place, "is no text", "run mdc-store verify, which restores it from the other copy") from error
+    yield from _checked(lines[1:], place)
 
 
 def _checked(lines: Iterable[Sequence[str]], place: str) -> Iterator[Alias]:

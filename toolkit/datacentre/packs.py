@@ -23,6 +23,7 @@ import hashlib
 import json
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from itertools import accumulate
 from threading import Lock
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -106,7 +107,7 @@ class RowTables:
     def add(self, one: VisitRows) -> None:
         """Add a document's rows."""
         visit = one.visit
-        partition = _partition(visit.start)
+        partition = month_of(visit.start)
         head = one.message_id, one.received, visit.mdc_visit, visit.patient, visit.start
         self._rows[f"visits/{partition}"].append((*head, visit.end, visit.sex, visit.age, visit.city, visit.kind, visit.accessions))
         for table, items in (("diagnoses", one.diagnoses), ("procedures", one.procedures), ("results", one.results)):
@@ -117,9 +118,8 @@ class RowTables:
         """Each table and partition, as ``visits/year=2026/month=1``, with its rows."""
         import pyarrow
 
-        schemas = _row_schemas()
         for key, rows in self._rows.items():
-            schema = schemas[key.partition("/")[0]]
+            schema = row_schema(key.partition("/")[0])
             columns = [pyarrow.array(column, kind) for column, kind in zip(zip(*rows, strict=True), schema.types, strict=True)]
             yield key, pyarrow.Table.from_arrays(columns, schema=schema)
 
@@ -216,7 +216,9 @@ def _schema() -> pyarrow.Schema:
     return pyarrow.schema([*texts, ("document", pyarrow.binary())])
 
 
-def _row_schemas() -> dict[str, pyarrow.Schema]:
+@cache
+def row_schema(table: str) -> pyarrow.Schema:
+    """The columns of a row table."""
     import pyarrow
 
     text, number, flag = pyarrow.string(), pyarrow.float64(), pyarrow.bool_()
@@ -225,15 +227,17 @@ def _row_schemas() -> dict[str, pyarrow.Schema]:
     visit = [("end", text), ("sex", text), ("age", number), ("city", text), ("kind", text), ("accessions", pyarrow.list_(text))]
     measured = [("time", text), ("value", number), ("unit", text), ("text", text), ("low", number), ("high", number)]
     judged = [("low_inclusive", flag), ("high_inclusive", flag), ("interpretation", text), ("printed", text)]
-    return {
-        "visits": pyarrow.schema(head + visit),
-        "diagnoses": pyarrow.schema([*code, ("plain", text)]),
-        "procedures": pyarrow.schema([*code, ("time", text)]),
-        "results": pyarrow.schema(code + measured + judged),
+    columns = {
+        "visits": head + visit,
+        "diagnoses": [*code, ("plain", text)],
+        "procedures": [*code, ("time", text)],
+        "results": code + measured + judged,
     }
+    return pyarrow.schema(columns[table])
 
 
-def _partition(start: str) -> str:
+def month_of(start: str) -> str:
+    """The directory of the month in which a visit began."""
     known = len(start) >= 6 and start[:6].isascii() and start[:6].isdigit() and 1 <= int(start[4:6]) <= 12
     return f"year={int(start[:4])}/month={int(start[4:6])}" if known else "year=0/month=0"
 

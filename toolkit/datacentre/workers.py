@@ -1,4 +1,4 @@
-"""Packs worked on by several processes. They are forked before the first thread and the first connection: neither survives a fork."""
+"""Work done by several processes, as on packs; these are forked before the first thread and connection: neither survives a fork."""
 
 from __future__ import annotations
 
@@ -16,23 +16,27 @@ from typing import Generic, TypeVar
 
 from toolkit.core.errors import ToolError, Unavailable
 
+Task = TypeVar("Task")
 Result = TypeVar("Result")
 _processes = multiprocessing.get_context("fork")  # the scripts in bin/ cannot be imported a second time, as other ways would do
 _PATIENCE = 10.0  # seconds
 _Failure = tuple[type[ToolError], str, str, str]
 
 
-class Workers(Generic[Result]):
-    """Processes that each open what they need by `opened`, a context manager that gives the work: pack's name to result.
+class Workers(Generic[Task, Result]):
+    """Processes that each open what they need by `opened`, a context manager that gives the work: task to result, both of them small.
 
-    One alone is no process: the work is done by this one. A context manager; at its end no process is left.
+    One alone is no process: the work is done by this one. A context manager; at its end no process is left. `name` is what messages
+    call a process.
     """
 
-    def __init__(self, opened: Callable[[], AbstractContextManager[Callable[[str], Result]]], number: int) -> None:
-        self._opened, self._number = opened, number
+    def __init__(
+        self, opened: Callable[[], AbstractContextManager[Callable[[Task], Result]]], number: int, name: str = "a process that packs"
+    ) -> None:
+        self._opened, self._number, self._name = opened, number, name
         self._connections: dict[Connection, BaseProcess] = {}
 
-    def __enter__(self) -> Workers[Result]:
+    def __enter__(self) -> Workers[Task, Result]:
         if self._number > 1:
             life, self._life = os.pipe()  # its end tells that this process has ended, however it did
             try:
@@ -59,17 +63,21 @@ class Workers(Generic[Result]):
             process.kill()  # it holds nothing that the next run could not repeat
             process.join()
 
-    def each(self, packs: Iterable[str]) -> Iterator[Result]:
-        """The results, as they come; a pack is asked for when a process is free. After a failure the others end what they have begun.
+    def each(self, tasks: Iterable[Task], last: Task | None = None) -> Iterator[Result]:
+        """The results, as they come; a task is asked for when a process is free, and `last` is everyone's when there are no more.
+        After a failure the others end what they have begun.
 
         Raises the ToolError of the first that failed, Unavailable when a process died.
         """
         if self._number == 1:
             with self._opened() as work:
-                yield from map(work, packs)
+                yield from map(work, tasks)
+                if last is not None:
+                    yield work(last)
             return
-        names = iter(packs)
-        busy = [connection for connection in self._connections if _give(connection, names)]
+        queue = iter(tasks)
+        left: dict[Connection, Task | None] = dict.fromkeys(self._connections, last)
+        busy = [connection for connection in self._connections if _give(connection, queue, left)]
         failure: ToolError | None = None
         while busy:
             for connection in wait(busy):
@@ -82,7 +90,7 @@ class Workers(Generic[Result]):
                     yield result
                 else:
                     failure = failure or failed[0](*failed[1:])
-                if failure is not None or not _give(connection, names):
+                if failure is not None or not _give(connection, queue, left):
                     busy.remove(connection)
         if failure is not None:
             raise failure
@@ -92,26 +100,28 @@ class Workers(Generic[Result]):
         process.join()
         code = process.exitcode or 0
         how = signal.Signals(-code).name if code < 0 else f"exit status {code}"
-        return Unavailable, "a process that packs", f"ended by {how}", "run it again, with fewer --jobs if memory ran out; nothing is lost"
+        return Unavailable, self._name, f"ended by {how}", "run it again, with fewer --jobs if memory ran out; nothing is lost"
 
 
-def _give(connection: Connection, names: Iterator[str]) -> bool:
-    """Hand over the next pack; False when there is none."""
-    name = next(names, None)
-    if name is not None:
+def _give(connection: Connection, tasks: Iterator[Task], left: dict[Connection, Task | None]) -> bool:
+    """Hand over the next task, then what is left for this process; False when there is none."""
+    task = next(tasks, None)
+    if task is None:
+        task, left[connection] = left[connection], None
+    if task is not None:
         with contextlib.suppress(OSError):  # it has died: its connection is ready with its end
-            connection.send(name)
-    return name is not None
+            connection.send(task)
+    return task is not None
 
 
 def _live(
-    opened: Callable[[], AbstractContextManager[Callable[[str], Result]]],
+    opened: Callable[[], AbstractContextManager[Callable[[Task], Result]]],
     connection: Connection,
     inherited: list[Connection],
     life: int,
     other_end: int,
 ) -> None:
-    """The life of a process: a pack in, its result or its failure out."""
+    """The life of a process: a task in, its result or its failure out."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to handle: it ends its processes
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
@@ -121,13 +131,13 @@ def _live(
     gc.disable()  # a pack's rows are a million objects without cycles: looking through them again and again costs a tenth of the time
     threading.Thread(target=_end_with_parent, args=(life,), daemon=True).start()
     with contextlib.suppress(BrokenPipeError, ConnectionResetError, EOFError):
-        name = connection.recv()
+        task = connection.recv()
         try:
             with opened() as work:
                 while True:
-                    connection.send((work(name), None))
+                    connection.send((work(task), None))
                     gc.collect()
-                    name = connection.recv()
+                    task = connection.recv()
         except ToolError as error:
             connection.send((None, (type(error), error.place, error.problem, error.remedy)))
 

@@ -7,7 +7,7 @@ from lxml import etree
 
 from tests.unit.datacentre.visits import document
 from toolkit.core.errors import BadData
-from toolkit.datacentre.cda import Procedure, VisitRows, parse_quantity, parse_range, plain_code, rows
+from toolkit.datacentre.cda import Procedure, VisitRows, parse_printed, parse_quantity, parse_range, plain_code, rows, same_unit
 
 NUMBER = '<value xsi:type="PQ" value="13" unit="g/dl"/>'
 DIAGNOSIS = '<value xsi:type="CD" code="{}" codeSystem="2.16.840.1.113883.6.3"/>'
@@ -195,3 +195,73 @@ def test_a_text_beside_a_range_is_kept() -> None:
     limits += '<value xsi:type="IVL_PQ"><low value="12,0"/><high value="16,0"/></value></observationRange></referenceRange>'
     (found,) = read(entry(NUMBER + limits)).results
     assert (found.low, found.high, found.printed) == (12.0, 16.0, "kobiety: 12 - 16")
+
+
+LIMITS = '<referenceRange><observationRange>{}<value xsi:type="IVL_PQ">{}</value></observationRange></referenceRange>'
+
+
+@pytest.mark.parametrize(
+    "unit, edges, words, expected",
+    [
+        ("g/dl", '<low value="12" unit="g/dl"/><high value="16" unit="g/dl"/>', "", (12.0, 16.0, "")),
+        ("g/dl", '<low value="12" unit="G / dL"/><high value="16"/>', "", (12.0, 16.0, "")),
+        ("\u00b5mol/l", '<low value="12" unit="umol/l"/><high value="16" unit="\u03bcmol/L"/>', "", (12.0, 16.0, "")),
+        ("", '<low value="12" unit="g/l"/><high value="16" unit="g/l"/>', "", (12.0, 16.0, "")),
+        ("g/dl", '<low value="120" unit="g/l"/><high value="160" unit="g/l"/>', "", (None, None, "120 - 160 g/l")),
+        ("g/dl", '<low value="120" unit="g/l"/>', "", (None, None, ">= 120 g/l")),
+        ("g/dl", '<high value="160" unit="g/l" inclusive="false"/>', "", (None, None, "< 160 g/l")),
+        ("g/dl", '<low value="12" unit="g/dl"/><high value="160" unit="g/l"/>', "", (None, None, "12 g/dl - 160 g/l")),
+        ("g/dl", '<low value="120" unit="g/l"/><high value="160" unit="g/l"/>', "<text>12,0 - 16,0</text>", (None, None, "12,0 - 16,0")),
+    ],
+)
+def test_a_range_in_another_unit_decides_nothing(unit: str, edges: str, words: str, expected: tuple[object, ...]) -> None:
+    (found,) = read(entry(f'<value xsi:type="PQ" value="13" unit="{unit}"/>' + LIMITS.format(words, edges))).results
+    assert (found.low, found.high, found.printed) == expected
+
+
+def test_of_ranges_in_two_units_that_of_the_value_holds() -> None:
+    ranges = LIMITS.format("", '<low value="120" unit="g/l"/>') + LIMITS.format("", '<low value="12" unit="g/dl"/>')
+    (found,) = read(entry(NUMBER + ranges)).results
+    assert (found.low, found.printed) == (12.0, "")
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("12,0 - 16,0", (12.0, 16.0, True, True, "")),
+        ("12,0 - 16,0 g/dl", (12.0, 16.0, True, True, "g/dl")),
+        ("(3.5–5.1) mmol/l", (3.5, 5.1, True, True, "mmol/l")),
+        ("12 g/dl - 16 g/dl", (12.0, 16.0, True, True, "g/dl")),
+        ("4.0 - 10.0 10*3/ul", (4.0, 10.0, True, True, "10*3/ul")),
+        ("90 do 120 ml/min/1,73m2", (90.0, 120.0, True, True, "ml/min/1,73m2")),
+        ("1 000 - 2 000 [tys./ul]", (1000.0, 2000.0, True, True, "tys./ul")),
+        ("< 5 mg/l", (None, 5.0, True, False, "mg/l")),
+        ("od 60", (60.0, None, True, True, "")),
+        ("12 - 16; 12,0 - 16,0 g/dl", (12.0, 16.0, True, True, "g/dl")),
+        ("12 g/l - 16 g/dl", None),
+        ("12 - 16; 14 - 18", None),
+        ("12 - 16 g/l; 12 - 16 g/dl", None),
+        ("K: 12 - 16; M: 14 - 18", None),
+        ("kobiety: 12 - 16", None),
+        ("12 - 16 (K), 14 - 18 (M)", None),
+        ("0-14 lat: 11 - 14", None),
+        ("12 - 16 do 18 lat", None),
+        ("16 - 12", None),
+        ("ujemny", None),
+        ("", None),
+        ("1" * 100_000 + " - 2", None),
+    ],
+)
+def test_printed_ranges_with_units(text: str, expected: tuple[object, ...] | None) -> None:
+    assert parse_printed(text) == (expected or (None, None, True, True, ""))
+
+
+def test_units_are_compared_without_case_spaces_and_the_sign_for_micro() -> None:
+    assert same_unit("mmol / L", "mmol/l") and same_unit("\u00b5g/l", "ug/L") and same_unit("", "g/l") and same_unit("g/l", "")
+    assert not same_unit("g/l", "g/dl")
+
+
+def test_what_is_excluded_is_so_however_deep_it_stands() -> None:
+    inner = f'<entryRelationship typeCode="COMP"><observation classCode="OBS" moodCode="EVN"><code code="718-7"/>{NUMBER}</observation>'
+    found = read(entry(f"<statusCode code='cancelled'/>{inner}</entryRelationship>", code="1"))
+    assert (len(found.diagnoses), found.results) == (1, ())

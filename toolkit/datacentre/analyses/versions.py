@@ -1,0 +1,137 @@
+"""Which rows count: of each visit those of its newest document, once; see `toolkit.datacentre.packs`.
+
+Nearly all visits have one document. So a number for every visit's pseudonym finds those that may have several, and only of these more is
+read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from toolkit.core.errors import Unavailable
+from toolkit.core.mapreduce.job import Job, guarded
+from toolkit.datacentre.analyses.plan import parts_of
+from toolkit.datacentre.analyses.rows import DATED, aliases, opened, pack_rows, read_failures, rows_of, sliced, version, view
+
+_KEY = "hash({visit})"  # 64 bits, by DuckDB's own function: the same only where the same version runs
+_NEWEST = """
+    CREATE TABLE ranked AS SELECT *, row_number() OVER (PARTITION BY visit ORDER BY received DESC, message_id DESC, part) AS place,
+        row_number() OVER (PARTITION BY visit, received, message_id ORDER BY part) AS copy
+    FROM rows
+"""
+
+
+@dataclass(frozen=True)
+class Versions:
+    """What counts: the message ids that do not, by the number of their part; how many documents were replaced by newer ones of their visit,
+    or are there twice; how many visits are left, and of how many the start is not known to the day."""
+
+    dropped: dict[int, list[str]]
+    superseded: int
+    duplicates: int
+    visits: int
+    undated: int
+
+
+class VersionsJob(Job):
+    """Sends keys of all visits to buckets, asks the parts for what stands under keys that come twice, and finds the newest among these."""
+
+    def steps(self) -> list[Any]:
+        return [self.mr(mapper=self.keys, reducer=self.repeated), self.mr(reducer=self.look_up), self.mr(reducer=self.decide)]
+
+    @guarded
+    def keys(self, _: None, text: str) -> Iterator[tuple[Any, Any]]:
+        """The keys of a group's visits, by bucket."""
+        group, buckets = json.loads(text), self.parameters["buckets"]
+        with read_failures(), opened(self.parameters["threads"]) as database:
+            key = _KEY.format(visit=_visits(database, group, ("mdc_visit", "start")))
+            database.execute(f"CREATE TABLE keys AS SELECT {key} AS key, {DATED} AS dated FROM versions")
+            rows = database.sql(f"SELECT key FROM keys ORDER BY key % {buckets}").to_arrow_table()
+            for bucket, some in enumerate(sliced(rows, buckets)):
+                yield ["bucket", bucket], [text, version(), pack_rows(some)]
+            rows, dated = database.execute("SELECT count(*), count(*) FILTER (dated) FROM keys").fetchall()[0]
+        yield from (([name], number) for name, number in (("rows", rows), ("dated", dated)))
+        self.done(group["done"])
+
+    @guarded
+    def repeated(self, key: Any, values: Iterator[Any]) -> Iterator[tuple[Any, Any]]:
+        """For each group, which of a bucket's keys come more than once."""
+        if key[0] != "bucket":
+            yield key, sum(values)
+            return
+        groups, versions, texts = zip(*values, strict=True)
+        if len(set(versions)) > 1:
+            raise Unavailable("the workers", f"have differing versions of DuckDB: {', '.join(sorted(set(versions)))}", "install one on all")
+        with opened(self.parameters["threads"]) as database:
+            rows_of(database, texts)
+            repeated = database.sql("SELECT key FROM rows GROUP BY key HAVING count(*) > 1").to_arrow_table()
+        if len(repeated):
+            keys = pack_rows(repeated)
+            for group in groups:
+                yield ["group", group], keys
+
+    @guarded
+    def look_up(self, key: Any, values: Iterator[Any]) -> Iterator[tuple[Any, Any]]:
+        """What a group holds under these keys, by bucket."""
+        if key[0] != "group":
+            yield key, sum(values)
+            return
+        group, buckets = json.loads(key[1]), self.parameters["buckets"]
+        with read_failures(), opened(self.parameters["threads"]) as database:
+            rows_of(database, values)
+            visit = _visits(database, group, ("message_id", "received", "mdc_visit", "start"))
+            key = _KEY.format(visit=visit)
+            columns = f"{visit} AS visit, {key} AS key, received, message_id, part, {DATED} AS dated"
+            database.execute(f"CREATE TABLE found AS SELECT {columns} FROM versions WHERE {key} IN (SELECT key FROM rows)")
+            for bucket in range(buckets):
+                some = database.sql(f"SELECT * EXCLUDE (key) FROM found WHERE key % {buckets} = {bucket}").to_arrow_table()
+                if len(some):
+                    yield ["visits", bucket], pack_rows(some)
+
+    @guarded
+    def decide(self, key: Any, values: Iterator[Any]) -> Iterator[tuple[Any, Any]]:
+        """What does not count among the documents of these visits, by part, and counts."""
+        if key[0] != "visits":
+            yield key, sum(values)
+            return
+        with opened(self.parameters["threads"]) as database:
+            rows_of(database, values)
+            database.execute(_NEWEST)
+            counts = "count(*), count(*) FILTER (dated), count(*) FILTER (copy > 1)"
+            out, dated, twice = database.execute(f"SELECT {counts} FROM ranked WHERE place > 1").fetchall()[0]
+            for name, number in (("rows", -out), ("dated", -dated), ("duplicates", twice), ("superseded", out - twice)):
+                yield [name], number
+            found = database.execute("SELECT part, list(message_id ORDER BY message_id) FROM ranked WHERE place > 1 GROUP BY part")
+            yield ["dropped", key[1]], found.fetchall()
+
+
+def _visits(database: Any, group: dict[str, Any], columns: tuple[str, ...]) -> str:
+    """Make a group's visits known as ``versions``; what a visit's newest pseudonym is in them."""
+    if not aliases(database, group["aliases"], "visit"):
+        view(database, "versions", "visits", parts_of(group), columns)
+        return "mdc_visit"
+    view(database, "known", "visits", parts_of(group), columns)
+    database.execute("CREATE VIEW versions AS SELECT known.*, newest FROM known LEFT JOIN renamed_visit ON mdc_visit = old")
+    return "coalesce(newest, mdc_visit)"
+
+
+def versions_of(pairs: Iterator[tuple[Any, Any]]) -> Versions:
+    """What the job's pairs say together."""
+    dropped: dict[int, list[str]] = defaultdict(list)
+    counts: dict[str, int] = defaultdict(int)
+    for key, value in pairs:
+        if key[0] == "dropped":
+            for part, ids in value:
+                dropped[part] += ids
+        else:
+            counts[key[0]] += value
+    undated = counts["rows"] - counts["dated"]
+    return Versions(dict(dropped), counts["superseded"], counts["duplicates"], counts["rows"], undated)
+
+
+if __name__ == "__main__":
+    VersionsJob.run()
