@@ -49,6 +49,7 @@ _FROM_WHEEL = (
     *("protobuf-*.jar", "re2j*.jar", "reload4j*.jar", "slf4j*.jar", "stax2*.jar", "woodstox*.jar"),
 )
 _OPENED = [word for part in ("lang", "util", "net") for word in ("--add-opens", f"java.base/java.{part}=ALL-UNNAMED")]
+_JAVA_WORDS = ["java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", *_OPENED]  # half the time of a start
 
 
 def missing() -> str:
@@ -82,11 +83,7 @@ class Cluster:
             "setpriv",
             "--pdeathsig",
             "KILL",
-            "java",
-            "-Xmx256m",
-            "-XX:+UseSerialGC",
-            "-XX:TieredStopAtLevel=1",
-            *_OPENED,
+            *_JAVA_WORDS,
             f"-Dhadoop.log.dir={self.home}",
             f"-Djava.io.tmpdir={self.home}/tmp",
             "-cp",
@@ -218,7 +215,7 @@ def write_configuration(path: Path, properties: dict[str, str]) -> None:
 
 
 def _format(found: Cluster) -> None:
-    words = ["java", *_OPENED, "-cp", found.class_path, "org.apache.hadoop.hdfs.server.namenode.NameNode", "-format", "-force"]
+    words = [*_JAVA_WORDS, "-cp", found.class_path, "org.apache.hadoop.hdfs.server.namenode.NameNode", "-format", "-force"]
     result = subprocess.run(words, cwd=found.home, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
     if result.returncode:
         raise RuntimeError(f"NameNode -format: {result.stderr[-3000:]}")

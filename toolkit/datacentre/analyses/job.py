@@ -11,7 +11,7 @@ from toolkit.core.errors import InputOutput
 from toolkit.core.mapreduce.job import Job, guarded
 from toolkit.datacentre.analyses.plan import TABLES, Part, parts_of
 from toolkit.datacentre.analyses.questions import Question, questions
-from toolkit.datacentre.analyses.rows import aliases, known_as, opened, pack_rows, read_failures, rows_of, view
+from toolkit.datacentre.analyses.rows import aliases, opened, pack_rows, read_failures, rows_of, sliced, table_of, view
 
 ICD_10 = ("2.16.840.1.113883.6.3", "2.16.840.1.113883.6.90")  # of WHO (Poland's too), CM
 ICD_9 = "2.16.840.1.113883.6.103"  # CM
@@ -92,12 +92,7 @@ def _views(database: Any, group: dict[str, Any], parts: list[tuple[int, Part]], 
     """What a question's functions find in the database."""
     lost = [(number, one) for number, ids in group["dropped"] for one in ids]
     if lost:
-        import pyarrow
-
-        numbers, ids = zip(*lost, strict=True)
-        columns = [pyarrow.array(numbers, pyarrow.int32()), pyarrow.array(ids, pyarrow.string())]
-        known_as(database, "dropped_arrow", pyarrow.table(columns, names=["part", "message_id"]))
-        database.execute("CREATE TABLE dropped AS SELECT * FROM dropped_arrow")
+        table_of(database, "dropped", {"part INTEGER": [number for number, _ in lost], "message_id VARCHAR": [one for _, one in lost]})
     renamed = aliases(database, group["aliases"], "patient")
     first, last = (f"strptime('{parameters[name]}', '%Y%m%d')" for name in ("from", "to"))
     database.execute(f"CREATE TABLE days AS SELECT strftime(unnest(generate_series({first}, {last}, INTERVAL 1 DAY)), '%Y%m%d') AS day")
@@ -115,24 +110,25 @@ def _views(database: Any, group: dict[str, Any], parts: list[tuple[int, Part]], 
         )  # fmt: skip
     if "icd10" in parameters:
         prefixes = [(number, prefix) for number, series in enumerate(parameters["icd10"]) for prefix in series]
-        any_of = " OR ".join(f"starts_with(plain, '{prefix}')" for _, prefix in prefixes)  # far fewer rows are compared one by one then
+        any_of = " OR ".join(f"starts_with(plain, '{prefix}')" for _, prefix in prefixes)
         values = ", ".join(f"({number}, '{prefix}')" for number, prefix in prefixes)
         database.execute(f"CREATE VIEW prefixes AS SELECT * FROM (VALUES {values}) AS given (series, prefix)")
+        condition = f"system = '{ICD_9}' OR (({any_of}) AND system IN {ICD_10})"
+        database.execute(f"CREATE TABLE picked AS SELECT message_id, patient, day, system, plain FROM diagnoses WHERE {condition}")
         database.execute(
-            "CREATE TABLE matched AS SELECT series, message_id, patient, day, system"
-            f" FROM (SELECT * FROM diagnoses WHERE ({any_of}) AND system IN {ICD_10}), prefixes WHERE starts_with(plain, prefix)"
+            f"CREATE TABLE coded AS SELECT DISTINCT series, message_id, patient, day FROM picked, prefixes"
+            f" WHERE system <> '{ICD_9}' AND starts_with(plain, prefix)"
         )
-        database.execute("CREATE TABLE coded AS SELECT DISTINCT series, message_id, patient, day FROM matched")
 
 
 def _codes(database: Any) -> list[tuple[Any, ...]]:
     """How many visits there are by series of codes, which editions the codes are of, and how many visits have diagnoses in ICD-9 alone; for
     each series that no diagnosis of this group begins with, the codes that are written most like it."""
-    found = [("edition", *row) for row in database.execute("SELECT system, count(*) FROM matched GROUP BY system").fetchall()]
+    editions = f"SELECT system, count(*) FROM picked WHERE system <> '{ICD_9}' GROUP BY system"
+    found = [("edition", *row) for row in database.execute(editions).fetchall()]
     found += [("coded", *row) for row in database.execute("SELECT series, count(*) FROM coded GROUP BY series").fetchall()]
-    database.execute(f"CREATE TABLE in_icd9 AS SELECT DISTINCT message_id FROM diagnoses WHERE system = '{ICD_9}'")
-    in_both = f"SELECT message_id FROM diagnoses WHERE system IN {ICD_10}"
-    alone = f"SELECT count(*) FROM in_icd9 ANTI JOIN ({in_both}) USING (message_id)"
+    in_icd9 = f"SELECT DISTINCT message_id FROM picked WHERE system = '{ICD_9}'"
+    alone = f"SELECT count(*) FROM ({in_icd9}) ANTI JOIN (SELECT message_id FROM diagnoses WHERE system IN {ICD_10}) USING (message_id)"
     found += [("only_icd9", *row) for row in database.execute(alone).fetchall()]
     missing = "SELECT series, prefix FROM prefixes WHERE series NOT IN (SELECT series FROM coded)"
     if database.execute(missing).fetchall():
@@ -148,9 +144,9 @@ def _buckets(database: Any, sql: str, buckets: int) -> Iterator[tuple[Any, Any]]
     """The rows of patients by bucket, each patient as 128 bits: two share them with a chance of 1e-27 among 1e6."""
     key = "(digest & 18446744073709551615)::UBIGINT AS low, (digest >> 64)::UBIGINT AS high"
     digests = f"SELECT md5_number(patient) AS digest, * EXCLUDE (patient) FROM ({sql})"
-    database.execute(f"CREATE TABLE told_apart AS SELECT {key}, * EXCLUDE (digest) FROM ({digests})")
-    for bucket in range(buckets):
-        yield ["patients", bucket], pack_rows(database.sql(f"SELECT * FROM told_apart WHERE low % {buckets} = {bucket}").to_arrow_table())
+    rows = database.sql(f"SELECT {key}, * EXCLUDE (digest) FROM ({digests}) ORDER BY low % {buckets}").to_arrow_table()
+    for bucket, some in enumerate(sliced(rows, buckets)):
+        yield ["patients", bucket], pack_rows(some)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from typing import Any
 from toolkit import __version__
 from toolkit.core.errors import ToolError, UsageError
 from toolkit.core.streams import atomic_output
+from toolkit.datacentre.analyses.charts import draw, prepare, terminal
 from toolkit.datacentre.analyses.questions import questions
 from toolkit.datacentre.analyses.run import Found, Request, analyse
 from toolkit.datacentre.analyses.suppression import hide
@@ -43,7 +44,7 @@ def publish(request: Request, publication: Publication) -> int:
         raise UsageError(publication.output, "is no beginning of a file's name", "write -o DIRECTORY/NAME")
     begun = time.monotonic()
     broken: list[ToolError] = []
-    found = analyse(request, broken.append)
+    found = analyse(request, broken.append, None if publication.output == "-" else prepare)
     for one in broken:
         _log.info("%s", one)
     for code, near in found.not_found:
@@ -59,8 +60,6 @@ def publish(request: Request, publication: Publication) -> int:
         with atomic_output("-") as stream:
             stream.write(table.getvalue().encode())
     else:
-        from toolkit.datacentre.analyses.charts import draw
-
         svg, png = io.BytesIO(), io.BytesIO()
         draw(chart, svg, png)
         about = _about(request, publication, found, time.monotonic() - begun, ("count", "visits") in answer.hidden)
@@ -99,8 +98,6 @@ def _about(request: Request, publication: Publication, found: Found, seconds: fl
 
 
 def _draw_here(chart: Any) -> None:
-    from toolkit.datacentre.analyses.charts import terminal
-
     try:
         "▏█".encode(sys.stdout.encoding or "ascii")
         blocks = True

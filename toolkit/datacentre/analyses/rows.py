@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,8 @@ def opened(threads: int) -> Iterator[DuckDBPyConnection]:
     with tempfile.TemporaryDirectory(prefix="toolkit-rows-") as place:
         settings: dict[str, Any] = {"threads": threads, "memory_limit": MEMORY, "temp_directory": place, "preserve_insertion_order": False}
         with duckdb.connect(config={**settings, "python_enable_replacements": False}) as database:
+            database.execute("LOAD parquet")
+            database.execute("SET parquet_metadata_cache = true")  # a group has hundreds of files, and is scanned several times
             yield database
 
 
@@ -75,12 +77,9 @@ def aliases(database: DuckDBPyConnection, lists: Sequence[Sequence[str]], kind: 
     """Make the table ``renamed_KIND`` (old, newest) of replaced pseudonyms of one kind; False when there is none."""
     if not lists:
         return False
-    import pyarrow
-
     newest = _newest(tuple((url, name) for url, name in lists), kind)
-    columns = [pyarrow.array(column, pyarrow.string()) for column in (list(newest), list(newest.values()))]
-    known_as(database, "renamed_arrow", pyarrow.table(columns, names=["old", "newest"]))
-    database.execute(f"CREATE TABLE renamed_{kind} AS SELECT old, newest FROM renamed_arrow")
+    columns = {"old VARCHAR": list(newest), "newest VARCHAR": list(newest.values())}
+    table_of(database, f"renamed_{kind}", columns)
     return bool(newest)
 
 
@@ -104,6 +103,12 @@ def _newest(lists: tuple[tuple[str, str], ...], kind: str) -> dict[str, str]:
     return newest
 
 
+def table_of(database: DuckDBPyConnection, name: str, columns: Mapping[str, Sequence[Any]]) -> None:
+    """Make a table of lists; `columns` by name and type. Not by way of pyarrow.array: that imports pandas where it is installed."""
+    listed = ", ".join(f"unnest(${place}::{column.split()[1]}[]) AS {column.split()[0]}" for place, column in enumerate(columns, 1))
+    database.execute(f"CREATE TABLE {name} AS SELECT {listed}", list(columns.values()))
+
+
 def known_as(database: DuckDBPyConnection, name: str, table: Table) -> None:
     """Make a table known to the database."""
     modules: dict[str, Any] = sys.modules
@@ -125,6 +130,15 @@ def pack_rows(table: Table) -> str:
     with ipc.new_stream(sink, table.schema, options=ipc.IpcWriteOptions(compression="lz4")) as writer:
         writer.write_table(table)
     return base64.b64encode(sink.getvalue()).decode()
+
+
+def sliced(rows: Table, buckets: int) -> Iterator[Table]:
+    """The rows by bucket, in whose order they come: each row's first column modulo the number of buckets."""
+    import numpy
+
+    ends = numpy.searchsorted(rows.column(0).to_numpy() % buckets, range(buckets), side="right")
+    for begin, end in zip([0, *ends], ends, strict=False):
+        yield rows.slice(begin, end - begin)
 
 
 def rows_of(database: DuckDBPyConnection, texts: Iterable[str]) -> None:

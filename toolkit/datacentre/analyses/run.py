@@ -8,6 +8,7 @@ import logging
 import os
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -65,15 +66,18 @@ class Found:
     known: bool
 
 
-def analyse(request: Request, bad: Callable[[ToolError], None]) -> Found:
-    """Answer the request. `bad` is told of each document that cannot be read.
+def analyse(request: Request, bad: Callable[[ToolError], None], meanwhile: Callable[[], object] | None = None) -> Found:
+    """Answer the request. `bad` is told of each document that cannot be read; `meanwhile` may be done in a thread while others work.
 
     Raises NoInput when the sources hold nothing, what stores and runners raise.
     """
     from toolkit.core.storage import open_store
 
+    request.runner.check()
     stores, documents = _sorted_out(request.sources)
     with _row_tables(documents, request, bad) as (made, broken, twice):
+        if meanwhile is not None and request.runner.name == "inline":  # others fork, which a thread may not survive
+            threading.Thread(target=meanwhile, daemon=True).start()
         source = plan([*stores, *([open_store(made)] if made else [])])
         if not source.parts and not source.documents and not broken:
             raise NoInput(" ".join(request.sources), "holds no visit", "name a store that mdc-store filled, or documents")

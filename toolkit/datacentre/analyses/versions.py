@@ -15,7 +15,7 @@ from typing import Any
 from toolkit.core.errors import Unavailable
 from toolkit.core.mapreduce.job import Job, guarded
 from toolkit.datacentre.analyses.plan import parts_of
-from toolkit.datacentre.analyses.rows import DATED, aliases, opened, pack_rows, read_failures, rows_of, version, view
+from toolkit.datacentre.analyses.rows import DATED, aliases, opened, pack_rows, read_failures, rows_of, sliced, version, view
 
 _KEY = "hash({visit})"  # 64 bits, by DuckDB's own function: the same only where the same version runs
 _NEWEST = """
@@ -50,8 +50,8 @@ class VersionsJob(Job):
         with read_failures(), opened(self.parameters["threads"]) as database:
             key = _KEY.format(visit=_visits(database, group, ("mdc_visit", "start")))
             database.execute(f"CREATE TABLE keys AS SELECT {key} AS key, {DATED} AS dated FROM versions")
-            for bucket in range(buckets):
-                some = database.sql(f"SELECT key FROM keys WHERE key % {buckets} = {bucket}").to_arrow_table()
+            rows = database.sql(f"SELECT key FROM keys ORDER BY key % {buckets}").to_arrow_table()
+            for bucket, some in enumerate(sliced(rows, buckets)):
                 yield ["bucket", bucket], [text, version(), pack_rows(some)]
             rows, dated = database.execute("SELECT count(*), count(*) FILTER (dated) FROM keys").fetchall()[0]
         yield from (([name], number) for name, number in (("rows", rows), ("dated", dated)))

@@ -55,20 +55,14 @@ def _deciding(trust: str) -> str:
 
 def _read_printed(database: DuckDBPyConnection) -> None:
     """Make the table ``ranges`` of what printed ranges say to values of a unit; without those whose unit differs."""
-    import pyarrow
-
+    from toolkit.datacentre.analyses.rows import table_of
     from toolkit.datacentre.cda import parse_printed, same_unit
 
-    columns: dict[str, list[Any]] = {name: [] for name in ("printed", "unit", "low", "high", "low_inclusive", "high_inclusive")}
     texts = database.execute("SELECT DISTINCT printed, unit FROM results SEMI JOIN coded USING (message_id) WHERE printed <> ''").fetchall()
-    for printed, unit in texts:
-        low, high, low_inclusive, high_inclusive, printed_unit = parse_printed(printed)
-        if (low is not None or high is not None) and same_unit(unit, printed_unit):
-            for name, value in zip(columns, (printed, unit, low, high, low_inclusive, high_inclusive), strict=True):
-                columns[name].append(value)
-    kinds = (pyarrow.string(), pyarrow.string(), pyarrow.float64(), pyarrow.float64(), pyarrow.bool_(), pyarrow.bool_())
-    arrays = [pyarrow.array(column, kind) for column, kind in zip(columns.values(), kinds, strict=True)]
-    database.register("ranges", pyarrow.table(arrays, names=list(columns)))
+    read = [(printed, unit, *parse_printed(printed)) for printed, unit in texts]
+    ranges = [one[:6] for one in read if (one[2] is not None or one[3] is not None) and same_unit(one[1], one[6])]
+    kinds = ("printed VARCHAR", "unit VARCHAR", "low DOUBLE", "high DOUBLE", "low_inclusive BOOLEAN", "high_inclusive BOOLEAN")
+    table_of(database, "ranges", {kind: [one[place] for one in ranges] for place, kind in enumerate(kinds)})
 
 
 def _answer(parameters: Parameters, sums: Sums) -> Answer:
