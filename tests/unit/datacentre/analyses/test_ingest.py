@@ -287,7 +287,7 @@ def test_documents_of_a_store(folder: Path, tmp_path: Path, monkeypatch: pytest.
         store.put("2026/broken.xml", b"<a/>")
         store.put("2026/notes.txt", b"no document")
         told: list[ToolError] = []
-        done = ingest(["s3://visits/raw"], str(tmp_path / "rows"), 2, told.append)
+        done = ingest(["s3://visits/raw"], str(tmp_path / "rows"), 1, told.append)
         assert (done.documents, done.broken) == (NUMBER, 1)
         assert [error.place for error in told] == ["s3://visits/raw/2026/broken.xml"]
         assert done.digest != ingest([str(folder)], str(tmp_path / "others"), 1, unexpected).digest
