@@ -85,12 +85,15 @@ class Started:
 
 
 class Forge:
-    """The process that all commands are forked from. A context manager; what was started is not ended with it."""
+    """The process that all commands are forked from; it imports `modules` too. A context manager; what was started is not ended with it."""
+
+    def __init__(self, *modules: str) -> None:
+        self._modules = modules
 
     def __enter__(self) -> Forge:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            words = [sys.executable, __file__, str(theirs.fileno())]
+            words = [sys.executable, __file__, str(theirs.fileno()), *self._modules]
             given = {"pass_fds": [theirs.fileno()], "stdin": subprocess.DEVNULL, "env": os.environ | _NO_THREADS}
             self._process = subprocess.Popen(words, cwd=ROOT, **given)
         self._asked = ours
@@ -102,7 +105,7 @@ class Forge:
         self._process.wait()
 
     def start(self, name: str, *words: str | Path, home: Path, log: int) -> Started:
-        """A command of bin/ in `home`, which writes to the descriptor `log`."""
+        """A command of bin/, or the script at a path, in `home`; it writes to the descriptor `log`."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             request = json.dumps([name, str(home), [str(word) for word in words]]).encode()
@@ -110,12 +113,12 @@ class Forge:
         return Started(ours, [name, *map(str, words)])
 
 
-def main(asked: socket.socket) -> None:
+def main(asked: socket.socket, modules: Sequence[str]) -> None:
     """Fork a command for each request until nobody can make one; only in the command's own process this goes on."""
     for package in _PACKAGES:
         for module in pkgutil.walk_packages(importlib.import_module(package).__path__, package + "."):
             importlib.import_module(module.name)
-    for name in _MODULES:
+    for name in (*_MODULES, *modules):
         importlib.import_module(name)
     with open("/proc/self/status") as status:
         assert "Threads:\t1\n" in status.read(), "threads do not survive a fork"
@@ -163,4 +166,4 @@ def _watch(name: str, home: str, words: list[str], log: int, answers: socket.soc
 
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
-    main(socket.socket(fileno=int(sys.argv[1])))
+    main(socket.socket(fileno=int(sys.argv[1])), sys.argv[2:])

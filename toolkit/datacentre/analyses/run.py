@@ -73,6 +73,7 @@ def analyse(request: Request, bad: Callable[[ToolError], None], meanwhile: Calla
     """
     from toolkit.core.storage import open_store
 
+    request.runner.check()
     stores, documents = _sorted_out(request.sources)
     with _row_tables(documents, request, bad) as (made, broken, twice):
         if meanwhile is not None and request.runner.name == "inline":  # others fork, which a thread may not survive

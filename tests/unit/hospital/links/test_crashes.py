@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
-import subprocess
-import sys
+import signal
 import time
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
+from tests.forking import Forge, Started
 from tests.peers import postgresql as peer
 from tests.unit.hospital.links.conftest import queue
 from toolkit.core.keys import Keyring
 from toolkit.hospital.links.check import check
 from toolkit.hospital.links.database import open_links
 
-ROOT = Path(__file__).resolve().parents[4]
 DOCUMENTS, KILLS = 150, 12
 
 # Queues all documents, as a night's run does, and drains: each that leaves is a line of the data centre's file. The forced failures
@@ -47,28 +48,42 @@ with open_links(url, read_keys(key)) as links:
 """
 
 
-def start(url: str, keyring: Keyring, centre: Path) -> subprocess.Popen[str]:
-    words = [sys.executable, "-c", SENDER, url, keyring.path, str(centre), str(DOCUMENTS)]
-    return subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+class Senders:
+    """What starts senders, and where they write."""
+
+    def __init__(self, forge: Forge, url: str, keyring: Keyring, home: Path) -> None:
+        self.forge, self.home, self.centre, self.script = forge, home, home / "centre", home / "sender.py"
+        self.words = [url, keyring.path, str(self.centre), str(DOCUMENTS)]
+        self.centre.touch()
+        self.script.write_text(SENDER)
+
+    def start(self) -> tuple[Started, TextIO]:
+        """One, and what it says."""
+        reading, writing = os.pipe()
+        with open(writing, "w", encoding="utf-8") as log:
+            return self.forge.start(str(self.script), *self.words, home=self.home, log=log.fileno()), open(reading, encoding="utf-8")
 
 
 def test_two_senders_that_are_killed_again_and_again_lose_and_double_nothing(url: str, keyring: Keyring, tmp_path: Path) -> None:
-    chance, centre = random.Random(4), tmp_path / "centre"
-    centre.touch()
+    chance = random.Random(4)
     with open_links(url, keyring):
         pass
-    for _ in range(KILLS):
-        with start(url, keyring, centre) as first, start(url, keyring, centre) as second:
-            for sender in (first, second):
-                assert sender.stdout is not None and sender.stdout.readline() == "ready\n"
-            time.sleep(chance.uniform(0, 0.15))
-            first.kill()
-            time.sleep(chance.uniform(0, 0.05))
-            second.kill()
-    with start(url, keyring, centre) as last:
-        assert last.wait(120) == 0
+    with Forge("tests.unit.hospital.links.conftest") as forge:
+        senders = Senders(forge, url, keyring, tmp_path)
+        for _ in range(KILLS):
+            (first, first_words), (second, second_words) = senders.start(), senders.start()
+            with first_words, second_words:
+                assert (first_words.readline(), second_words.readline()) == ("ready\n", "ready\n")
+                time.sleep(chance.uniform(0, 0.15))
+                first.kill()
+                time.sleep(chance.uniform(0, 0.05))
+                second.kill()
+                assert {first.wait(60), second.wait(60)} <= {-signal.SIGKILL, 0}
+        last, words = senders.start()
+        with words:
+            assert (words.read(), last.wait(120)) == ("ready\n", 0)
     expected = {f"{number}/1": hashlib.sha256(b"<document/>" * (number + 1)).hexdigest() for number in range(DOCUMENTS)}
-    arrived = [line.split() for line in centre.read_text().splitlines()]
+    arrived = [line.split() for line in senders.centre.read_text().splitlines()]
     assert dict(arrived) == expected
     # a document leaves twice only when its sender died between its leaving and the answer: one for each kill at most
     assert len(arrived) - len(expected) <= 2 * KILLS
