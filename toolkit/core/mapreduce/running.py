@@ -58,6 +58,8 @@ class Runner:
         ):
             if value and not good:
                 raise UsageError(option, f"says nothing to the runner {self.name}", "leave it out or choose another by -r")
+        if self.name == "local" and self.python and shutil.which(self.python) is None:
+            raise UsageError("--python-bin", f"there is no program {self.python}", "name the workers' Python")
         if self.name == "spark":
             _spark_submit()
         if self.name == "hadoop" and shutil.which("hadoop") is None and not os.environ.get("HADOOP_HOME"):
@@ -126,7 +128,7 @@ def run(
                 except Exception as error:
                     if runner.name == "inline":
                         raise
-                    raise _failure(runner, error) from error
+                    raise _failure(runner, error, place) from error
                 pairs = list(job(words).parse_output(running.cat_output()))  # to its end: a process of Hadoop's may stand behind it
         finally:
             Job.watcher = None
@@ -152,9 +154,13 @@ def processors() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _failure(runner: Runner, error: Exception) -> ToolError:
-    reason = " ".join(str(error).split())
-    return Unavailable(f"runner {runner.name}", reason[:300], "run it again with -v, which shows what the runner says")
+def _failure(runner: Runner, error: Exception, place: str) -> ToolError:
+    """The last words of a task that failed on this machine, else what mrjob says."""
+    reason = str(error)
+    for path in sorted(Path(place).rglob("stderr"), key=lambda path: path.stat().st_mtime):
+        words = path.read_text(errors="replace").split("\n")
+        reason = next((line for line in reversed(words) if line.strip() and not line.startswith("reporter:")), reason)
+    return Unavailable(f"runner {runner.name}", " ".join(reason.split())[:300], "run it again with -v, which shows what the runner says")
 
 
 @contextlib.contextmanager
