@@ -79,7 +79,10 @@ def mdc_analyse(analysis: str, sources: tuple[str, ...], **given: Any) -> int:
     begin, end = _day("--from", given["begin"]), _day("--to", given["end"])
     if begin > end:
         raise UsageError("--from", f"{begin} is after {end}", "exchange the two")
-    parameters = {"from": int(f"{begin:%Y%m%d}"), "to": int(f"{end:%Y%m%d}"), **_parameters(analysis, given)}
+    parameters = {"from": _number(begin), "to": _number(end), **_parameters(analysis, given)}
+    check = questions()[analysis].check
+    if check is not None:
+        check(parameters)
     if given["no_suppress"] and click.get_current_context().get_parameter_source("below") is click.core.ParameterSource.COMMANDLINE:
         raise UsageError("--suppress", "contradicts --no-suppress", "leave one out")
     runner = Runner(given["runner"], given["master"], given["python_bin"], given["cluster_tmp"], given["settings"], given["jar"])
@@ -96,12 +99,12 @@ def _parameters(analysis: str, given: dict[str, Any]) -> dict[str, Any]:
     question = questions()[analysis]
     for other in questions().values():
         for option in other.options:
-            if given[option.name] and option.name not in {one.name for one in question.options}:
+            if given[option.name] not in (None, ()) and option.name not in {one.name for one in question.options}:
                 raise UsageError(f"--{option.name}", f"says nothing to {analysis}", "leave it out")
     found = {}
     for option in question.options:
-        value = given[option.name] or option.default
-        if not value:
+        value = option.default if given[option.name] in (None, ()) else given[option.name]
+        if value is None:
             raise UsageError(f"--{option.name}", "is missing", f"give {option.metavar}")
         found[option.name] = option.parse(value)
     return found
@@ -114,6 +117,10 @@ def _day(option: str, text: str) -> date:
         return date.fromisoformat(text)
     except ValueError as error:
         raise UsageError(option, f"{text!r} is no day of the calendar", "write it like 2026-01-31") from error
+
+
+def _number(day: date) -> int:
+    return day.year * 10000 + day.month * 100 + day.day
 
 
 def _caches() -> str:

@@ -36,7 +36,7 @@ def parse_safely(data: bytes | str | os.PathLike[str], place: str, limit: int = 
     """
     content = data if isinstance(data, bytes) else _read(data, place, limit)
     _check_size(len(content), place, limit)
-    if content.count(b"<") > MOST_TAGS:
+    if len(content) > MOST_TAGS and content.count(b"<") > MOST_TAGS:
         raise BadData(place, f"has more than {MOST_TAGS // 1_000_000} million tags", "a visit's record has some thousands")
     _check_encoding(content, place)
     _check_prolog(content, place)

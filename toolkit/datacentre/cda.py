@@ -15,6 +15,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from toolkit.core.errors import BadData
+from toolkit.datacentre.as_sent import results_as_sent
 from toolkit.datacentre.hl7 import NAMESPACE, child, digits, named, path, period
 from toolkit.datacentre.observations import Result, observe
 from toolkit.datacentre.quantities import parse_number, parse_printed, parse_quantity, parse_range, same_unit
@@ -77,11 +78,13 @@ class VisitRows(NamedTuple):
     received: str = ""
 
 
-def rows(tree: Any, place: str = "document") -> VisitRows:
-    """The rows of a document (an lxml tree or its root). Raises BadData, naming `place`, when it is no ClinicalDocument or has not exactly
-    one visit id and at least one patient id."""
+def rows(tree: Any, place: str = "document", body: bytes = b"") -> VisitRows:
+    """The rows of a document (an lxml tree or its root). With the `body` that the tree was parsed from this is faster.
+
+    Raises BadData, naming `place`, when it is no ClinicalDocument or has not exactly one visit id and at least one patient id.
+    """
     root = root_of(tree, place)
-    items = read_items(root, excluded(root))
+    items = read_items(root, excluded(root), body)
     visit = _visit(root, place, items.ages)
     return VisitRows(visit, tuple(items.diagnoses), tuple(items.procedures), tuple(items.results))
 
@@ -124,8 +127,8 @@ def excluded(root: Any) -> Excluded:
     return Excluded(none, none.union(one for act in allergies for one in act.iter(_VALUE)) if allergies else none)
 
 
-def read_items(part: Any, without: Excluded) -> Items:
-    """The codes and results in `part`, a document's root or an element below."""
+def read_items(part: Any, without: Excluded, body: bytes = b"") -> Items:
+    """The codes and results in `part`, a document's root, with the `body` that it was parsed from, or an element below."""
     items = Items([], [], [], [])
     diagnoses, procedures, results, ages = items
     others, no_results = without
@@ -137,8 +140,15 @@ def read_items(part: Any, without: Excluded) -> Items:
                 diagnoses.append(Diagnosis(code, system, plain_code(code)))
             else:
                 procedures.append(Procedure(code, system, _time_of(element)))
-    for observation in part.iter(_OBSERVATION):
-        observe(observation, no_results, results, ages)
+    observations = list(part.iter(_OBSERVATION))
+    known = results_as_sent(body) if body and not no_results else None
+    if known is None or len(known) != len(observations):
+        known = [None] * len(observations)
+    for observation, result in zip(observations, known, strict=True):
+        if result is not None:
+            results.append(result)
+        else:
+            observe(observation, no_results, results, ages)
     return items
 
 

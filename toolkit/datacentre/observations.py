@@ -10,7 +10,7 @@ from toolkit.datacentre.hl7 import child, named, period
 from toolkit.datacentre.quantities import parse_number, parse_quantity, same_unit, write_range
 
 _AGE = ("30525-0", "21612-7", "397669002")  # age: LOINC two times, SNOMED CT
-_NO_RESULTS = ("ASSERTION", "445518008", *_AGE, "")  # and the age at which something began
+NO_RESULTS = ("ASSERTION", "445518008", *_AGE, "")  # and the age at which something began
 _YEARS = {"a": 1.0, "mo": 1 / 12, "wk": 7 / 365.25, "d": 1 / 365.25, "": 1.0}  # UCUM
 _CODE, _VALUE, _TRANSLATION, _COMPONENT = map(named, ("code", "value", "translation", "component"))
 _INTERPRETATION, _RANGES, _TIME = map(named, ("interpretationCode", "referenceRange", "effectiveTime"))
@@ -22,8 +22,8 @@ _Limits = tuple[float | None, float | None, bool, bool]
 _Edge = tuple[str, str, bool]
 _Range = tuple[_Limits, str]  # and the range in words
 _NO_LIMITS: _Limits = (None, None, True, True)
-_UNLIMITED: _Range = (_NO_LIMITS, "")
-_NO_EDGE: _Edge = ("", "", True)
+UNLIMITED: _Range = (_NO_LIMITS, "")
+NO_EDGE: _Edge = ("", "", True)
 _new = tuple.__new__  # half the time of a named tuple's own
 
 
@@ -50,7 +50,8 @@ def observe(observation: Any, without: frozenset[Any], results: list[Result], ag
 
     Most of the time that a document takes is spent here, so what nearly all results are, one number with one range, is read in place.
     """
-    code = interpretation = time = None
+    code: Any = None
+    interpretation = time = None
     values, ranges = [], []
     for part in observation:
         tag = part.tag
@@ -68,9 +69,11 @@ def observe(observation: Any, without: frozenset[Any], results: list[Result], ag
             ranges.append(part)
     if not values:
         return
-    name = code.get("code") if code is not None else None
+    if code is None:
+        return
+    name = code.get("code")
     name, system = (name.strip(), code.get("codeSystem", "")) if name else _translated(code)
-    if name in _NO_RESULTS:
+    if name in NO_RESULTS:
         ages.extend(_ages(values) if name in _AGE else ())
         return
     judged = interpretation.get("code", "").strip() if interpretation is not None else ""
@@ -85,7 +88,7 @@ def observe(observation: Any, without: frozenset[Any], results: list[Result], ag
             # A coded value is a finding or a diagnosis as often as a result: it is one where it was judged, or belongs to a group of tests.
             if number is None and not judged and not ranges and not (text and (is_text or observation.getparent().tag == _COMPONENT)):
                 continue
-        (low, high, from_it, to_it), printed = _limits(ranges, unit) if ranges else _UNLIMITED
+        (low, high, from_it, to_it), printed = _limits(ranges, unit) if ranges else UNLIMITED
         results.append(_new(Result, (name, system, when, number, unit, text, low, high, from_it, to_it, judged, printed)))
 
 
@@ -98,7 +101,7 @@ def _ages(values: Iterable[Any]) -> Iterator[float]:
 
 def _translated(code: Any) -> tuple[str, str]:
     """The first translation of a code that says itself nothing, and its system."""
-    for one in code.iterfind(_TRANSLATION) if code is not None and code.get("code") is None else ():
+    for one in code.iterfind(_TRANSLATION) if code.get("code") is None else ():
         if one.get("code"):
             return one.get("code").strip(), one.get("codeSystem", "")
     return "", ""
@@ -110,15 +113,15 @@ def _limits(ranges: Iterable[Any], unit: str) -> _Range:
     found: list[_Range] = []
     printed: list[str] = []
     for one in ranges:
-        low = high = _NO_EDGE
+        low = high = NO_EDGE
         for part in one.iter():
             tag = part.tag
             if tag == _VALUE:
                 if part.text:
                     printed.append(part.text)
                 if low is not high:  # of the value before
-                    found.append(_range(low, high, unit))
-                    low = high = _NO_EDGE
+                    found.append(range_of(low, high, unit))
+                    low = high = NO_EDGE
             elif tag == _LOW:
                 low = part.get("value", ""), part.get("unit", ""), part.get("inclusive") != "false"
             elif tag == _HIGH:
@@ -126,7 +129,7 @@ def _limits(ranges: Iterable[Any], unit: str) -> _Range:
             elif tag == _TEXT:
                 printed.append("".join(part.itertext()))
         if low is not high:
-            found.append(_range(low, high, unit))
+            found.append(range_of(low, high, unit))
     if len(found) == 1 and not printed:
         return found[0]
     words = "; ".join(text for one in printed if (text := " ".join(one.split())))
@@ -136,7 +139,7 @@ def _limits(ranges: Iterable[Any], unit: str) -> _Range:
     return _NO_LIMITS, words or ("" if different else "; ".join(text for _, text in found if text))
 
 
-def _range(first: _Edge, last: _Edge, unit: str) -> _Range:
+def range_of(first: _Edge, last: _Edge, unit: str) -> _Range:
     """A range between two edges, or beyond one; in words when it is in another unit than the value's `unit`."""
     if len(first[0]) + len(first[1]) + len(last[0]) + len(last[1]) > _SHORT:
         return _between(first, last, unit)
@@ -183,6 +186,6 @@ def _interval(value: Any) -> tuple[str, str]:
         one for one in (child(value, "low"), child(value, "high")) if one is not None and parse_number(one.get("value", "")) is not None
     ]
     low, high = (next((one for one in edges if one.tag == tag), None) for tag in (_LOW, _HIGH))
-    written = ["" if one is None else one.get("value") for one in (low, high)]
-    inclusive = [one is None or one.get("inclusive") != "false" for one in (low, high)]
-    return next((one.get("unit") for one in edges if one.get("unit")), ""), write_range(*written, *inclusive)
+    first, last = ("" if one is None else one.get("value") for one in (low, high))
+    from_it, to_it = (one is None or one.get("inclusive") != "false" for one in (low, high))
+    return next((one.get("unit") for one in edges if one.get("unit")), ""), write_range(first, last, from_it, to_it)

@@ -158,7 +158,7 @@ def read_rows(body: bytes, document: Document) -> VisitRows:
     from toolkit.core.xml import parse_safely
 
     try:
-        found = rows(parse_safely(body, document.message_id), document.message_id)
+        found = rows(parse_safely(body, document.message_id), document.message_id, body)
     except BadData as error:
         raise BadData(error.place, error.problem, "it is kept, and no search finds it") from error
     return found._replace(message_id=document.message_id, received=document.received)

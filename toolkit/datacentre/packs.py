@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from itertools import accumulate
@@ -102,26 +102,41 @@ class RowTables:
     """The row tables of a pack's documents, by table and by the month in which the visit began."""
 
     def __init__(self) -> None:
-        self._rows: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
+        self._columns: dict[str, list[list[Any]]] = {}
 
     def add(self, one: VisitRows) -> None:
         """Add a document's rows."""
         visit = one.visit
         partition = month_of(visit.start)
         head = one.message_id, one.received, visit.mdc_visit, visit.patient, visit.start
-        self._rows[f"visits/{partition}"].append((*head, visit.end, visit.sex, visit.age, visit.city, visit.kind, visit.accessions))
+        self._append(f"visits/{partition}", (*head, visit.end, visit.sex, visit.age, visit.city, visit.kind, visit.accessions))
         for table, items in (("diagnoses", one.diagnoses), ("procedures", one.procedures), ("results", one.results)):
-            if items:
-                self._rows[f"{table}/{partition}"].extend([(*head, number, *item) for number, item in enumerate(items)])
+            if len(items) > 1:
+                columns = (*([word] * len(items) for word in head), range(len(items)), *zip(*items, strict=True))
+                for column, values in zip(self._of(f"{table}/{partition}", len(columns)), columns, strict=True):
+                    column.extend(values)
+            elif items:
+                self._append(f"{table}/{partition}", (*head, 0, *items[0]))
+
+    def _append(self, key: str, row: tuple[Any, ...]) -> None:
+        for column, value in zip(self._of(key, len(row)), row, strict=True):
+            column.append(value)
+
+    def _of(self, key: str, width: int) -> list[list[Any]]:
+        """The columns of a table and partition: not rows, which would be a million objects."""
+        found = self._columns.get(key)
+        if found is None:
+            found = self._columns[key] = [[] for _ in range(width)]
+        return found
 
     def tables(self) -> Iterator[tuple[str, pyarrow.Table]]:
         """Each table and partition, as ``visits/year=2026/month=1``, with its rows."""
         import pyarrow
 
-        for key, rows in self._rows.items():
+        for key, columns in self._columns.items():
             schema = row_schema(key.partition("/")[0])
-            columns = [pyarrow.array(column, kind) for column, kind in zip(zip(*rows, strict=True), schema.types, strict=True)]
-            yield key, pyarrow.Table.from_arrays(columns, schema=schema)
+            arrays = [pyarrow.array(column, kind) for column, kind in zip(columns, schema.types, strict=True)]
+            yield key, pyarrow.Table.from_arrays(arrays, schema=schema)
 
 
 def write_manifest(pack: str, created: str, documents: int, objects: Sequence[StoredObject]) -> bytes:

@@ -12,21 +12,21 @@ from typing import Any, ClassVar
 from toolkit.core.errors import ToolError
 
 
-def _import_mrjob() -> None:
-    """With what it needs of modules that newer Pythons have removed. Elsewhere the real ones, which are on their way out, would only cost
-    time, so they are hidden from mrjob, and from nobody else."""
+def import_mrjob(module: str) -> Any:
+    """Import a module of mrjob with what it needs of modules that newer Pythons have removed. Elsewhere the real ones, which are on their
+    way out, would only cost time, so they are hidden from mrjob, and from nobody else."""
     names = ("distutils", "distutils.spawn", "distutils.version", "pipes")
     hidden = {name: sys.modules.pop(name) for name in names if name in sys.modules}
     sys.modules.update({name: importlib.import_module(f"{__package__}.standins.{name}") for name in names})
     try:
-        importlib.import_module("mrjob.job")
+        return importlib.import_module(module)
     finally:
         for name in names:
             del sys.modules[name]
         sys.modules.update(hidden)
 
 
-_import_mrjob()
+import_mrjob("mrjob.job")
 from mrjob.job import MRJob  # noqa: E402
 from mrjob.protocol import JSONProtocol, RawValueProtocol  # noqa: E402
 from mrjob.step import MRStep  # noqa: E402
@@ -49,6 +49,10 @@ class Job(MRJob):
     def configure_args(self) -> None:
         super().configure_args()
         self.add_passthru_arg("--parameters", default="")
+
+    def hadoop_input_format(self) -> str | None:
+        """A task for each line of input, which Hadoop would otherwise cut by size."""
+        return "org.apache.hadoop.mapred.lib.NLineInputFormat" if self.options.runner == "hadoop" else None
 
     @property
     def parameters(self) -> dict[str, Any]:

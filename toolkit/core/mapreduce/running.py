@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import logging
+import multiprocessing
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,11 +46,8 @@ class Runner:
         """How many threads one task may use: the others' tasks run side by side."""
         return processors() if self.name == "inline" else 1
 
-    def arguments(self, place: str) -> list[str]:
-        """The arguments of mrjob; `place` is a private directory for what it writes on this machine.
-
-        Raises UsageError for an option that says nothing to this runner, Unavailable when Spark or Hadoop is not installed.
-        """
+    def check(self) -> None:
+        """Raises UsageError for an option that says nothing to this runner, Unavailable when Spark or Hadoop is not installed."""
         cluster = self.name in ("spark", "hadoop")
         for option, value, good in (
             ("--spark-master", self.master, self.name == "spark"),
@@ -58,21 +58,28 @@ class Runner:
         ):
             if value and not good:
                 raise UsageError(option, f"says nothing to the runner {self.name}", "leave it out or choose another by -r")
+        if self.name == "local" and self.python and shutil.which(self.python) is None:
+            raise UsageError("--python-bin", f"there is no program {self.python}", "name the workers' Python")
+        if self.name == "spark":
+            _spark_submit()
+        if self.name == "hadoop" and shutil.which("hadoop") is None and not os.environ.get("HADOOP_HOME"):
+            raise Unavailable("hadoop", "is not installed", "put Hadoop's bin directory into PATH, or choose another runner by -r")
+
+    def arguments(self, place: str) -> list[str]:
+        """The arguments of mrjob; `place` is a private directory for what it writes on this machine."""
         words = ["-r", self.name, "--no-conf", "--cleanup", "ALL", "--cleanup-on-failure", "ALL", "--local-tmp-dir", place]
         if self.name == "inline":
             return words
-        words += ["--python-bin", self.python or sys.executable]
+        words += ["--python-bin", self.python or sys.executable, "--no-bootstrap-mrjob"]
         if self.name == "local":
-            homes = [*_homes(), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+            homes = [*_homes()[:2], *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
             return [*words, "--num-cores", str(processors()), "--cmdenv", f"PYTHONPATH={os.pathsep.join(homes)}"]
-        words += ["--no-bootstrap-mrjob", "--py-files", _package(place)]
+        words += ["--py-files", _package(place)]
         for setting in (*self._settings(place), *self.settings):
             words += ["-D", setting]
         if self.name == "spark":
             words += ["--spark-submit-bin", _spark_submit(), "--spark-master", self.master or f"local[{processors()}]"]
             return [*words, "--spark-tmp-dir", self.temporary or place] if self.temporary or self.here else words
-        if shutil.which("hadoop") is None and not os.environ.get("HADOOP_HOME"):
-            raise Unavailable("hadoop", "is not installed", "put Hadoop's bin directory into PATH, or choose another runner by -r")
         words += ["--hadoop-streaming-jar", self.streaming_jar] if self.streaming_jar else []
         return words + (["--hadoop-tmp-dir", self.temporary] if self.temporary else [])
 
@@ -83,7 +90,7 @@ class Runner:
 
     def _settings(self, place: str) -> tuple[str, ...]:
         if self.name == "hadoop":
-            return ("mapreduce.input.lineinputformat.linespermap=1",)
+            return ("mapreduce.input.lineinputformat.linespermap=1", "stream.map.input.ignoreKey=true")  # its key is a place in the file
         here = (f"spark.local.dir={place}", "spark.ui.enabled=false", "spark.driver.bindAddress=127.0.0.1", "spark.driver.host=127.0.0.1")
         return ("spark.ui.showConsoleProgress=false", *(here if self.here else ()))
 
@@ -100,14 +107,18 @@ def run(
     `watcher` is told how much is done, where the runner says so. Raises the ToolError that a task raised, on whatever machine;
     Unavailable when the runner itself failed.
     """
-    from toolkit.core.mapreduce.job import FAILED, Job, encode_parameters
+    from toolkit.core.mapreduce.job import FAILED, Job, encode_parameters, import_mrjob
 
+    module = import_mrjob(f"mrjob.{'spark.runner' if runner.name == 'spark' else runner.name}")
+    if runner.name == "local":
+        module.Pool = partial(multiprocessing.Pool, initializer=_end_quietly)
     with tempfile.TemporaryDirectory(prefix="toolkit-job-") as place:  # mode 0700, as everything that mrjob makes in it
         path = Path(place, "groups")
         path.write_text("".join(f"{group}\n" for group in groups))
         words = [*runner.arguments(place), "-D", f"mapreduce.job.maps={len(groups)}"]
         words += ["--parameters", encode_parameters(parameters), str(path)]
         Job.watcher = watcher
+        logging.getLogger("mrjob.conf").addFilter(_says_something)
         try:
             with _quiet_spark(runner, place), job(words).make_runner() as running:
                 try:
@@ -117,13 +128,25 @@ def run(
                 except Exception as error:
                     if runner.name == "inline":
                         raise
-                    raise _failure(runner, error) from error
-                for key, value in job(words).parse_output(running.cat_output()):
-                    if key[0] == FAILED:
-                        raise getattr(errors, key[1])(*value)
-                    yield key, value
+                    raise _failure(runner, error, place) from error
+                pairs = list(job(words).parse_output(running.cat_output()))  # to its end: a process of Hadoop's may stand behind it
         finally:
             Job.watcher = None
+    for key, value in pairs:
+        if key[0] == FAILED:
+            raise getattr(errors, key[1])(*value)
+    yield from pairs
+
+
+def _end_quietly() -> None:
+    """A process that waits for a task ends it when it is told to end, and says nothing of it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to handle: it ends its processes
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+
+
+def _says_something(record: logging.LogRecord) -> bool:
+    """Whether mrjob says more than that its configuration was not read, as it was told."""
+    return not record.getMessage().startswith("No configs specified")
 
 
 def processors() -> int:
@@ -131,9 +154,13 @@ def processors() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _failure(runner: Runner, error: Exception) -> ToolError:
-    reason = " ".join(str(error).split())
-    return Unavailable(f"runner {runner.name}", reason[:300], "run it again with -v, which shows what the runner says")
+def _failure(runner: Runner, error: Exception, place: str) -> ToolError:
+    """The last words of a task that failed on this machine, else what mrjob says."""
+    reason = str(error)
+    for path in sorted(Path(place).rglob("stderr"), key=lambda path: path.stat().st_mtime):
+        words = path.read_text(errors="replace").split("\n")
+        reason = next((line for line in reversed(words) if line.strip() and not line.startswith("reporter:")), reason)
+    return Unavailable(f"runner {runner.name}", " ".join(reason.split())[:300], "run it again with -v, which shows what the runner says")
 
 
 @contextlib.contextmanager
@@ -155,22 +182,21 @@ def _quiet_spark(runner: Runner, place: str) -> Iterator[None]:
 
 
 def _homes() -> list[str]:
-    """Where Python finds this package and what mrjob needs."""
+    """Where Python finds this package, mrjob, and what mrjob needs."""
+    import mrjob
+
     here = Path(__file__).resolve().parent
-    return [str(here.parents[2]), str(here / "standins")]
+    return [str(here.parents[2]), str(here / "standins"), str(Path(mrjob.__file__).parents[1])]
 
 
 def _package(place: str) -> str:
     """This package, mrjob, and what mrjob needs of older Pythons, as a zip file for the workers of a cluster."""
     from zipfile import ZIP_DEFLATED, ZipFile
 
-    import mrjob
-
     path = os.path.join(place, "toolkit.zip")
-    root, standins = (Path(home) for home in _homes())
-    library = Path(mrjob.__file__).parent
+    root, standins, packages = (Path(home) for home in _homes())
     with ZipFile(path, "w", ZIP_DEFLATED) as archive:
-        for source, below in ((root / "toolkit", root), (library, library.parent), (standins, standins)):
+        for source, below in ((root / "toolkit", root), (packages / "mrjob", packages), (standins, standins)):
             for file in sorted(source.rglob("*.py")):
                 archive.write(file, file.relative_to(below))
     return path

@@ -36,8 +36,8 @@ class Answer:
     ``period`` is for people: "2026-01-01 to 2026-12-31". ``counts`` are beside the table: documents, visits in the period,
     excluded. ``equations`` name totals and the cells that add up to them. ``within`` are pairs of counts of which the first counts
     some of what the second does (I50.1 and I50; patients of a month and of the year): their difference must not be small either.
-    ``derived`` names for a share or a mean the counts that it comes from: it is hidden with any of them. Cells in ``hidden`` hold
-    None; None elsewhere is what cannot be known, such as the mean of nothing.
+    ``derived`` names for a share or a mean the counts that it comes from: a share is hidden with any of them, a mean if they are
+    few. Cells in ``hidden`` hold None; None elsewhere is what cannot be known, such as the mean of nothing.
     """
 
     title: str

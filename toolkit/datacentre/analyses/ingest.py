@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import gc
 import hashlib
 import os
 import re
@@ -28,22 +29,24 @@ from toolkit.datacentre.workers import Workers
 if TYPE_CHECKING:
     import pyarrow
 
-PART_DOCUMENTS = 10_000  # in one part of the tables
-PART_BYTES = 64 << 20  # of rows that a process holds
+PART_VISITS = 10_000  # in one part of the tables
+PART_BYTES = 64 << 20  # of rows that a process holds as tables
+ROWS_BYTES = 32 << 20  # of documents whose rows it holds before
 BATCH_DOCUMENTS = 1000  # that go to a process at once
-BATCH_BYTES = 8 << 20
+BATCH_BYTES = 4 << 20
 _DECLARATION = re.compile(r"\A<\?xml\s[^>]*\?>")
 
 
 @dataclass(frozen=True)
 class Ingested:
     """How many documents are in the row tables; how many could not be read; how many came again; the digest of the set of all that came,
-    whatever their names and order."""
+    whatever their names and order; how many visits the documents tell, which is what the lists of parts count."""
 
     documents: int
     broken: int
     duplicates: int
     digest: str
+    visits: int
 
 
 class _Document(NamedTuple):
@@ -64,9 +67,10 @@ class _Failure(NamedTuple):
 
 
 class _Done(NamedTuple):
-    """How many documents of a batch were read, and what is to be said of the others."""
+    """How many documents of a batch were read, how many visits they tell, and what is to be said of the others."""
 
     documents: int
+    visits: int
     broken: list[_Failure]
 
 
@@ -82,20 +86,20 @@ def ingest(sources: Sequence[str], directory: str, jobs: int, bad: Callable[[Too
     exist or there is no document at all, InputOutput when the tables cannot be written, Unavailable when a store does not answer.
     """
     check(sources)
-    found = broken = 0
+    found = visits = broken = 0
     reading = _Reading(bad)
     with (
         Workers(lambda: _opened(directory), jobs, "a process that reads documents") as workers,
         progress("reading documents", count(sources), "documents") as bar,
     ):
         for done in workers.each(reading.batches(sources), last=[]):
-            found, broken = found + done.documents, broken + len(done.broken)
+            found, visits, broken = found + done.documents, visits + done.visits, broken + len(done.broken)
             for kind, place, problem, remedy in done.broken:
                 bad(kind(place, problem, remedy))
             bar.update(done.documents + len(done.broken))
     if not found + broken + reading.unread:
         raise NoInput(", ".join(sources), "there is no document", "name directories or stores that hold *.xml, or documents")
-    return Ingested(found, broken + reading.unread, reading.duplicates, reading.digest())
+    return Ingested(found, broken + reading.unread, reading.duplicates, reading.digest(), visits)
 
 
 @dataclass
@@ -136,7 +140,20 @@ class _Reading:
 @contextlib.contextmanager
 def _opened(directory: str) -> Iterator[Callable[[list[_Document]], _Done]]:
     """What one process holds, and its work."""
-    yield _Part(directory).take
+    with _without_collector():
+        yield _Part(directory).take
+
+
+@contextlib.contextmanager
+def _without_collector() -> Iterator[None]:
+    """Rows are millions of objects without cycles: looking through them again and again takes a tenth of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 class _Part:
@@ -144,27 +161,41 @@ class _Part:
 
     def __init__(self, directory: str) -> None:
         self._directory = directory
+        self._rows, self._read = RowTables(), 0
         self._tables: dict[str, list[pyarrow.Table]] = defaultdict(list)
-        self._name, self._documents, self._bytes = "", 0, 0
+        self._name, self._visits, self._bytes = "", 0, 0
 
     def take(self, batch: list[_Document]) -> _Done:
         """Add the rows of these documents; without any, write what is left."""
-        rows, broken = RowTables(), []
-        for place, digest, body in batch:
+        visits, broken = self._visits, []
+        for document in batch:
             try:
-                for number, found in enumerate(raw_visits(parse_safely(_in_utf_8(body, place), place), place), 1):
-                    rows.add(found._replace(message_id=f"sha256-{digest}" + (f".{number}" if number > 1 else "")))
+                self._add(*document)
             except ToolError as error:
                 broken.append(_Failure(type(error), error.place, error.problem, error.remedy))
-        for key, table in rows.tables():
-            self._tables[key].append(table)
-            self._bytes += table.nbytes
-        done = _Done(len(batch) - len(broken), broken)
-        self._name = self._name or (batch[0].digest[:32] if batch else "")
-        self._documents += done.documents
-        if self._tables and (not batch or self._documents >= PART_DOCUMENTS or self._bytes >= PART_BYTES):
+        if not batch or self._read >= ROWS_BYTES or self._visits >= PART_VISITS:
+            self._collect()
+        done = _Done(len(batch) - len(broken), self._visits - visits, broken)
+        if self._tables and (not batch or self._visits >= PART_VISITS or self._bytes >= PART_BYTES):
             self._write()
         return done
+
+    def _add(self, place: str, digest: str, body: bytes) -> None:
+        body = _in_utf_8(body, place)
+        tree = parse_safely(body, place)
+        for number, found in enumerate(raw_visits(tree, place, body), 1):
+            self._rows.add(found._replace(message_id=f"sha256-{digest}" + (f".{number}" if number > 1 else "")))
+            self._visits += 1
+        self._read += len(body)
+        self._name = self._name or digest[:32]
+        del tree  # not before: giving back a tree drives the rows out of the processor's cache
+
+    def _collect(self) -> None:
+        """Rows become tables, which take a tenth of the memory."""
+        for key, table in self._rows.tables():
+            self._tables[key].append(table)
+            self._bytes += table.nbytes
+        self._rows, self._read = RowTables(), 0
 
     def _write(self) -> None:
         from pyarrow import BufferOutputStream, concat_tables, parquet
@@ -173,14 +204,14 @@ class _Part:
         try:
             for key, tables in self._tables.items():
                 stream = BufferOutputStream()
-                parquet.write_table(concat_tables(tables), stream, compression="zstd")
+                parquet.write_table(concat_tables(tables), stream, compression="lz4", write_statistics=False)  # read once or twice
                 objects.append(self._keep(f"rows/{key}/{self._name}.parquet", stream.getvalue()))
             created = datetime.now(UTC).isoformat(timespec="seconds")
-            self._keep(manifest_object(self._name), write_manifest(self._name, created, self._documents, objects))
+            self._keep(manifest_object(self._name), write_manifest(self._name, created, self._visits, objects))
         except OSError as error:
             raise InputOutput(self._directory, error.strerror or str(error), "make room, or set TMPDIR to a larger disk") from error
         self._tables.clear()
-        self._name, self._documents, self._bytes = "", 0, 0
+        self._name, self._visits, self._bytes = "", 0, 0
 
     def _keep(self, name: str, data: bytes | pyarrow.Buffer) -> StoredObject:
         path = os.path.join(self._directory, name)

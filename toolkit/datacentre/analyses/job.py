@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -94,7 +95,9 @@ def _views(database: Any, group: dict[str, Any], parts: list[tuple[int, Part]], 
     if lost:
         table_of(database, "dropped", {"part INTEGER": [number for number, _ in lost], "message_id VARCHAR": [one for _, one in lost]})
     renamed = aliases(database, group["aliases"], "patient")
-    first, last = (f"strptime('{parameters[name]}', '%Y%m%d')" for name in ("from", "to"))
+    months = [part.number for _, part in parts]
+    ends = max(parameters["from"], min(months) * 100 + 1), _day(min(parameters["to"], max(months) * 100 + 31))
+    first, last = (f"strptime('{day:08d}', '%Y%m%d')" for day in ends)
     database.execute(f"CREATE TABLE days AS SELECT strftime(unnest(generate_series({first}, {last}, INTERVAL 1 DAY)), '%Y%m%d') AS day")
     for table in TABLES:
         if table != "visits" and table not in question.tables:
@@ -119,6 +122,12 @@ def _views(database: Any, group: dict[str, Any], parts: list[tuple[int, Part]], 
             f"CREATE TABLE coded AS SELECT DISTINCT series, message_id, patient, day FROM picked, prefixes"
             f" WHERE system <> '{ICD_9}' AND starts_with(plain, prefix)"
         )
+
+
+def _day(number: int) -> int:
+    """The number of a day of the calendar: 20260231 is 20260228."""
+    year, month = number // 10000, number // 100 % 100
+    return min(number, number // 100 * 100 + calendar.monthrange(year, month)[1])
 
 
 def _codes(database: Any) -> list[tuple[Any, ...]]:

@@ -45,7 +45,8 @@ def labels_below(categories: Sequence[str], width: float, left: float) -> Labels
         if all("…" not in "".join(parts) for parts in broken) or (lines == 3 and len(categories) == 1):
             return Labels(everyone, ["\n".join(parts) for parts in broken], 0.15 * max(map(len, broken)))
     if len(categories) <= 16:
-        short = [shortened(name, min(1.6, left + slot / 2), 9) for name in categories]
+        rooms = [(left + slot * (place + 0.5) - 0.1) / math.cos(math.radians(35)) for place in everyone]
+        short = [shortened(name, min(1.8, room), 9) for name, room in zip(categories, rooms, strict=True)]
         return Labels(everyone, short, 0.15 + max(size_of(name, 9)[0] for name in short) * math.sin(math.radians(35)), turned=True)
     short = [shortened(name, 1.2, 9) for name in categories]
     widest = max(size_of(name, 9)[0] for name in short) + 0.1
@@ -175,7 +176,9 @@ def is_empty(chart: Chart) -> bool:
 
 
 def explained_notes(chart: Chart) -> list[str]:
-    """The notes, with one on the mark of hidden values where there is none."""
-    explained = any(note.startswith(HIDDEN) for note in chart.notes)
+    """The notes, with one on the mark of hidden values only where there is one, and without what an empty chart says itself."""
     hidden = any(value is None for one in chart.series for value in one.values)
-    return [*chart.notes, *([_HIDDEN_NOTE] if hidden and not explained else [])]
+    notes = [note for note in chart.notes if hidden or not note.startswith(HIDDEN)]
+    if hidden and not any(note.startswith(HIDDEN) for note in notes):
+        notes.append(_HIDDEN_NOTE)
+    return [note for note in notes if not (note.rstrip(".") == EMPTY and is_empty(chart))]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 # The start is known to the day. DuckDB's own reading skips blanks.
 DATED = "(regexp_matches(start, '^[0-9]{8}') AND try_strptime(left(start, 8), '%Y%m%d') IS NOT NULL)"
 MEMORY = "300MB"  # of one task; more goes to a private directory
+_MISSING = re.compile(r'No files found that match the pattern "(.*)"')
 _PATTERN = re.compile(r"[*?\[\]{}]")  # what DuckDB would take for a pattern of names
 _REMEDY = "run mdc-store verify, which restores it from the other copy"
 
@@ -165,4 +166,6 @@ def read_failures() -> Iterator[None]:
     try:
         yield
     except (duckdb.IOException, duckdb.InvalidInputException) as error:
-        raise BadData("row table", str(error).splitlines()[0], _REMEDY) from error
+        words = str(error).splitlines()[0]
+        named = _MISSING.search(words)
+        raise BadData(*((named[1], "is missing") if named else ("row table", words)), _REMEDY) from error

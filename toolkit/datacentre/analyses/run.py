@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ from toolkit.datacentre.analyses.versions import Versions, VersionsJob, versions
 
 if TYPE_CHECKING:
     from toolkit.core.storage import Store
+    from toolkit.datacentre.analyses.ingest import Ingested
 
 NotFound = tuple[tuple[str, tuple[str, ...]], ...]
 _FORMAT = 1  # of what is kept
@@ -71,25 +73,31 @@ def analyse(request: Request, bad: Callable[[ToolError], None], meanwhile: Calla
 
     Raises NoInput when the sources hold nothing, what stores and runners raise.
     """
-    from toolkit.core.storage import open_store
+    from toolkit.core.storage import digest_of, open_store
 
+    request.runner.check()
     stores, documents = _sorted_out(request.sources)
-    with _row_tables(documents, request, bad) as (made, broken, twice):
+    if request.tables and not documents:
+        raise UsageError("--tables", "says nothing: no STORE holds documents", "leave it out")
+    with _row_tables(documents, request, bad) as (made, done):
         if meanwhile is not None and request.runner.name == "inline":  # others fork, which a thread may not survive
             threading.Thread(target=meanwhile, daemon=True).start()
         source = plan([*stores, *([open_store(made)] if made else [])])
-        if not source.parts and not source.documents and not broken:
+        if not source.parts and not source.documents and not done.broken:
             raise NoInput(" ".join(request.sources), "holds no visit", "name a store that mdc-store filled, or documents")
         versions = _versions(source, request)
-        sums, known = _sums(source, versions, request)
+        digest = source.digest
+        if documents:  # in which parts their rows are differs from time to time
+            digest = digest_of(f"{plan(stores).digest} {done.digest}".encode())
+        sums, known = _sums(source, versions, request, digest)
     rows = versions.visits + versions.superseded + versions.duplicates
     return Found(
         *_answer(request, versions, sums),
-        documents=source.documents + broken + twice,
-        unreadable=source.documents - rows + broken,
-        duplicates=versions.duplicates + twice,
+        documents=source.documents - done.visits + done.documents + done.broken + done.duplicates,
+        unreadable=source.documents - rows + done.broken,
+        duplicates=versions.duplicates + done.duplicates,
         superseded=versions.superseded,
-        digest=source.digest,
+        digest=digest,
         known=known,
     )
 
@@ -115,18 +123,18 @@ def _sorted_out(sources: Sequence[str]) -> tuple[list[Store], list[str]]:
 
 
 @contextmanager
-def _row_tables(documents: Sequence[str], request: Request, bad: Callable[[ToolError], None]) -> Iterator[tuple[str, int, int]]:
-    """A private directory with row tables of documents, how many were broken, how many were there twice."""
+def _row_tables(documents: Sequence[str], request: Request, bad: Callable[[ToolError], None]) -> Iterator[tuple[str, Ingested]]:
+    """A private directory with row tables of documents, and how many these are."""
+    from toolkit.datacentre.analyses.ingest import Ingested, ingest
+
     if not documents:
-        yield "", 0, 0
+        yield "", Ingested(0, 0, 0, "", 0)
         return
-    from toolkit.datacentre.analyses.ingest import ingest
 
     if not request.tables and not request.runner.here:
         raise UsageError("--tables", "is missing", "name a directory that all workers reach: the row tables of documents go there")
     with tempfile.TemporaryDirectory(prefix="toolkit-tables-") if not request.tables else _new(request.tables) as directory:
-        done = ingest(documents, directory, request.jobs, bad)
-        yield directory, done.broken, done.duplicates
+        yield directory, ingest(documents, directory, request.jobs, bad)
 
 
 @contextmanager
@@ -163,13 +171,13 @@ def _versions(source: Input, request: Request) -> Versions:
     return found
 
 
-def _sums(source: Input, versions: Versions, request: Request) -> tuple[dict[tuple[Any, ...], int], bool]:
+def _sums(source: Input, versions: Versions, request: Request, digest: str) -> tuple[dict[tuple[Any, ...], int], bool]:
     """What the job adds up, and whether it was known from before."""
     from toolkit.datacentre.analyses.job import QuestionJob
 
     question = questions()[request.question]
     asked = {"question": request.question, **request.parameters}
-    identity = json.dumps([_FORMAT, __version__, source.digest, asked], sort_keys=True)
+    identity = json.dumps([_FORMAT, __version__, digest, asked], sort_keys=True)
     name = f"sums-{hashlib.sha256(identity.encode()).hexdigest()[:32]}.json"
     kept = _known(request.kept, name)
     if kept is not None:
@@ -267,4 +275,10 @@ def _keep(directory: str, name: str, content: Any) -> None:
             if time.time() - path.stat().st_mtime > 30 * 86400:
                 path.unlink(missing_ok=True)
     except (OSError, ToolError) as error:
-        _log.warning("%s: cannot be written (%s); nothing is kept for the next time", directory, error)
+        reason = error.problem if isinstance(error, ToolError) else error.strerror
+        _say_once(f"{directory}: {reason}; nothing is kept for the next time")
+
+
+@cache
+def _say_once(words: str) -> None:
+    _log.warning("%s", words)

@@ -17,10 +17,11 @@ import heapq
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from toolkit.datacentre.analyses.answers import Answer, Cell, Equation
+from toolkit.datacentre.analyses.answers import Answer, Cell, Equation, Value
 
+_MANY = 20  # of so many whole numbers every mean is possible when it is told to a tenth: it says nothing about how many there are
 _GROUND = -1  # the node behind cells that are in one equation only
-_TOTAL = {0: 1.0, 1: 1e3, 2: 1e6}  # the price of a cell that is no total, that is one, that is one and part of none
+_PRICES = (1.0, 1e3, 1e6)  # of a cell that is no total, that is one, that is one and part of none
 
 Places = Mapping[Cell, Sequence[tuple[int, int]]]  # the equations that a cell is in, by number: 1 as the total, -1 as a part
 Changes = dict[Cell, int]  # from the true table to another
@@ -32,8 +33,10 @@ def note(below: int) -> str:
 
 
 def hide(answer: Answer, below: int) -> Answer:
-    """The answer without its counts from 1 to `below` - 1, what they could be computed from, and shares and means of any of them.
+    """The answer without its counts from 1 to `below` - 1, what they could be computed from, shares of any of them, and means of few.
 
+    A mean of many whose number is hidden only because of others stays, with one decimal: all its digits would tell by what was divided.
+    It says that its number is not small, so which one beside it is; by how many that one is small, nothing says.
     Raises ValueError where its equations do not hold, or a count is greater than one that it is within.
     """
     counts: dict[Cell, int] = {("count", name): value for name, value in answer.counts.items() if value is not None}
@@ -52,16 +55,27 @@ def hide(answer: Answer, below: int) -> Answer:
     hidden = protect(counts, equations, below, differences)
     if not hidden:
         return answer
+    few = {cell for cell in hidden if counts[cell] < max(below, _MANY)}
+    rounded: set[Cell] = set()
     grown = True
     while grown:  # a share may come from a mean
-        more = {cell for cell, sources in answer.derived.items() if cell not in hidden and not hidden.isdisjoint(sources)}
-        hidden |= more
-        grown = bool(more)
+        grown = False
+        for cell, sources in answer.derived.items():
+            if cell not in hidden and not hidden.isdisjoint(sources):
+                measured = cell[0] == "table" and answer.columns[cell[2]].kind == "number"
+                if measured and hidden.intersection(sources) <= counts.keys() - few:
+                    rounded.add(cell)
+                else:
+                    hidden.add(cell)
+                    grown = True
+
+    def shown(cell: Cell, value: Value) -> Value:
+        return None if cell in hidden else round(value, 1) if cell in rounded and isinstance(value, float) else value
+
     return dataclasses.replace(
         answer,
         rows=tuple(
-            tuple(None if ("table", row, column) in hidden else value for column, value in enumerate(values))
-            for row, values in enumerate(answer.rows)
+            tuple(shown(("table", row, column), value) for column, value in enumerate(values)) for row, values in enumerate(answer.rows)
         ),
         counts={name: None if ("count", name) in hidden else value for name, value in answer.counts.items()},
         hidden=answer.hidden | hidden,
@@ -85,7 +99,8 @@ def _next(within: Iterable[tuple[Cell, Cell]]) -> list[tuple[Cell, Cell]]:
 def protect(counts: Mapping[Cell, int], equations: Iterable[Equation], below: int, unpublished: Collection[Cell] = ()) -> set[Cell]:
     """The cells to hide: all from 1 to `below` - 1, and cheap others, small ones first and totals last.
 
-    Small ones among the `unpublished` must not be computable either; they are not among the answer. The same for the same counts and
+    Small ones among the `unpublished` must not be computable either; they are not among the answer. Totals are last because other
+    answers to the same period have them too. The same for the same counts and
     equations in any order. Raises ValueError where an equation does not hold, names a cell without a count, or a count is negative.
     """
     small = sorted(cell for cell, value in counts.items() if 0 < value < below)
@@ -135,7 +150,7 @@ class _System:
                     places[cell].append((number, sign))
         self._places: Places = places
         totals, parts_of_some = {total for total, _ in equations}, {part for _, parts in equations for part in parts}
-        self._level = {cell: (cell in totals) * (1 if cell in parts_of_some else 2) for cell in self._values}
+        self._level = {cell: 0 if cell not in totals else 1 if cell in parts_of_some else 2 for cell in self._values}
         self._most = max(self._values.values())
         self._arcs = _network(places, len(equations))
         self._from_node: dict[int, list[Cell]] = defaultdict(list)
@@ -145,7 +160,7 @@ class _System:
 
     def price(self, cell: Cell) -> float:
         """What hiding a cell costs: least for a small count, most for a total of all."""
-        return _TOTAL[self._level[cell]] * (1 + self._values[cell] / self._most)
+        return _PRICES[self._level[cell]] * (1 + self._values[cell] / self._most)
 
     def other(self, cell: Cell, below: int, hidden: set[Cell], everything: bool) -> Changes | None:
         """Another table with `cell` at `below` or more, if there is one, which differs in hidden cells or, for a price, in any."""

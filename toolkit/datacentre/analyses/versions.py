@@ -18,6 +18,7 @@ from toolkit.datacentre.analyses.plan import parts_of
 from toolkit.datacentre.analyses.rows import DATED, aliases, opened, pack_rows, read_failures, rows_of, sliced, version, view
 
 _KEY = "hash({visit})"  # 64 bits, by DuckDB's own function: the same only where the same version runs
+_RECEIVED = "regexp_replace(received, '[^0-9]', '', 'g')"  # stores write ISO 8601, documents tell their time in HL7's way
 _NEWEST = """
     CREATE TABLE ranked AS SELECT *, row_number() OVER (PARTITION BY visit ORDER BY received DESC, message_id DESC, part) AS place,
         row_number() OVER (PARTITION BY visit, received, message_id ORDER BY part) AS copy
@@ -85,7 +86,7 @@ class VersionsJob(Job):
             rows_of(database, values)
             visit = _visits(database, group, ("message_id", "received", "mdc_visit", "start"))
             key = _KEY.format(visit=visit)
-            columns = f"{visit} AS visit, {key} AS key, received, message_id, part, {DATED} AS dated"
+            columns = f"{visit} AS visit, {key} AS key, {_RECEIVED} AS received, message_id, part, {DATED} AS dated"
             database.execute(f"CREATE TABLE found AS SELECT {columns} FROM versions WHERE {key} IN (SELECT key FROM rows)")
             for bucket in range(buckets):
                 some = database.sql(f"SELECT * EXCLUDE (key) FROM found WHERE key % {buckets} = {bucket}").to_arrow_table()

@@ -95,11 +95,12 @@ def test_every_way_in_gives_the_same(folder: Path, tmp_path: Path, typed: Callab
 
 
 def test_parts_are_written_when_they_are_large(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PART_DOCUMENTS", 8)
+    monkeypatch.setattr(module, "PART_VISITS", 8)
     monkeypatch.setattr(module, "BATCH_DOCUMENTS", 4)
     ingest([str(folder)], str(tmp_path / "rows"), 1, unexpected)
     assert len(list(manifests(open_store(str(tmp_path / "rows"))))) == 4
     monkeypatch.setattr(module, "PART_BYTES", 1)
+    monkeypatch.setattr(module, "ROWS_BYTES", 1)
     ingest([str(folder)], str(tmp_path / "small"), 2, unexpected)
     assert len(list(manifests(open_store(str(tmp_path / "small"))))) == 8
     assert rows_in(tmp_path / "rows", "results") == rows_in(tmp_path / "small", "results")
@@ -249,7 +250,8 @@ def test_the_visits_of_a_history_have_message_ids_of_their_own(tmp_path: Path) -
     text = document(1, entries=entries).decode()
     head = text[text.index("<componentOf>") : text.index("</componentOf>")]
     (tmp_path / "history.xml").write_text(text.replace(head, "<componentOf>").replace("<code ", '<id root="1.2"/><code ', 1))
-    assert ingest([str(tmp_path)], str(tmp_path / "rows"), 1, unexpected).documents == 1
+    done = ingest([str(tmp_path)], str(tmp_path / "rows"), 1, unexpected)
+    assert (done.documents, done.visits) == (1, 3)
     digest = hashlib.sha256((tmp_path / "history.xml").read_bytes()).hexdigest()
     visits = rows_in(tmp_path / "rows", "visits")
     assert [row["message_id"] for row in visits] == [f"sha256-{digest}", f"sha256-{digest}.2", f"sha256-{digest}.3"]

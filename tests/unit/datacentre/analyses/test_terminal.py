@@ -72,8 +72,18 @@ def test_many_values_are_rows_of_blocks() -> None:
     ]
 
 
+def test_notes_explain_what_is_there() -> None:
+    def notes(value: float | None) -> list[str]:
+        chart = Chart("bars", "Ages", "2026", "Age", "Patients", ("0 to 17",), (Series("patients", (value,)),), BARS.notes)
+        return terminal(chart, 40).splitlines()[5:]
+
+    assert notes(None) == ["", "* fewer than 5"]
+    assert notes(7) == []
+
+
 def test_an_empty_chart_says_so() -> None:
-    assert terminal(Chart("lines", "Cases", "2026", "x", "y", (), ())) == "Cases\n2026\n\nNo visit in the period\n"
+    notes = ("No visit in the period.", "* fewer than 5", "ICD-9")
+    assert terminal(Chart("lines", "Cases", "2026", "x", "y", (), (), notes)) == "Cases\n2026\n\nNo visit in the period\n\nICD-9\n"
 
 
 def test_no_label_of_a_document_controls_the_terminal() -> None:

@@ -54,7 +54,7 @@ def test_csv() -> None:
 
 def test_csv_marks_what_is_hidden() -> None:
     lines = csv_of(hide(ANSWER, 5)).splitlines()
-    assert lines[2:5] == ['"J45 ""asthma""",2026-01,*,*,*', "Q00,2026-02,*,*,*", "none,2026-02,0,0.0,"]
+    assert lines[2:5] == ['"J45 ""asthma""",2026-01,*,*,2.00', "Q00,2026-02,*,*,*", "none,2026-02,0,0.0,"]
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@a", "\t=1"])
@@ -77,7 +77,7 @@ def test_json() -> None:
     assert found["rows"][3]["mean"] is None
     assert found["counts"] == {"visits": 1300, "open": None}
     assert found["suppressed"] == [
-        *({"row": 'J45 "asthma", 2026-01', "column": name} for name in ("visits", "share", "mean")),
+        *({"row": 'J45 "asthma", 2026-01', "column": name} for name in ("visits", "share")),
         *({"row": "Q00, 2026-02", "column": name} for name in ("visits", "share", "mean")),
         {"count": "open"},
     ]

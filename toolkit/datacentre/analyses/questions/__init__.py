@@ -44,6 +44,7 @@ class Question:
     `counts` gives a group's sums: tuples whose last item is an integer and is added to those with the same items before it. Where
     patients are to be told apart, `patients` is SQL whose rows begin with ``patient`` and of which `per_patient`, SQL over all the
     ``rows`` of some patients (known by ``low`` and ``high``, 128 bits of a digest), makes such sums. `answer` makes a table of them.
+    `check` raises UsageError where options and period do not fit each other.
     """
 
     summary: str
@@ -54,6 +55,7 @@ class Question:
     counts: Callable[[DuckDBPyConnection, Parameters], Iterable[tuple[Any, ...]]] | None = None
     patients: Callable[[Parameters], str] | None = None
     per_patient: str = ""
+    check: Callable[[Parameters], None] | None = None
 
 
 @cache

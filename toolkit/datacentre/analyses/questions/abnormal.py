@@ -7,6 +7,7 @@ Interpretation codes are wrong often enough (whole archives say "normal" of ever
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +85,7 @@ def _answer(parameters: Parameters, sums: Sums) -> Answer:
             (cells[3], (cells[7], cells[8], cells[9])),
         ]
         derived[cells[5]] = (cells[4], cells[3])
+        derived |= {cells[column]: (cells[1],) for column in (2, 3, 4, 6, 7, 8, 9, 10)}  # results of few visits are those of few patients
     return Answer(
         title="Laboratory results outside their reference range",
         period=period_of(parameters),
@@ -122,8 +124,8 @@ def _chart(parameters: Parameters, answer: Answer) -> Chart:
 
 
 def _of(part: Any, whole: Any) -> float | None:
-    """A share, where neither is hidden."""
-    return share(part, whole) if part is not None and whole is not None else None
+    """A share, where neither is hidden; that of nothing is nothing to draw."""
+    return None if part is None or whole is None else math.nan if whole == 0 else share(part, whole)
 
 
 QUESTION = Question(

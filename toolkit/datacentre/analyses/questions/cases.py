@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from toolkit.core.errors import UsageError
 from toolkit.datacentre.analyses.answers import Answer, Cell, Chart, Column, Series
 from toolkit.datacentre.analyses.questions import Option, Parameters, Question, Sums
-from toolkit.datacentre.analyses.questions.counting import label, nested, parts_of_period, period_of
+from toolkit.datacentre.analyses.questions.counting import day, label, nested, parts_of_period, period_of
 from toolkit.datacentre.analyses.questions.options import ICD10, periods
 
 if TYPE_CHECKING:
@@ -78,9 +79,15 @@ def _chart(parameters: Parameters, answer: Answer) -> Chart:
         x_label={"month": "Month", "quarter": "Quarter", "year": "Year"}.get(parameters["periods"], "Sub-period"),
         y_label=parameters["count"].capitalize(),
         categories=tuple(row[0] if isinstance(parameters["periods"], str) else row[1] for row in rows),  # type: ignore[misc]
-        series=tuple(Series(column.title, tuple(row[place] for row in rows)) for place, column in enumerate(answer.columns) if place > 2),  # type: ignore[misc]
+        series=tuple(Series(column.title, answer.plotted(place)[:-1]) for place, column in enumerate(answer.columns) if place > 2),
         notes=answer.notes,
     )
+
+
+def _check(parameters: Parameters) -> None:
+    days = (day(parameters["to"]) - day(parameters["from"])).days + 1
+    if isinstance(parameters["periods"], int) and parameters["periods"] > days:
+        raise UsageError("--periods", f"the period has {days} days only", f"write at most {days}")
 
 
 QUESTION = Question(
@@ -93,6 +100,7 @@ QUESTION = Question(
     ),
     answer=_answer,
     chart=_chart,
+    check=_check,
     counts=_counts,
     patients=_patients,
     per_patient="""

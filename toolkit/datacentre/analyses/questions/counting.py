@@ -74,7 +74,7 @@ def bars(answer: Answer, heading: str) -> Chart:
         x_label=heading,
         y_label=answer.columns[1].title,
         categories=tuple(str(row[0]) for row in rows),
-        series=(Series(answer.columns[1].title, tuple(row[1] for row in rows)),),  # type: ignore[misc]
+        series=(Series(answer.columns[1].title, answer.plotted(1)[:-1]),),
         notes=answer.notes,
     )
 

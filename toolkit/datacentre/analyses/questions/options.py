@@ -21,7 +21,9 @@ def _codes(given: Sequence[str]) -> list[list[str]]:
         for code in codes:
             if not _ICD_10.fullmatch(code.upper().rstrip("†*")):
                 raise UsageError("--icd10", f"{code!r} is no ICD-10 code", "write a letter, a digit, and what follows: I50, I50.9, C4A")
-        series.append([plain_code(code) for code in codes])
+        series.append(sorted({plain_code(code) for code in codes}))
+        if series[-1] in series[:-1]:
+            raise UsageError("--icd10", f"{one} is there twice", "leave one out")
     return series
 
 

@@ -104,15 +104,14 @@ def _at(lengths: Sequence[tuple[int, int]], place: int) -> int:
 
 
 def _chart(parameters: Parameters, answer: Answer) -> Chart:
-    columns: tuple[Sequence[Any], ...] = tuple(zip(*answer.rows, strict=True))
     return Chart(
         kind="spread",
         title=answer.title,
         subtitle=answer.period,
         x_label="Diagnosis (ICD-10)",
         y_label="Length of stay (days)",
-        categories=tuple(columns[0]),
-        series=(Series("mean", tuple(columns[3]), tuple(columns[4])), Series("median", tuple(columns[5]))),
+        categories=tuple(str(row[0]) for row in answer.rows),
+        series=(Series("mean", answer.plotted(3), answer.plotted(4)), Series("median", answer.plotted(5))),
         notes=answer.notes,
     )
 
