@@ -12,6 +12,7 @@ import hypothesis
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+LONGEST = ("test_storage", "test_acceptance", "crashes", "test_runners", "cli/", "chain/", "test_pack", "end_to_end", "examples/")
 
 hypothesis.settings.register_profile("default", deadline=None)  # a busy machine is no fault of an example
 hypothesis.settings.load_profile("default")
@@ -24,7 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first: of several that run at a time none is then waited for at the end."""
-    items.sort(key=lambda item: "crashes" not in item.nodeid)
+    items.sort(key=lambda item: next((place for place, name in enumerate(LONGEST) if name in item.nodeid), len(LONGEST)))
 
 
 @pytest.hookimpl(wrapper=True)

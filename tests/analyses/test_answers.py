@@ -129,6 +129,8 @@ def test_documents_say_the_same_as_row_tables(tmp_path: Path) -> None:
         ours, theirs = (ask(question, {**WHOLE, **parameters}, (place,), 1) for place in (documents, store))
         assert (ours.answer.rows, ours.answer.counts) == (theirs.answer.rows, theirs.answer.counts)
         assert (ours.superseded, ours.duplicates, ours.documents) == (theirs.superseded, theirs.duplicates, theirs.documents)
+    both = ask(question, {**WHOLE, **parameters}, (documents, store), 1)  # the newest version counts, wherever it is
+    assert (both.answer.rows, both.answer.counts) == (theirs.answer.rows, theirs.answer.counts)
 
 
 def hold(stores: Stores, question: str, seed: int, days: tuple[date, date], parameters: dict[str, Any], splits: int) -> None:

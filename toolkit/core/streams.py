@@ -38,13 +38,13 @@ def open_input(path: str) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def atomic_output(path: str) -> Iterator[BinaryIO]:
+def atomic_output(path: str, permissions: int = 0o666) -> Iterator[BinaryIO]:
     """Open `path` for writing bytes; ``-`` is standard output.
 
     A file is written under a temporary name in its own directory, synchronised, and renamed when the body ends without
     an exception; otherwise nothing is left behind and an older file of that name stays as it was. Where `path` is a
-    symbolic link the file it points to is replaced; an older file's permissions are kept. A device or a named pipe is
-    written to as it stands.
+    symbolic link the file it points to is replaced; an older file's permissions are kept, a new one has `permissions` as far as the
+    user's mask allows. A device or a named pipe is written to as it stands.
 
     Raises CannotCreate when the directory does not take a file or the older file may not be written, InputOutput when
     the output cannot be written to the end.
@@ -65,7 +65,7 @@ def atomic_output(path: str) -> Iterator[BinaryIO]:
         else:
             if mode is not None and not os.access(target, os.W_OK):
                 raise PermissionError(errno.EACCES, "is write-protected")
-            stream, temporary = _create_beside(target)
+            stream, temporary = _create_beside(target, permissions)
     except OSError as error:
         raise CannotCreate(path, error.strerror or str(error), "choose a directory that exists and can be written") from error
     if not temporary:
@@ -96,11 +96,11 @@ def synchronise(directory: str) -> None:
         os.close(descriptor)
 
 
-def _create_beside(target: str) -> tuple[BinaryIO, str]:
-    """A new file in the directory of `target`, as readable as any file the user makes, and its name."""
+def _create_beside(target: str, permissions: int) -> tuple[BinaryIO, str]:
+    """A new file in the directory of `target`, and its name."""
     directory, name = os.path.split(target)
     temporary = os.path.join(directory, f".{name[:40]}.{os.urandom(6).hex()}")
-    return os.fdopen(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), "w+b"), temporary
+    return os.fdopen(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, permissions), "w+b"), temporary
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import NamedTuple
 
 from toolkit.datacentre.observations import NO_EDGE, NO_RESULTS, UNLIMITED, Result, range_of
 from toolkit.datacentre.quantities import parse_number
@@ -30,19 +31,32 @@ _OBSERVATION = re.compile(
     f'<observation(?=[\\s/>])(?: classCode="OBS" moodCode="EVN"><code ({_CODE.replace("(", "(?:")})/>(?:<statusCode code="completed"/>)?'
     f'<effectiveTime value="({_WORD})"/>({_MEASURED.replace("(?:", "(").replace("(", "(?:")})</observation>)?'
 )
+# What a document may tell that is none of the patient's (negated, planned, cancelled, of others, allergies), or what may spell it.
+_EXCLUDING = ("negationInd", "cancelled", "nullified", "<subject", "2.16.840.1.113883.10.20.22.4.", "&#")
+_ORDER = re.compile('<order classCode="ACT" moodCode="RQO"><id [^<>]*/></order>')  # planned, and nothing in it
 _new = tuple.__new__
 
 
-def results_as_sent(body: bytes) -> list[Result | None] | None:
-    """For each observation of a document that has been parsed, its result, or None where the tree is to be asked; None for all of them."""
+class Sent(NamedTuple):
+    """For each observation of a document its result, or None where the tree is to be asked; whether all is the patient's."""
+
+    results: list[Result | None]
+    plain: bool
+
+
+def read_as_sent(body: bytes) -> Sent | None:
+    """What the text of a document that has been parsed tells; None when it is not such as hl7-send writes."""
     beginning = _BEGINNING.match(body)
     if beginning is None or any(body.find(sign, beginning.end()) >= 0 <= body.find(word, beginning.end()) for sign, word in _OTHERWISE):
         return None
+    pieces = _OBSERVATION.split(body.decode())
     found: list[Result | None] = []
-    for code, time, measured in _OBSERVATION.findall(body.decode()):
+    for code, time, measured in zip(pieces[1::4], pieces[2::4], pieces[3::4], strict=True):
         parts = _read(code, measured) if code else None
         found.append(None if parts is None else _new(Result, (*parts[0], time, *parts[1])))
-    return found
+    rest = "".join(pieces[::4])
+    happened = rest.count("moodCode") == rest.count('moodCode="EVN"') + len(_ORDER.findall(rest))
+    return Sent(found, happened and not any(word in rest for word in _EXCLUDING))
 
 
 @lru_cache(maxsize=1 << 14)

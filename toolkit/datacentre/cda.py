@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from toolkit.core.errors import BadData
-from toolkit.datacentre.as_sent import results_as_sent
+from toolkit.datacentre.as_sent import Sent, read_as_sent
 from toolkit.datacentre.hl7 import NAMESPACE, child, digits, named, path, period
 from toolkit.datacentre.observations import Result, observe
 from toolkit.datacentre.quantities import parse_number, parse_printed, parse_quantity, parse_range, same_unit
@@ -84,7 +84,8 @@ def rows(tree: Any, place: str = "document", body: bytes = b"") -> VisitRows:
     Raises BadData, naming `place`, when it is no ClinicalDocument or has not exactly one visit id and at least one patient id.
     """
     root = root_of(tree, place)
-    items = read_items(root, excluded(root), body)
+    sent = read_as_sent(body)
+    items = read_items(root, excluded(root, sent), sent)
     visit = _visit(root, place, items.ages)
     return VisitRows(visit, tuple(items.diagnoses), tuple(items.procedures), tuple(items.results))
 
@@ -113,8 +114,13 @@ class Excluded(NamedTuple):
     no_results: frozenset[Any]
 
 
-def excluded(root: Any) -> Excluded:
-    """What was negated, only planned, cancelled, or said of another person; what tells of allergies."""
+_NOTHING = Excluded(frozenset(), frozenset())
+
+
+def excluded(root: Any, sent: Sent | None = None) -> Excluded:
+    """What was negated, only planned, cancelled, or said of another person; what tells of allergies. With what is known from its text."""
+    if sent is not None and sent.plain:
+        return _NOTHING
     others = _others()(root)
     others += [element.getparent() for element in root.iter(_STATUS) if element.get("code") in _CANCELLED]
     allergies = []
@@ -127,8 +133,8 @@ def excluded(root: Any) -> Excluded:
     return Excluded(none, none.union(one for act in allergies for one in act.iter(_VALUE)) if allergies else none)
 
 
-def read_items(part: Any, without: Excluded, body: bytes = b"") -> Items:
-    """The codes and results in `part`, a document's root, with the `body` that it was parsed from, or an element below."""
+def read_items(part: Any, without: Excluded, sent: Sent | None = None) -> Items:
+    """The codes and results in `part`, a document's root, with what is known from its text, or an element below."""
     items = Items([], [], [], [])
     diagnoses, procedures, results, ages = items
     others, no_results = without
@@ -141,9 +147,8 @@ def read_items(part: Any, without: Excluded, body: bytes = b"") -> Items:
             else:
                 procedures.append(Procedure(code, system, _time_of(element)))
     observations = list(part.iter(_OBSERVATION))
-    known = results_as_sent(body) if body and not no_results else None
-    if known is None or len(known) != len(observations):
-        known = [None] * len(observations)
+    whole = sent is not None and not no_results and len(sent.results) == len(observations)
+    known = sent.results if sent is not None and whole else [None] * len(observations)
     for observation, result in zip(observations, known, strict=True):
         if result is not None:
             results.append(result)

@@ -25,6 +25,7 @@ from typing import Any
 
 from toolkit.core.errors import BadData
 from toolkit.datacentre import cda
+from toolkit.datacentre.as_sent import read_as_sent
 from toolkit.datacentre.cda import Items, VisitRow, VisitRows, read_items
 from toolkit.datacentre.hl7 import child, digits, named, period
 
@@ -45,7 +46,8 @@ def raw_visits(tree: Any, place: str, body: bytes = b"") -> list[VisitRows]:
     if not known:
         raise BadData(place, "has no patient id", "export it with recordTarget/patientRole/id")
     patient = known if _PSEUDONYM.fullmatch(known) else f"{known}|{cda.birth_of(role)[:8]}"
-    without, received = cda.excluded(root), moment(_time(root)[0])
+    sent = read_as_sent(body)
+    without, received = cda.excluded(root, sent), moment(_time(root)[0])
     encounter = cda.encompassing(root)
     if encounter is None or not (_identifier(encounter) or _time(encounter)[0]):
         encounters = _encounters(root)
@@ -57,7 +59,7 @@ def raw_visits(tree: Any, place: str, body: bytes = b"") -> list[VisitRows]:
     if not _PSEUDONYM.fullmatch(own):
         own = f"{own}|{patient}"
         start = start or _time(child(root, "documentationOf", "serviceEvent"))[0] or _time(root)[0]
-    items = read_items(root, without, body)
+    items = read_items(root, without, sent)
     visit = cda.visit_row(root, role, own, patient, start, end, items.ages)
     return [VisitRows(visit, tuple(items.diagnoses), tuple(items.procedures), tuple(items.results), received=received)]
 

@@ -10,7 +10,7 @@ import io
 import itertools
 import logging
 import math
-import sys
+import threading
 import warnings
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -74,23 +74,23 @@ _STYLE: dict[Any, Any] = {
     "ytick.color": _GREY,
     "ytick.labelcolor": _INK,
 }
+_loading = threading.Lock()
 
 
 def prepare() -> None:
     """Load what `draw` needs: a third of a second, which a thread may spend while others wait for something else."""
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # a user without a home is no reason for mail from cron
-    if "matplotlib.figure" in sys.modules:
-        return
-    from matplotlib.artist import ArtistInspector
+    with _loading:
+        logging.getLogger("matplotlib").setLevel(logging.ERROR)  # a user without a home is no reason for mail from cron
+        from matplotlib.artist import ArtistInspector
 
-    setters = ArtistInspector.get_setters
-    ArtistInspector.get_setters = lambda self: []  # type: ignore[method-assign] # a quarter of the time writes documentation
-    try:
-        import matplotlib.backends.backend_agg
-        import matplotlib.backends.backend_svg
-        import matplotlib.figure  # noqa: F401
-    finally:
-        ArtistInspector.get_setters = setters  # type: ignore[method-assign]
+        setters = ArtistInspector.get_setters
+        ArtistInspector.get_setters = lambda self: []  # type: ignore[method-assign] # a quarter of the time writes documentation
+        try:
+            import matplotlib.backends.backend_agg
+            import matplotlib.backends.backend_svg
+            import matplotlib.figure  # noqa: F401
+        finally:
+            ArtistInspector.get_setters = setters  # type: ignore[method-assign]
 
 
 def draw(chart: Chart, svg: BinaryIO, png: BinaryIO) -> None:

@@ -12,7 +12,7 @@ from toolkit.core.errors import InputOutput
 from toolkit.core.mapreduce.job import Job, guarded
 from toolkit.datacentre.analyses.plan import TABLES, Part, parts_of
 from toolkit.datacentre.analyses.questions import Question, questions
-from toolkit.datacentre.analyses.rows import aliases, opened, pack_rows, read_failures, rows_of, sliced, table_of, view
+from toolkit.datacentre.analyses.rows import OutOfMemory, aliases, opened, pack_rows, read_failures, rows_of, sliced, table_of, view
 
 ICD_10 = ("2.16.840.1.113883.6.3", "2.16.840.1.113883.6.90")  # of WHO (Poland's too), CM
 ICD_9 = "2.16.840.1.113883.6.103"  # CM
@@ -70,10 +70,8 @@ class QuestionJob(Job):
 
 def _mapped(group: dict[str, Any], parts: list[tuple[int, Part]], parameters: dict[str, Any], question: Question) -> list[tuple[Any, Any]]:
     """What the mapper says of some of a group's parts; of each half on its own where all at once need too much memory."""
-    import duckdb
-
     try:
-        with read_failures(), opened(parameters["threads"]) as database:
+        with opened(parameters["threads"]) as database, read_failures():
             _views(database, group, parts, parameters, question)
             sums = [("visits", *row) for row in database.execute("SELECT count(*) FROM visits").fetchall()]
             if "icd10" in parameters:
@@ -82,7 +80,7 @@ def _mapped(group: dict[str, Any], parts: list[tuple[int, Part]], parameters: di
                 sums += (("sum", *row) for row in question.counts(database, parameters))
             told_apart = question.patients(parameters) if question.patients else ""
             return [(SUMS, sums), *(_buckets(database, told_apart, parameters["buckets"]) if told_apart else ())]
-    except duckdb.OutOfMemoryException as error:
+    except OutOfMemory as error:
         half = len(parts) // 2
         if not half:
             raise InputOutput(parts[0][1].object("visits"), "needs more memory than a task has", "pack smaller packs") from error

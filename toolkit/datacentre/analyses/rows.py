@@ -158,13 +158,19 @@ def version() -> str:
     return f"{duckdb.__version__} on {platform.machine()}"
 
 
+class OutOfMemory(Exception):
+    """A task needs more than it may use."""
+
+
 @contextlib.contextmanager
 def read_failures() -> Iterator[None]:
-    """What DuckDB says of a file that it cannot read, as BadData; it names the file."""
+    """What DuckDB says of a file that it cannot read, as BadData; it names the file. OutOfMemory stays for whoever can help it."""
     import duckdb
 
     try:
         yield
+    except duckdb.OutOfMemoryException as error:
+        raise OutOfMemory from error
     except (duckdb.IOException, duckdb.InvalidInputException) as error:
         words = str(error).splitlines()[0]
         named = _MISSING.search(words)

