@@ -106,10 +106,9 @@ def read(*directories: Path) -> Archive:
     return Archive(list(visits.values()), documents - len(visits), stored - documents)
 
 
-def only_icd_9(visits: Sequence[Visit]) -> int:
-    """How many visits have diagnoses of ICD-9 and none of ICD-10."""
-    systems = [{one["system"] for one in visit.diagnoses} for visit in visits]
-    return sum(ICD_9 in some and not some & set(ICD_10) for some in systems)
+def in_icd_9(visits: Sequence[Visit]) -> int:
+    """How many visits have diagnoses of ICD-9."""
+    return sum(any(one["system"] == ICD_9 for one in visit.diagnoses) for visit in visits)
 
 
 @dataclass

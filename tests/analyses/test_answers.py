@@ -145,7 +145,7 @@ def hold(stores: Stores, question: str, seed: int, days: tuple[date, date], para
     assert TOLD[question](found.answer) == EXPECTED[question](visits, asked)
     assert (found.superseded, found.duplicates) == (archive.superseded, archive.duplicates)
     counts = {name: found.answer.counts[name] for name in ("visits", "in_period", "start_unknown")}
-    assert found.answer.counts.get("only_icd9", 0) == (reference.only_icd_9(visits) if "icd10" in parameters else 0)
+    assert found.answer.counts.get("in_icd9", 0) == (reference.in_icd_9(visits) if "icd10" in parameters else 0)
     assert counts == {"visits": len(archive.visits), "in_period": len(visits), "start_unknown": archive.undated}
 
 

@@ -74,7 +74,7 @@ def hold(store: Path, question: str, asked: dict[str, object]) -> None:
     assert (found.superseded, found.duplicates) == (archive.superseded, archive.duplicates)
     assert found.answer.counts["start_unknown"] == archive.undated
     if "icd10" in asked:
-        assert found.answer.counts["only_icd9"] == reference.only_icd_9(archive.between(first, last))
+        assert found.answer.counts["in_icd9"] == reference.in_icd_9(archive.between(first, last))
 
 
 def _visit(dice: random.Random, number: int) -> VisitRows:

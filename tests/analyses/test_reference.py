@@ -15,9 +15,9 @@ from tests.analyses.reference import (
     abnormal,
     ages,
     cases,
+    in_icd_9,
     judge,
     length,
-    only_icd_9,
     parts_of,
     read,
     sexes,
@@ -100,7 +100,7 @@ def test_counts_the_newest_version_of_a_visit_once(archive: Archive) -> None:
     assert (archive.superseded, archive.duplicates, archive.undated) == (2, 1, 2)
     found = {one.row["message_id"] for one in archive.between(FIRST, LAST)}
     assert found == {"m01", "m02", "m03", "m06", "m08", "m09", "m10", "m11", "m12", "m16"}
-    assert only_icd_9(archive.between(FIRST, LAST)) == 1
+    assert in_icd_9(archive.between(FIRST, LAST)) == 1
 
 
 def test_ages_at_the_first_visit(archive: Archive) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 RUNNERS = ("inline", "local", "spark", "hadoop")
 SPLIT_BYTES = 32 << 20  # a task for less costs more than it saves
+ONE_AFTER_ANOTHER = 256 << 20  # where no other task would run at the same time: what fits the memory
 _log = logging.getLogger(__name__)
 
 
@@ -45,6 +46,11 @@ class Runner:
     def threads(self) -> int:
         """How many threads one task may use: the others' tasks run side by side."""
         return processors() if self.name == "inline" else 1
+
+    @property
+    def split_bytes(self) -> int:
+        """From how many bytes of input on another task is worth its start."""
+        return ONE_AFTER_ANOTHER if self.name == "inline" else SPLIT_BYTES
 
     def check(self) -> None:
         """Raises UsageError for an option that says nothing to this runner, Unavailable when Spark or Hadoop is not installed."""

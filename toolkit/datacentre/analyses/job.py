@@ -72,13 +72,17 @@ def _mapped(group: dict[str, Any], parts: list[tuple[int, Part]], parameters: di
     """What the mapper says of some of a group's parts; of each half on its own where all at once need too much memory."""
     try:
         with opened(parameters["threads"]) as database, read_failures():
-            _views(database, group, parts, parameters, question)
+            told_apart = question.patients(parameters) if question.patients else ""
+            _views(database, group, parts, parameters, question, bool(told_apart))
             sums = [("visits", *row) for row in database.execute("SELECT count(*) FROM visits").fetchall()]
             if "icd10" in parameters:
                 sums += _codes(database)
             if question.counts:
                 sums += (("sum", *row) for row in question.counts(database, parameters))
-            told_apart = question.patients(parameters) if question.patients else ""
+            if told_apart and parameters["buckets"] == 1 and len(parts) == len(group["parts"]):  # all patients are here
+                database.execute(f"CREATE VIEW rows AS SELECT patient AS low, 0 AS high, * EXCLUDE (patient) FROM ({told_apart})")
+                sums += (("sum", *row) for row in database.execute(question.per_patient).fetchall())
+                told_apart = ""
             return [(SUMS, sums), *(_buckets(database, told_apart, parameters["buckets"]) if told_apart else ())]
     except OutOfMemory as error:
         half = len(parts) // 2
@@ -87,8 +91,10 @@ def _mapped(group: dict[str, Any], parts: list[tuple[int, Part]], parameters: di
         return [*_mapped(group, parts[:half], parameters, question), *_mapped(group, parts[half:], parameters, question)]
 
 
-def _views(database: Any, group: dict[str, Any], parts: list[tuple[int, Part]], parameters: dict[str, Any], question: Question) -> None:
-    """What a question's functions find in the database."""
+def _views(
+    database: Any, group: dict[str, Any], parts: list[tuple[int, Part]], parameters: dict[str, Any], question: Question, apart: bool
+) -> None:
+    """What a question's functions find in the database; whose visits have the codes only where patients are told apart."""
     lost = [(number, one) for number, ids in group["dropped"] for one in ids]
     if lost:
         table_of(database, "dropped", {"part INTEGER": [number for number, _ in lost], "message_id VARCHAR": [one for _, one in lost]})
@@ -115,9 +121,10 @@ def _views(database: Any, group: dict[str, Any], parts: list[tuple[int, Part]], 
         values = ", ".join(f"({number}, '{prefix}')" for number, prefix in prefixes)
         database.execute(f"CREATE VIEW prefixes AS SELECT * FROM (VALUES {values}) AS given (series, prefix)")
         condition = f"system = '{ICD_9}' OR (({any_of}) AND system IN {ICD_10})"
-        database.execute(f"CREATE TABLE picked AS SELECT message_id, patient, day, system, plain FROM diagnoses WHERE {condition}")
+        head = "message_id, patient, day" if apart else "message_id, day"
+        database.execute(f"CREATE TABLE picked AS SELECT {head}, system, plain FROM diagnoses WHERE {condition}")
         database.execute(
-            f"CREATE TABLE coded AS SELECT DISTINCT series, message_id, patient, day FROM picked, prefixes"
+            f"CREATE TABLE coded AS SELECT DISTINCT series, {head} FROM picked, prefixes"
             f" WHERE system <> '{ICD_9}' AND starts_with(plain, prefix)"
         )
 
@@ -129,14 +136,13 @@ def _day(number: int) -> int:
 
 
 def _codes(database: Any) -> list[tuple[Any, ...]]:
-    """How many visits there are by series of codes, which editions the codes are of, and how many visits have diagnoses in ICD-9 alone; for
+    """How many visits there are by series of codes, which editions the codes are of, and how many visits have diagnoses in ICD-9; for
     each series that no diagnosis of this group begins with, the codes that are written most like it."""
     editions = f"SELECT system, count(*) FROM picked WHERE system <> '{ICD_9}' GROUP BY system"
     found = [("edition", *row) for row in database.execute(editions).fetchall()]
     found += [("coded", *row) for row in database.execute("SELECT series, count(*) FROM coded GROUP BY series").fetchall()]
-    in_icd9 = f"SELECT DISTINCT message_id FROM picked WHERE system = '{ICD_9}'"
-    alone = f"SELECT count(*) FROM ({in_icd9}) ANTI JOIN (SELECT message_id FROM diagnoses WHERE system IN {ICD_10}) USING (message_id)"
-    found += [("only_icd9", *row) for row in database.execute(alone).fetchall()]
+    in_icd9 = f"SELECT count(DISTINCT message_id) FROM picked WHERE system = '{ICD_9}'"
+    found += [("in_icd9", *row) for row in database.execute(in_icd9).fetchall()]
     missing = "SELECT series, prefix FROM prefixes WHERE series NOT IN (SELECT series FROM coded)"
     if database.execute(missing).fetchall():
         near = f"""

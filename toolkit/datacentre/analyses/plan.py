@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from toolkit.core.errors import BadData
-from toolkit.core.mapreduce.running import SPLIT_BYTES
 
 if TYPE_CHECKING:
     from toolkit.core.storage import Store
@@ -88,7 +87,7 @@ def plan(stores: Sequence[Store]) -> Input:
     return Input(ordered, tuple((url, name) for name, url in sorted(aliases.items())), documents, f"sha256:{state.hexdigest()}")
 
 
-def groups(parts: Iterable[tuple[int, Part]], tables: Sequence[str], split_bytes: int = SPLIT_BYTES) -> Iterator[list[tuple[int, Part]]]:
+def groups(parts: Iterable[tuple[int, Part]], tables: Sequence[str], split_bytes: int) -> Iterator[list[tuple[int, Part]]]:
     """Parts with their numbers in groups of about the same size; none has less than `split_bytes` of these tables, but a only one."""
     numbered = [(number, part) for number, part in parts if any(table in part.sizes for table in tables)]
     sizes = [sum(part.sizes.get(table, 0) for table in tables) for _, part in numbered]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit import __version__
 from toolkit.core.errors import CannotCreate, NoInput, ToolError, UsageError
-from toolkit.core.mapreduce.running import SPLIT_BYTES, Runner, run
+from toolkit.core.mapreduce.running import Runner, run
 from toolkit.core.progress import progress
 from toolkit.core.streams import atomic_output
 from toolkit.datacentre.analyses.answers import Answer, Equation
@@ -40,8 +40,8 @@ _log = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class Request:
     """What is asked: the question's name, its parameters, the sources (stores, directories, files, ``-``), where the job runs, the
-    directories that keep results and row tables of documents (empty: none), from how many bytes on a task is worth its start, and how many
-    processes read documents."""
+    directories that keep results and row tables of documents (empty: none), from how many bytes on a task is worth its start (0: as
+    the runner has it), and how many processes read documents."""
 
     question: str
     parameters: Mapping[str, Any]
@@ -49,7 +49,7 @@ class Request:
     runner: Runner = Runner()
     kept: str = ""
     tables: str = ""
-    split_bytes: int = SPLIT_BYTES
+    split_bytes: int = 0
     jobs: int = 1
 
 
@@ -161,7 +161,7 @@ def _versions(source: Input, request: Request) -> Versions:
     kept = _known(request.kept, name)
     if kept is not None:
         return Versions({int(part): ids for part, ids in kept.pop("dropped").items()}, **kept)
-    some = list(groups(enumerate(source.parts), ("visits",), request.split_bytes))
+    some = list(groups(enumerate(source.parts), ("visits",), request.split_bytes or request.runner.split_bytes))
     if not some:
         return Versions({}, 0, 0, 0, 0)
     sizes = [sum(part.sizes.get("visits", 0) for _, part in group) for group in some]
@@ -186,7 +186,7 @@ def _sums(source: Input, versions: Versions, request: Request, digest: str) -> t
     first, last = request.parameters["from"] // 100, request.parameters["to"] // 100
     parts = [(number, part) for number, part in enumerate(source.parts) if first <= part.number <= last]
     tables = tuple(dict.fromkeys(("visits", *question.tables)))
-    some = list(groups(parts, tables, request.split_bytes))
+    some = list(groups(parts, tables, request.split_bytes or request.runner.split_bytes))
     if not some:
         return {}, False
     sizes = [sum(part.sizes.get(table, 0) for _, part in group for table in tables) for group in some]
@@ -227,9 +227,9 @@ def _answer(request: Request, versions: Versions, sums: Sums) -> tuple[Answer, N
     if not within:
         notes.append("No visit in the period.")
     if "icd10" in parameters:
-        counts["only_icd9"] = sums.get(("only_icd9",), 0)
-    if counts.get("only_icd9"):
-        notes.append("Some visits of the period have diagnoses in ICD-9-CM alone: they are not counted.")
+        counts["in_icd9"] = sums.get(("in_icd9",), 0)
+    if counts.get("in_icd9"):
+        notes.append("Some diagnoses of the period are in ICD-9-CM: they are not counted.")
     if len(editions) > 1:
         notes.append("Codes of ICD-10 (WHO) and ICD-10-CM are counted together.")
     not_found = []

@@ -18,6 +18,7 @@ from toolkit.datacentre.analyses.plan import parts_of
 from toolkit.datacentre.analyses.rows import DATED, aliases, opened, pack_rows, read_failures, rows_of, sliced, version, view
 
 _KEY = "hash({visit})"  # 64 bits, by DuckDB's own function: the same only where the same version runs
+_REPEATED = "SELECT key FROM {} GROUP BY key HAVING count(*) > 1"
 _RECEIVED = "regexp_replace(received, '[^0-9]', '', 'g')"  # stores write ISO 8601, documents tell their time in HL7's way
 _NEWEST = """
     CREATE TABLE ranked AS SELECT *, row_number() OVER (PARTITION BY visit ORDER BY received DESC, message_id DESC, part) AS place,
@@ -46,30 +47,36 @@ class VersionsJob(Job):
 
     @guarded
     def keys(self, _: None, text: str) -> Iterator[tuple[Any, Any]]:
-        """The keys of a group's visits, by bucket."""
+        """The keys of a group's visits, by bucket; of the only group at once what stands under those that come more than once."""
         group, buckets = json.loads(text), self.parameters["buckets"]
         with opened(self.parameters["threads"]) as database, read_failures():
-            key = _KEY.format(visit=_visits(database, group, ("mdc_visit", "start")))
-            database.execute(f"CREATE TABLE keys AS SELECT {key} AS key, {DATED} AS dated FROM versions")
-            rows = database.sql(f"SELECT key FROM keys ORDER BY key % {buckets}").to_arrow_table()
-            for bucket, some in enumerate(sliced(rows, buckets)):
-                yield ["bucket", bucket], [text, version(), pack_rows(some)]
-            rows, dated = database.execute("SELECT count(*), count(*) FILTER (dated) FROM keys").fetchall()[0]
-        yield from (([name], number) for name, number in (("rows", rows), ("dated", dated)))
+            visit = _visits(database, group)
+            database.execute(f"CREATE TABLE keys AS SELECT {_KEY.format(visit=visit)} AS key, {DATED} AS dated FROM versions")
+            if buckets == 1:
+                database.execute(f"CREATE VIEW repeated AS {_REPEATED.format('keys')}")
+                database.execute(f"CREATE TABLE rows AS {_under(visit, 'repeated')}")
+                yield from _decided(database, 0)
+            else:
+                rows = database.sql(f"SELECT key FROM keys ORDER BY key % {buckets}").to_arrow_table()
+                for bucket, some in enumerate(sliced(rows, buckets)):
+                    yield ["bucket", bucket], [text, version(), pack_rows(some)]
+            number, dated = database.execute("SELECT count(*), count(*) FILTER (dated) FROM keys").fetchall()[0]
+        yield ["rows"], number
+        yield ["dated"], dated
         self.done(group["done"])
 
     @guarded
     def repeated(self, key: Any, values: Iterator[Any]) -> Iterator[tuple[Any, Any]]:
         """For each group, which of a bucket's keys come more than once."""
         if key[0] != "bucket":
-            yield key, sum(values)
+            yield from ((key, value) for value in values)
             return
         groups, versions, texts = zip(*values, strict=True)
         if len(set(versions)) > 1:
             raise Unavailable("the workers", f"have differing versions of DuckDB: {', '.join(sorted(set(versions)))}", "install one on all")
         with opened(self.parameters["threads"]) as database:
             rows_of(database, texts)
-            repeated = database.sql("SELECT key FROM rows GROUP BY key HAVING count(*) > 1").to_arrow_table()
+            repeated = database.sql(_REPEATED.format("rows")).to_arrow_table()
         if len(repeated):
             keys = pack_rows(repeated)
             for group in groups:
@@ -79,45 +86,61 @@ class VersionsJob(Job):
     def look_up(self, key: Any, values: Iterator[Any]) -> Iterator[tuple[Any, Any]]:
         """What a group holds under these keys, by bucket."""
         if key[0] != "group":
-            yield key, sum(values)
+            yield from ((key, value) for value in values)
             return
-        group, buckets = json.loads(key[1]), self.parameters["buckets"]
         with opened(self.parameters["threads"]) as database, read_failures():
             rows_of(database, values)
-            visit = _visits(database, group, ("message_id", "received", "mdc_visit", "start"))
-            key = _KEY.format(visit=visit)
-            columns = f"{visit} AS visit, {key} AS key, {_RECEIVED} AS received, message_id, part, {DATED} AS dated"
-            database.execute(f"CREATE TABLE found AS SELECT {columns} FROM versions WHERE {key} IN (SELECT key FROM rows)")
-            for bucket in range(buckets):
-                some = database.sql(f"SELECT * EXCLUDE (key) FROM found WHERE key % {buckets} = {bucket}").to_arrow_table()
-                if len(some):
-                    yield ["visits", bucket], pack_rows(some)
+            yield from _found(database, _visits(database, json.loads(key[1])), self.parameters["buckets"])
 
     @guarded
     def decide(self, key: Any, values: Iterator[Any]) -> Iterator[tuple[Any, Any]]:
         """What does not count among the documents of these visits, by part, and counts."""
+        if key[0] == "dropped":
+            yield from ((key, value) for value in values)
+            return
         if key[0] != "visits":
             yield key, sum(values)
             return
         with opened(self.parameters["threads"]) as database:
             rows_of(database, values)
-            database.execute(_NEWEST)
-            counts = "count(*), count(*) FILTER (dated), count(*) FILTER (copy > 1)"
-            out, dated, twice = database.execute(f"SELECT {counts} FROM ranked WHERE place > 1").fetchall()[0]
-            for name, number in (("rows", -out), ("dated", -dated), ("duplicates", twice), ("superseded", out - twice)):
-                yield [name], number
-            found = database.execute("SELECT part, list(message_id ORDER BY message_id) FROM ranked WHERE place > 1 GROUP BY part")
-            yield ["dropped", key[1]], found.fetchall()
+            yield from _decided(database, key[1])
 
 
-def _visits(database: Any, group: dict[str, Any], columns: tuple[str, ...]) -> str:
+def _visits(database: Any, group: dict[str, Any]) -> str:
     """Make a group's visits known as ``versions``; what a visit's newest pseudonym is in them."""
+    columns = ("message_id", "received", "mdc_visit", "start")
     if not aliases(database, group["aliases"], "visit"):
         view(database, "versions", "visits", parts_of(group), columns)
         return "mdc_visit"
     view(database, "known", "visits", parts_of(group), columns)
     database.execute("CREATE VIEW versions AS SELECT known.*, newest FROM known LEFT JOIN renamed_visit ON mdc_visit = old")
     return "coalesce(newest, mdc_visit)"
+
+
+def _found(database: Any, visit: str, buckets: int) -> Iterator[tuple[Any, Any]]:
+    """What ``versions`` holds under the keys in ``rows``, by bucket."""
+    rows = database.sql(f"SELECT * FROM ({_under(visit, 'rows')}) ORDER BY key % {buckets}").to_arrow_table()
+    for bucket, some in enumerate(sliced(rows, buckets)):
+        if len(some):
+            yield ["visits", bucket], pack_rows(some.drop_columns("key"))
+
+
+def _under(visit: str, keys: str) -> str:
+    """SQL for what ``versions`` holds under some keys."""
+    key = _KEY.format(visit=visit)
+    columns = f"{key} AS key, {visit} AS visit, {_RECEIVED} AS received, message_id, part, {DATED} AS dated"
+    return f"SELECT {columns} FROM versions WHERE {key} IN (SELECT key FROM {keys})"
+
+
+def _decided(database: Any, bucket: int) -> Iterator[tuple[Any, Any]]:
+    """Of the visits in ``rows``: how many documents do not count, and which, by part."""
+    database.execute(_NEWEST)
+    counts = "count(*), count(*) FILTER (dated), count(*) FILTER (copy > 1)"
+    out, dated, twice = database.execute(f"SELECT {counts} FROM ranked WHERE place > 1").fetchall()[0]
+    for name, number in (("rows", -out), ("dated", -dated), ("duplicates", twice), ("superseded", out - twice)):
+        yield [name], number
+    found = database.execute("SELECT part, list(message_id ORDER BY message_id) FROM ranked WHERE place > 1 GROUP BY part")
+    yield ["dropped", bucket], found.fetchall()
 
 
 def versions_of(pairs: Iterator[tuple[Any, Any]]) -> Versions:

@@ -3,7 +3,8 @@
 A file that is put here and defines `QUESTION` is an analysis of its name: the command, its help and the map-reduce job find it. Within a
 task the row tables are DuckDB views that hold only what counts, of visits that began in the period: ``visits`` (message_id, patient,
 day, start, end, sex, age), ``diagnoses`` (message_id, patient, day, start, code, system, plain), ``procedures`` and ``results`` likewise,
-and, where the question has codes, ``coded`` (series, message_id, patient, day): each visit once for each series of codes that it has.
+and, where the question has codes, ``coded`` (series, message_id, day; patient, if `patients` says something): each visit once
+for each series of codes that it has.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -53,11 +54,12 @@ def _answer(parameters: Parameters, sums: Sums) -> Answer:
     rows: list[tuple[Any, ...]] = []
     equations: list[tuple[Cell, tuple[Cell, ...]]] = []
     derived: dict[Cell, tuple[Cell, ...]] = {}
+    found: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
+    for (number, kind, length), count in sums.items():
+        found[number, kind].append((length, count))
     for number, series in enumerate(parameters["icd10"]):
-        of_this = {key[1:]: count for key, count in sums.items() if key[0] == number}
-        lengths = sorted((length, count) for (kind, length), count in of_this.items() if kind == _CLOSED)
-        closed = sum(count for _, count in lengths)
-        still_open, negative = (sum(count for (one, _), count in of_this.items() if one == kind) for kind in (_OPEN, _NEGATIVE))
+        lengths = sorted(found[number, _CLOSED])
+        still_open, negative, closed = (sum(count for _, count in found[number, kind]) for kind in (_OPEN, _NEGATIVE, _CLOSED))
         rows.append((label(series), closed + still_open + negative, closed, *_moments(lengths), still_open, negative))
         equations.append((("table", number, 1), tuple(("table", number, column) for column in (2, 6, 7))))
         derived |= {("table", number, column): (("table", number, 2),) for column in (3, 4, 5)}
