@@ -182,21 +182,19 @@ def wait_for_marks(place: Path) -> list[str]:
     return [mark.name.removeprefix("mark") for mark in marks]
 
 
-def other_pythons() -> list[str]:
-    """Interpreters of the other versions that are supported, of this machine."""
+def pythons() -> list[str]:
+    """Interpreters of the other versions that are supported, of this machine; where there is none, this one."""
     found = []
-    for version in ("3.11", "3.12", "3.13", "3.14"):
-        if version == f"{sys.version_info[0]}.{sys.version_info[1]}":
-            continue
-        homes = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python3"))
-        if program := (str(homes[-1]) if homes else shutil.which(f"python{version}")):
-            found.append(program)
-    return found
+    for version in ("3.12", "3.13", "3.14") if sys.version_info[:2] == (3, 11) else ("3.11",):
+        beside = Path(sys.base_prefix).parent.glob(f"{version}.*/bin/python3")  # as pyenv installs them
+        programs = [*map(str, sorted(beside, reverse=True)), shutil.which(f"python{version}")]
+        found += [one for one in programs if one and not subprocess.run([one, "-c", ""], capture_output=True, check=False).returncode][:1]
+    return found or [sys.executable]
 
 
-@pytest.mark.parametrize("program", other_pythons())
+@pytest.mark.parametrize("program", pythons())
 @pytest.mark.parametrize("name", IN_PROCESSES)
-def test_other_pythons(program: str, name: str, place: Path, tmp_path: Path) -> None:
+def test_pythons(program: str, name: str, place: Path, tmp_path: Path) -> None:
     import mrjob
     import yaml
 
