@@ -74,7 +74,7 @@ def _mapped(group: dict[str, Any], parts: list[tuple[int, Part]], parameters: di
         with opened(parameters["threads"]) as database, read_failures():
             told_apart = question.patients(parameters) if question.patients else ""
             _views(database, group, parts, parameters, question, bool(told_apart))
-            sums = [("visits", *row) for row in database.execute("SELECT count(*) FROM visits").fetchall()]
+            sums = [("visits", _visits(database, group, parts))]
             if "icd10" in parameters:
                 sums += _codes(database)
             if question.counts:
@@ -96,6 +96,8 @@ def _views(
 ) -> None:
     """What a question's functions find in the database; whose visits have the codes only where patients are told apart."""
     lost = [(number, one) for number, ids in group["dropped"] for one in ids]
+    known = dict(group["dated"])
+    partly = [(number, part) for number, part in parts if number not in known]
     if lost:
         table_of(database, "dropped", {"part INTEGER": [number for number, _ in lost], "message_id VARCHAR": [one for _, one in lost]})
     renamed = aliases(database, group["aliases"], "patient")
@@ -103,15 +105,15 @@ def _views(
     ends = max(parameters["from"], min(months) * 100 + 1), _day(min(parameters["to"], max(months) * 100 + 31))
     first, last = (f"strptime('{day:08d}', '%Y%m%d')" for day in ends)
     database.execute(f"CREATE TABLE days AS SELECT strftime(unnest(generate_series({first}, {last}, INTERVAL 1 DAY)), '%Y%m%d') AS day")
-    for table in TABLES:
-        if table != "visits" and table not in question.tables:
-            continue
-        wanted = (*_HEAD, *(_COLUMNS[table] if table in question.tables else ()))
-        view(database, f"all_{table}", table, parts, wanted)
+    tables = [(table, table, parts, (*_HEAD, *_COLUMNS[table])) for table in TABLES if table in question.tables]
+    if partly:
+        tables.append(("visits_to_count", "visits", partly, _HEAD))
+    for name, table, some, wanted in tables:
+        view(database, f"all_{name}", table, some, wanted)
         patient = "coalesce(newest, patient)" if renamed else "patient"
         database.execute(
-            f"CREATE VIEW {table} AS SELECT all_{table}.* REPLACE ({patient} AS patient), left(start, 8)::INTEGER AS day"
-            f" FROM all_{table}" + (" ANTI JOIN dropped USING (part, message_id)" if lost else "")
+            f"CREATE VIEW {name} AS SELECT all_{name}.* REPLACE ({patient} AS patient), left(start, 8)::INTEGER AS day"
+            f" FROM all_{name}" + (" ANTI JOIN dropped USING (part, message_id)" if lost else "")
             + (" LEFT JOIN renamed_patient ON patient = old" if renamed else "")
             + " WHERE left(start, 8) IN (SELECT day FROM days)"
         )  # fmt: skip
@@ -127,6 +129,15 @@ def _views(
             f"CREATE TABLE coded AS SELECT DISTINCT series, {head} FROM picked, prefixes"
             f" WHERE system <> '{ICD_9}' AND starts_with(plain, prefix)"
         )
+
+
+def _visits(database: Any, group: dict[str, Any], parts: list[tuple[int, Part]]) -> int:
+    """How many visits began in the period: known of months that lie in it as a whole, counted in the others."""
+    known = dict(group["dated"])
+    if all(number in known for number, _ in parts):
+        return sum(known[number] for number, _ in parts)
+    ((counted,),) = database.execute("SELECT count(*) FROM visits_to_count").fetchall()
+    return counted + sum(known.get(number, 0) for number, _ in parts)
 
 
 def _day(number: int) -> int:

@@ -23,7 +23,7 @@ from toolkit.core.mapreduce.running import Runner, run
 from toolkit.core.progress import progress
 from toolkit.core.streams import atomic_output
 from toolkit.datacentre.analyses.answers import Answer, Equation
-from toolkit.datacentre.analyses.plan import Input, groups, line, plan
+from toolkit.datacentre.analyses.plan import Input, Part, groups, line, plan
 from toolkit.datacentre.analyses.questions import Sums, questions
 from toolkit.datacentre.analyses.questions.counting import label
 from toolkit.datacentre.analyses.versions import Versions, VersionsJob, versions_of
@@ -160,10 +160,11 @@ def _versions(source: Input, request: Request) -> Versions:
     name = f"versions-{source.digest.removeprefix('sha256:')[:32]}.json"
     kept = _known(request.kept, name)
     if kept is not None:
-        return Versions({int(part): ids for part, ids in kept.pop("dropped").items()}, **kept)
+        dropped, dated = ({int(part): value for part, value in kept.pop(name).items()} for name in ("dropped", "dated"))
+        return Versions(dropped, dated, **kept)
     some = list(groups(enumerate(source.parts), ("visits",), request.split_bytes or request.runner.split_bytes))
     if not some:
-        return Versions({}, 0, 0, 0, 0)
+        return Versions({}, {}, 0, 0, 0)
     sizes = [sum(part.sizes.get("visits", 0) for _, part in group) for group in some]
     lines = [line(group, aliases=source.aliases, done=size) for group, size in zip(some, sizes, strict=True)]
     parameters = {"buckets": len(some), "threads": request.runner.threads}
@@ -193,12 +194,19 @@ def _sums(source: Input, versions: Versions, request: Request, digest: str) -> t
     lines = []
     for group, size in zip(some, sizes, strict=True):
         dropped = [(number, versions.dropped[number]) for number, _ in group if number in versions.dropped]
-        lines.append(line(group, aliases=source.aliases, done=size, dropped=dropped))
+        dated = [(number, versions.dated.get(number, 0)) for number, part in group if _within(part, request.parameters)]
+        lines.append(line(group, aliases=source.aliases, done=size, dropped=dropped, dated=dated))
     parameters = {**asked, "buckets": len(some), "threads": request.runner.threads}
     pairs = _with_bar(request.question, source, sizes, QuestionJob, lines, parameters, request.runner)
     sums = {tuple(words): number for _, some in pairs for *words, number in some}
     _keep(request.kept, name, list(sums.items()))
     return sums, False
+
+
+def _within(part: Part, parameters: Mapping[str, Any]) -> bool:
+    """Whether the whole month of a part is in the period."""
+    first = part.number * 100 + 1
+    return parameters["from"] <= first and first + 30 <= parameters["to"]
 
 
 def _with_bar(
@@ -218,8 +226,8 @@ def _answer(request: Request, versions: Versions, sums: Sums) -> tuple[Answer, N
     counts: dict[str, int | None] = {
         "visits": versions.visits,
         "in_period": within,
-        "outside_period": versions.visits - versions.undated - within,
-        "start_unknown": versions.undated,
+        "outside_period": sum(versions.dated.values()) - within,
+        "start_unknown": versions.visits - sum(versions.dated.values()),
     }
     parts: Equation = (("count", "visits"), (("count", "in_period"), ("count", "outside_period"), ("count", "start_unknown")))
     editions = [key for key in sums if key[0] == "edition"]

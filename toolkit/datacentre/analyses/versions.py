@@ -7,7 +7,7 @@ read.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -30,13 +30,13 @@ _NEWEST = """
 @dataclass(frozen=True)
 class Versions:
     """What counts: the message ids that do not, by the number of their part; how many documents were replaced by newer ones of their visit,
-    or are there twice; how many visits are left, and of how many the start is not known to the day."""
+    or are there twice; how many visits are left; how many of them have a start that is known to the day, by the number of their part."""
 
     dropped: dict[int, list[str]]
+    dated: dict[int, int]
     superseded: int
     duplicates: int
     visits: int
-    undated: int
 
 
 class VersionsJob(Job):
@@ -51,7 +51,7 @@ class VersionsJob(Job):
         group, buckets = json.loads(text), self.parameters["buckets"]
         with opened(self.parameters["threads"]) as database, read_failures():
             visit = _visits(database, group)
-            database.execute(f"CREATE TABLE keys AS SELECT {_KEY.format(visit=visit)} AS key, {DATED} AS dated FROM versions")
+            database.execute(f"CREATE TABLE keys AS SELECT {_KEY.format(visit=visit)} AS key, part, {DATED} AS dated FROM versions")
             if buckets == 1:
                 database.execute(f"CREATE VIEW repeated AS {_REPEATED.format('keys')}")
                 database.execute(f"CREATE TABLE rows AS {_under(visit, 'repeated')}")
@@ -60,7 +60,8 @@ class VersionsJob(Job):
                 rows = database.sql(f"SELECT key FROM keys ORDER BY key % {buckets}").to_arrow_table()
                 for bucket, some in enumerate(sliced(rows, buckets)):
                     yield ["bucket", bucket], [text, version(), pack_rows(some)]
-            number, dated = database.execute("SELECT count(*), count(*) FILTER (dated) FROM keys").fetchall()[0]
+            dated = database.execute("SELECT part, count(*) FILTER (dated) FROM keys GROUP BY part").fetchall()
+            ((number,),) = database.execute("SELECT count(*) FROM keys").fetchall()
         yield ["rows"], number
         yield ["dated"], dated
         self.done(group["done"])
@@ -95,11 +96,8 @@ class VersionsJob(Job):
     @guarded
     def decide(self, key: Any, values: Iterator[Any]) -> Iterator[tuple[Any, Any]]:
         """What does not count among the documents of these visits, by part, and counts."""
-        if key[0] == "dropped":
-            yield from ((key, value) for value in values)
-            return
         if key[0] != "visits":
-            yield key, sum(values)
+            yield from ((key, value) for value in values)
             return
         with opened(self.parameters["threads"]) as database:
             rows_of(database, values)
@@ -135,10 +133,10 @@ def _under(visit: str, keys: str) -> str:
 def _decided(database: Any, bucket: int) -> Iterator[tuple[Any, Any]]:
     """Of the visits in ``rows``: how many documents do not count, and which, by part."""
     database.execute(_NEWEST)
-    counts = "count(*), count(*) FILTER (dated), count(*) FILTER (copy > 1)"
-    out, dated, twice = database.execute(f"SELECT {counts} FROM ranked WHERE place > 1").fetchall()[0]
-    for name, number in (("rows", -out), ("dated", -dated), ("duplicates", twice), ("superseded", out - twice)):
+    out, twice = database.execute("SELECT count(*), count(*) FILTER (copy > 1) FROM ranked WHERE place > 1").fetchall()[0]
+    for name, number in (("rows", -out), ("duplicates", twice), ("superseded", out - twice)):
         yield [name], number
+    yield ["dated"], database.execute("SELECT part, -count(*) FILTER (dated) FROM ranked WHERE place > 1 GROUP BY part").fetchall()
     found = database.execute("SELECT part, list(message_id ORDER BY message_id) FROM ranked WHERE place > 1 GROUP BY part")
     yield ["dropped", bucket], found.fetchall()
 
@@ -146,15 +144,18 @@ def _decided(database: Any, bucket: int) -> Iterator[tuple[Any, Any]]:
 def versions_of(pairs: Iterator[tuple[Any, Any]]) -> Versions:
     """What the job's pairs say together."""
     dropped: dict[int, list[str]] = defaultdict(list)
-    counts: dict[str, int] = defaultdict(int)
+    dated: Counter[int] = Counter()
+    counts: Counter[str] = Counter()
     for key, value in pairs:
         if key[0] == "dropped":
             for part, ids in value:
                 dropped[part] += ids
+        elif key[0] == "dated":
+            for part, number in value:
+                dated[part] += number
         else:
             counts[key[0]] += value
-    undated = counts["rows"] - counts["dated"]
-    return Versions(dict(dropped), counts["superseded"], counts["duplicates"], counts["rows"], undated)
+    return Versions(dict(dropped), dict(dated), counts["superseded"], counts["duplicates"], counts["rows"])
 
 
 if __name__ == "__main__":
