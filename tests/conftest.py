@@ -25,7 +25,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first: of several that run at a time none is then waited for at the end."""
-    items.sort(key=lambda item: next((place for place, name in enumerate(LONGEST) if name in item.nodeid), len(LONGEST)))
+    files = {item: item.nodeid.partition("::")[0] for item in items}  # a file's tests stay together: they share what was started
+    items.sort(key=lambda item: next((place for place, name in enumerate(LONGEST) if name in files[item]), len(LONGEST)))
 
 
 @pytest.hookimpl(wrapper=True)

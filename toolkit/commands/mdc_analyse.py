@@ -86,7 +86,7 @@ def mdc_analyse(analysis: str, sources: tuple[str, ...], **given: Any) -> int:
     if given["no_suppress"] and click.get_current_context().get_parameter_source("below") is click.core.ParameterSource.COMMANDLINE:
         raise UsageError("--suppress", "contradicts --no-suppress", "leave one out")
     runner = Runner(given["runner"], given["master"], given["python_bin"], given["cluster_tmp"], given["settings"], given["jar"])
-    kept = "" if given["no_cache"] else given["cache"] or os.path.join(_caches(), "scape-toolkit", "analyses")
+    kept = "" if given["no_cache"] else given["cache"] or _caches()
     request = Request(analysis, parameters, sources, runner, kept, given["tables"], jobs=given["jobs"] or processors())
     below = 0 if given["no_suppress"] else given["below"]
     return publish(request, Publication(given["output"], given["plot"] == "-", below, given["max_bad"]))
@@ -124,4 +124,7 @@ def _number(day: date) -> int:
 
 
 def _caches() -> str:
-    return os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    """The user's directory for what can be found again; none for a user without a home, as services are."""
+    home = os.path.expanduser("~")
+    place = os.environ.get("XDG_CACHE_HOME") or (os.path.join(home, ".cache") if os.path.isdir(home) else "")
+    return os.path.join(place, "scape-toolkit", "analyses") if place else ""
