@@ -183,7 +183,7 @@ def _sums(source: Input, versions: Versions, request: Request, digest: str) -> t
     name = f"sums-{hashlib.sha256(identity.encode()).hexdigest()[:32]}.json"
     kept = _known(request.kept, name)
     if kept is not None:
-        return {tuple(key): value for key, value in kept}, True
+        return {tuple(words): number for *words, number in kept}, True
     first, last = request.parameters["from"] // 100, request.parameters["to"] // 100
     parts = [(number, part) for number, part in enumerate(source.parts) if first <= part.number <= last]
     tables = tuple(dict.fromkeys(("visits", *question.tables)))
@@ -198,9 +198,9 @@ def _sums(source: Input, versions: Versions, request: Request, digest: str) -> t
         lines.append(line(group, aliases=source.aliases, done=size, dropped=dropped, dated=dated))
     parameters = {**asked, "buckets": len(some), "threads": request.runner.threads}
     pairs = _with_bar(request.question, source, sizes, QuestionJob, lines, parameters, request.runner)
-    sums = {tuple(words): number for _, some in pairs for *words, number in some}
-    _keep(request.kept, name, list(sums.items()))
-    return sums, False
+    sums = [one for _, some in pairs for one in some]
+    _keep(request.kept, name, sums)
+    return {tuple(words): number for *words, number in sums}, False
 
 
 def _within(part: Part, parameters: Mapping[str, Any]) -> bool:

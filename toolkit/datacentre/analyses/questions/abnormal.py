@@ -29,15 +29,16 @@ _RULES = ("coded", "ranged", "as_printed")
 
 
 def _counts(database: DuckDBPyConnection, parameters: Parameters) -> Iterator[tuple[Any, ...]]:
+    columns = "value, unit, low, high, low_inclusive, high_inclusive, interpretation, printed"
+    database.execute(f"CREATE TABLE chosen AS SELECT series, {columns} FROM results JOIN coded USING (message_id)")  # one pass over all
     _read_printed(database)
     names = {name: name for name in ("low", "high", "low_inclusive", "high_inclusive")}
     printed = {name: f"ranges.{name}" for name in names}
     rules = f"""
-        SELECT series, results.message_id, number,
-            CASE WHEN interpretation = '' THEN NULL ELSE interpretation IN {_ABNORMAL} END AS coded,
-            {_OUTSIDE.format(**{name: f"results.{name}" for name in names})} AS ranged,
+        SELECT series, CASE WHEN interpretation = '' THEN NULL ELSE interpretation IN {_ABNORMAL} END AS coded,
+            {_OUTSIDE.format(**{name: f"chosen.{name}" for name in names})} AS ranged,
             {_OUTSIDE.format(**printed)} AS as_printed
-        FROM results JOIN coded USING (message_id) LEFT JOIN ranges USING (printed, unit)
+        FROM chosen LEFT JOIN ranges USING (printed, unit)
     """
     deciding = _deciding(parameters["trust"])
     database.execute(f"CREATE TABLE judged AS SELECT series, coded, ranged, as_printed, {deciding} AS rule FROM ({rules})")
@@ -59,7 +60,7 @@ def _read_printed(database: DuckDBPyConnection) -> None:
     from toolkit.datacentre.analyses.rows import table_of
     from toolkit.datacentre.cda import parse_printed, same_unit
 
-    texts = database.execute("SELECT DISTINCT printed, unit FROM results SEMI JOIN coded USING (message_id) WHERE printed <> ''").fetchall()
+    texts = database.execute("SELECT DISTINCT printed, unit FROM chosen WHERE printed <> ''").fetchall()
     read = [(printed, unit, *parse_printed(printed)) for printed, unit in texts]
     ranges = [one[:6] for one in read if (one[2] is not None or one[3] is not None) and same_unit(one[1], one[6])]
     kinds = ("printed VARCHAR", "unit VARCHAR", "low DOUBLE", "high DOUBLE", "low_inclusive BOOLEAN", "high_inclusive BOOLEAN")
