@@ -5,20 +5,19 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import logging
-import multiprocessing
 import os
+import shlex
 import shutil
-import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.core import errors
 from toolkit.core.errors import ToolError, Unavailable, UsageError
+from toolkit.core.mapreduce.tasks import Tasks
 
 if TYPE_CHECKING:
     from toolkit.core.mapreduce.job import Job
@@ -76,7 +75,7 @@ class Runner:
         words = ["-r", self.name, "--no-conf", "--cleanup", "ALL", "--cleanup-on-failure", "ALL", "--local-tmp-dir", place]
         if self.name == "inline":
             return words
-        words += ["--python-bin", self.python or sys.executable, "--no-bootstrap-mrjob"]
+        words += ["--python-bin", shlex.quote(self.python or sys.executable), "--no-bootstrap-mrjob"]
         if self.name == "local":
             homes = [*_homes()[:2], *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
             return [*words, "--num-cores", str(processors()), "--cmdenv", f"PYTHONPATH={os.pathsep.join(homes)}"]
@@ -117,7 +116,7 @@ def run(
 
     module = import_mrjob(f"mrjob.{'spark.runner' if runner.name == 'spark' else runner.name}")
     if runner.name == "local":
-        module.Pool = partial(multiprocessing.Pool, initializer=_end_quietly)
+        module.Pool, module.check_call = Tasks, Tasks.call
     with tempfile.TemporaryDirectory(prefix="toolkit-job-") as place:  # mode 0700, as everything that mrjob makes in it
         path = Path(place, "groups")
         path.write_text("".join(f"{group}\n" for group in groups))
@@ -142,12 +141,6 @@ def run(
         if key[0] == FAILED:
             raise getattr(errors, key[1])(*value)
     yield from pairs
-
-
-def _end_quietly() -> None:
-    """A process that waits for a task ends it when it is told to end, and says nothing of it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to handle: it ends its processes
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 
 
 def _says_something(record: logging.LogRecord) -> bool:
