@@ -115,7 +115,7 @@ def test_spark_on_hdfs(name: str, distant: str, kept: str, installed: spark.Spar
 
 @pytest.mark.parametrize("name", ON_A_CLUSTER)
 def test_cluster_on_hdfs(name: str, distant: str, kept: str, installed: spark.Spark, expected: dict[str, Found]) -> None:
-    assert ask(name, distant, Runner("spark", spark.CLUSTER), f"{kept}/spark") == expected[name]
+    assert ask(name, distant, Runner("spark", spark.CLUSTER), f"{kept}/cluster") == expected[name]
     assert installed.left() == []
 
 
