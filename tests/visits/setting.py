@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
+import signal
 import socket
 import sqlite3
 import ssl
@@ -175,8 +175,7 @@ class Setting:
 def kill(*processes: Process) -> None:
     """kill -9, of all of them before the first is waited for, and wait until they are gone."""
     for process in processes:
-        if process.poll() is None:
-            os.kill(process.pid, 9)
+        process.send_signal(signal.SIGKILL)  # which may have ended by itself in the meantime
     for process in processes:
         process.wait()
 
