@@ -20,7 +20,7 @@ from toolkit.experiment.profiling.runs import Membership
 from toolkit.experiment.profiling.sampling import Rhythm, Series, Tree, times_of, transfers_of
 from toolkit.experiment.profiling.software import software, source_version
 from toolkit.experiment.profiling.stages import Phrases, Stages
-from toolkit.experiment.profiling.writing import Record
+from toolkit.experiment.profiling.writing import LateRecord, Record
 
 SCHEMA = 1
 FAILURE = 125
@@ -52,7 +52,8 @@ def wrap(request: Request) -> Outcome:
     begin_of_input = _begin_of_input() if request.repetitions > 1 else 0
     launching.adopt_orphans()
     membership = Membership(environment)
-    record = Record(request.output or _own_name(membership))
+    named = request.output or os.environ.get("TOOLKIT_RUN_RECORD")
+    record = Record(named) if named else LateRecord(lambda: f"{membership.settle()}.jsonl")
     common = _common(request, path, environment)
     outcome, drawn = Outcome(), []
     for repetition in range(1, request.repetitions + 1):
@@ -81,10 +82,6 @@ def _begin_of_input() -> int:
         raise UsageError("-r", "cannot repeat: standard input is no file that can be read again", "use < FILE or < /dev/null") from error
 
 
-def _own_name(membership: Membership) -> str:
-    return os.environ.get("TOOLKIT_RUN_RECORD") or f"{membership.settle()}.jsonl"
-
-
 def _common(request: Request, path: str, environment: Mapping[str, str]) -> dict[str, Any]:
     """What the `run` lines of all repetitions have in common."""
     try:
@@ -110,7 +107,7 @@ class _Watch:
     """One repetition."""
 
     def __init__(
-        self, request: Request, environment: dict[str, str], membership: Membership, record: Record, common: dict[str, Any]
+        self, request: Request, environment: dict[str, str], membership: Membership, record: Record | LateRecord, common: dict[str, Any]
     ) -> None:
         self._request, self._membership, self._record, self._common = request, membership, record, common
         self._environment = environment
@@ -152,7 +149,7 @@ class _Watch:
             told = self._finish(child, outcome)
             told["pressure"] = machine.pressure_between(pressure, machine.pressure())
             child.close()
-        stages = self._stages.finish(told["wall_ns"], child.pid, told["peak_rss_bytes"])
+        stages = self._stages.finish(told["wall_ns"], child.pid, told["peak_rss_bytes"] or 0)
         outcome.warnings += self._stages.warnings
         self._series.flush()
         try:
@@ -259,9 +256,9 @@ class _Watch:
             "signal": signal.Signals(-status).name if status < 0 else None,
             "wall_ns": wall,
             **own.with_others(self._orphans),
-            "peak_rss_bytes": peak,
-            "peak_source": source,
-            "peak_tree_rss_bytes": max(self._peak_rss, rss, peak),
+            "peak_rss_bytes": peak or None,
+            "peak_source": source if peak else None,
+            "peak_tree_rss_bytes": max(self._peak_rss, rss, peak) or None,
             "peak_tree_pss_bytes": self._peak_pss,
             "left_running": left,
             "nvml_bytes": self._graphics.peak_bytes,
