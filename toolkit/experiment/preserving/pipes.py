@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from toolkit.experiment.run_record import Command
 
@@ -19,8 +18,7 @@ class Pipe:
 
 def stream(command: Command, name: str) -> str:
     """What ``stdin``, ``stdout`` or ``stderr`` of a command was: a path, ``pipe:[N]`` as the kernel names it, or nothing known."""
-    streams: Any = getattr(command, "streams", None) or {}
-    value = streams.get(name)
+    value = command.streams.get(name)
     return value if isinstance(value, str) else ""
 
 
