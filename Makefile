@@ -82,6 +82,7 @@ clean: ## remove everything that make made
 
 # editable_mode=compat: the default would add 15 ms to the start of every command. pyspark is built from 470 MB of source beside the
 # rest, and modules are compiled on all cores at the end, but for other projects' tests: pip would do all of it one after the other.
+# roc-validator's shapes are read by pyshacl; the program itself would need an older rich than import-linter.
 .venv/.made: setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "$(PYTHON) is older than 3.11; name a newer one: make PYTHON=python3.12" >&2; exit 1; }
@@ -89,6 +90,7 @@ clean: ## remove everything that make made
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	@export PYTHONWARNINGS=ignore; pip="$(BIN)/python -m pip install --quiet --no-compile"; \
 	  $$pip --no-deps "$$(sed -n 's/^ *\(pyspark .*\)/\1/p' setup.cfg)" & spark=$$!; \
+	  $$pip --no-deps "$$(sed -n 's/^ *\(roc-validator .*\)/\1/p' setup.cfg)" || exit 1; \
 	  echo $$pip "-e '.[test]'"; \
 	  $$pip --config-settings editable_mode=compat -e '.[test]' && wait $$spark
 	@$(BIN)/python -m compileall -qq -j 0 -x '/tests?/' $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') || true

@@ -97,6 +97,7 @@ class Command:
     repetition: int = 1
     repetitions: int = 1
     directory: str = ""
+    streams: Mapping[str, Any] = field(default_factory=dict)  # stdin, stdout, stderr: a path, pipe:[INODE], or null where it was closed
     monotonic_ns: int = 0
     tags: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
