@@ -13,7 +13,7 @@ _MEANINGS = {escape: character for character, escape in _ESCAPES.items()}
 
 
 def line(path: bytes, digest: str) -> bytes:
-    r"""A file's line: digest, two spaces, name. A name with a backslash, line feed or carriage return is escaped: a ``\\`` leads the line."""
+    """A file's line: digest, two spaces, name. Where something in the name has to be escaped, the line begins with a backslash."""
     escaped = re.sub(rb"[\\\n\r]", lambda found: _ESCAPES[found[0]], path)
     return (b"\\" if escaped != path else b"") + digest.encode() + b"  " + escaped + b"\n"
 
