@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import os
@@ -52,7 +51,7 @@ def written(out: Path) -> dict[Path, int]:
 def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[Path, int], dict[str, str]]:
     """The page's first line, interrupted when the first pair is complete, then run to its end; what had been written till then."""
     out = tmp_path_factory.mktemp("study") / "study"
-    environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": os.environ.get("HOME", "/"), "LC_ALL": "C.UTF-8", "PYTHON": sys.executable}
+    environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(out.parent), "LC_ALL": "C.UTF-8", "PYTHON": sys.executable}
     study = start(BLOCKS[0], out, environment)
     while not (out / "64-64/scene-9/panorama.jsonl").exists():
         assert study.poll() is None, study.communicate()[1]
