@@ -12,7 +12,7 @@ from toolkit.experiment.reporting.figures import Drawn
 from toolkit.experiment.reporting.quality import PARTS
 from toolkit.experiment.reporting.report import Report
 from toolkit.experiment.reporting.sheet import brief
-from toolkit.experiment.reporting.tables import QUANTITIES
+from toolkit.experiment.reporting.tables import QUANTITIES, Quantity
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1a1a1a; --paper: #fff; --soft: #555; --line: #ccc; --band: #f4f6f8; --link: #0b5fa5; }
@@ -31,15 +31,19 @@ th, td { padding: .18rem .6rem; text-align: right; white-space: nowrap; border-b
 th { border-bottom: 2px solid var(--soft); vertical-align: bottom; } td.text, th.text { text-align: left; }
 td.long { white-space: normal; max-width: 38rem; overflow-wrap: anywhere; }
 tbody tr:nth-child(even) { background: var(--band); }
+summary { cursor: pointer; margin: .8rem 0; font-weight: 600; }
 figure { margin: 1rem 0 1.6rem; } figure svg { width: 100%; max-width: 48rem; height: auto; background: #fff; border-radius: 4px; }
 .warning { border-left: 4px solid #d55e00; padding: .3rem .8rem; background: var(--band); }
 @media print {
   body { max-width: none; margin: 0; font-size: 9.5pt; } nav { display: none; } h2, h3 { break-after: avoid; }
+  details::details-content { content-visibility: visible; block-size: auto; } summary { list-style: none; }
   figure, tr { break-inside: avoid; } .wide { overflow: visible; } table { font-size: 7pt; } th, td { padding: .1rem .3rem; }
 }
 """
 _STATISTICS = ("n", "mean", "sd", "min", "q05", "q25", "median", "q75", "q95", "max")
 _HEADINGS = {"q05": "5 %", "q25": "25 %", "q75": "75 %", "q95": "95 %", "sd": "s. d."}
+_BYTES = (("MB", 1.0), ("GB", 1e3), ("TB", 1e6))
+_TIMES = (("s", 1.0), ("min", 60.0), ("h", 3600.0))  # hours, however many: the seed said 27 h
 Cell = str | tuple[str, str]  # a text, or a text and its class
 
 
@@ -47,12 +51,12 @@ def page(report: Report, figures: Sequence[Drawn]) -> bytes:
     """The page, UTF-8."""
     tables = report.tables
     sections = [
-        ("tables", "Times and memory", _statistics(report)),
         ("laws", "Fitted laws", _laws(report)),
         ("forecast", "Forecast", _forecast(report)),
         ("comparison", "Comparison", _comparison(report)),
-        ("quality", "Quality of the correlations", _quality(tables["quality"])),
         ("figures", "Figures", "".join(map(_figure, figures))),
+        ("tables", "Times and memory", _statistics(report)),
+        ("quality", "Quality of the correlations", _quality(tables["quality"])),
         ("machines", "Machines and software", _machines(tables["machines"])),
         ("failed", "Runs that did not end well", _failed(tables["failed"])),
         ("bad", "What could not be used", _bad(tables["bad"])),
@@ -85,22 +89,40 @@ def _count(number: int, one: str, several: str = "") -> str:
 
 
 def _statistics(report: Report) -> str:
+    """Time and memory of commands are seen at once, the rest on demand."""
+    rows = report.tables["statistics"]
+    if not rows:
+        return ""
     text = (
         "<p>MB are 10<sup>6</sup> bytes. Quantiles lie on straight lines between values; s. d. is the standard deviation of the sample. "
         "Under <em>seed</em> stand the values of the laws that the seed experiment fitted on its six-core node: its single values are not "
         "at hand.</p>\n"
     )
-    for quantity in QUANTITIES:
-        rows = [row for row in report.tables["statistics"] if row["quantity"] == quantity.name]
-        if not rows:
+    first = [quantity for quantity in QUANTITIES if quantity.name in ("time", "memory")]
+    rest = [quantity for quantity in QUANTITIES if quantity not in first]
+    text += _quantities(report, first, [row for row in rows if not row["stage"]])
+    for title, wanted, some in (
+        ("Stages", first, [row for row in rows if row["stage"]]),
+        ("Processor time, memory of all processes, bytes read and written", rest, rows),
+    ):
+        inside = _quantities(report, wanted, some)
+        text += f"<details><summary>{title}</summary>\n{inside}</details>\n" if inside else ""
+    return text
+
+
+def _quantities(report: Report, quantities: Sequence[Quantity], rows: Sequence[Mapping[str, Any]]) -> str:
+    text = ""
+    for quantity in quantities:
+        some = [row for row in rows if row["quantity"] == quantity.name]
+        if not some:
             continue
-        seed = any(row["seed"] is not None for row in rows)
+        seed = any(row["seed"] is not None for row in some)
         heading = [*_where_headings(report), *(_HEADINGS.get(name, name) for name in _STATISTICS), *(["seed"] if seed else [])]
         lines = [
-            [*_where(report, row), *(_number(row[name]) for name in _STATISTICS), *([_number(row["seed"])] if seed else [])] for row in rows
+            [*_where(report, row), *(_number(row[name]) for name in _STATISTICS), *([_number(row["seed"])] if seed else [])] for row in some
         ]
         text += f"<h3>{quantity.title}, {quantity.unit}</h3>\n{_table(heading, lines)}"
-    return text if report.tables["statistics"] else ""
+    return text
 
 
 def _laws(report: Report) -> str:
@@ -108,8 +130,9 @@ def _laws(report: Report) -> str:
     if not rows:
         return ""
     text = (
-        "<p>log<sub>10</sub>(y) = a log<sub>2</sub>(r) + b, by least squares over the medians of the pairs; y in s or MB. All machines share "
-        "a, each has its own b. Intervals hold with 95 % (Student's t). The spread is that of the residuals, as a factor. r is the resolution "
+        "<p>log<sub>10</sub>(y) = a log<sub>2</sub>(r) + b, by least squares over the medians of the pairs; y in s or MB. "
+        "All machines share a, each has its own b. Intervals hold with 95 % (Student's t). The spread is that of the residuals, as a "
+        "factor. r is the resolution "
         f"{'given by --resolution' if report.chosen else 'of the pair against which the residuals are smaller'}.</p>\n"
     )
     heading: list[Cell] = [
@@ -155,8 +178,8 @@ def _forecast(report: Report) -> str:
     if not rows:
         return ""
     text = (
-        "<p>What the laws foretell for whole commands on each machine seen. The interval is that of a new pair's median and holds with 95 %, "
-        "as far as the law does: <em>beyond</em> says how many times farther than anything measured the resolution is.</p>\n"
+        "<p>What the laws foretell for whole commands on each machine seen. The interval is that of a new pair's median and holds with "
+        "95 %, as far as the law does: <em>beyond</em> says how many times farther than anything measured the resolution is.</p>\n"
     )
     heading: list[Cell] = [("", "text"), ("command", "text"), ("machine", "text"), "r", "forecast", "95 %", "beyond", "seed", ("", "text")]
     lines: list[list[Cell]] = [
@@ -268,8 +291,13 @@ def _failed(rows: Sequence[Mapping[str, Any]]) -> str:
         return "its end is not recorded" if row["status"] is None else f"status {row['status']}"
 
     lines: list[list[Cell]] = [
-        [(row["began"][:19].replace("T", " "), "text"), (row["program"], "text"), (row["machine"], "text"), (ending(row), "text")]
-        + [(", ".join(_resolution(scale) for scale in row["scales"]), "text")]
+        [
+            (row["began"][:19].replace("T", " "), "text"),
+            (row["program"], "text"),
+            (row["machine"], "text"),
+            (ending(row), "text"),
+            (", ".join(_resolution(scale) for scale in row["scales"]), "text"),
+        ]
         for row in rows
     ]
     heading: list[Cell] = [(name, "text") for name in ("began", "command", "machine", "ended", "resolutions")]
@@ -292,11 +320,13 @@ def _table(heading: Sequence[Cell], lines: Iterable[Sequence[Cell]]) -> str:
 
 
 def _where_headings(report: Report) -> list[Cell]:
-    return [("step", "text"), *report.scales, ("machine", "text")]
+    machine: list[Cell] = [("machine", "text")] if len(report.collected.machines) > 1 else []
+    return [("step", "text"), *report.scales, *machine]
 
 
 def _where(report: Report, row: Mapping[str, Any]) -> list[Cell]:
-    return [(_title(row), "text"), *(_resolution(row[scale]) for scale in report.scales), (row["machine"], "text")]
+    machine: list[Cell] = [(row["machine"], "text")] if len(report.collected.machines) > 1 else []
+    return [(_title(row), "text"), *(_resolution(row[scale]) for scale in report.scales), *machine]
 
 
 def _title(row: Mapping[str, Any]) -> str:
@@ -321,10 +351,8 @@ def _interval(low: float | None, high: float | None, form: str) -> str:
 
 def _said(value: float, quantity: str) -> str:
     """Seconds or MB in the unit that people say them in."""
-    units = (
-        (("MB", 1.0), ("GB", 1e3), ("TB", 1e6)) if quantity == "memory" else (("s", 1.0), ("min", 60.0), ("h", 3600.0), ("days", 86400.0))
-    )
-    name, size = next((unit for unit in reversed(units) if value >= 2 * unit[1] or (value >= unit[1] and unit[1] % 1e3 == 0)), units[0])
+    units = _BYTES if quantity == "memory" else _TIMES
+    name, size = next((unit for unit in reversed(units) if value >= unit[1]), units[0])
     return f"{brief(value / size)} {name}"
 
 
