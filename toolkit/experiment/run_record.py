@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, TypeVar
 
@@ -108,6 +108,7 @@ class Command:
     repetition: int = 1
     repetitions: int = 1
     directory: str = ""
+    streams: Mapping[str, Any] = field(default_factory=dict)  # stdin, stdout, stderr: a path, pipe:[INODE], or null where it was closed
     monotonic_ns: int = 0
     tags: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -126,14 +127,21 @@ _Part = TypeVar("_Part", Sample, Stage, File, Exit, Command)
 _NOT_WRITTEN = {"samples", "stages", "files", "exit", "source"}
 
 
-def read_run_records(sources: Iterable[str | os.PathLike[str] | Iterable[bytes]]) -> list[Command]:
+def _warn(place: str, problem: str) -> None:
+    _log.warning("%s: %s; it is left out", place, problem)
+
+
+def read_run_records(
+    sources: Iterable[str | os.PathLike[str] | Iterable[bytes]], refuse: Callable[[str, str], None] = _warn
+) -> list[Command]:
     """The commands in `sources`, paths (``-`` is standard input) or streams of lines, in the order in which they begin there.
 
-    A line that is torn, of another program or of a later schema is named in a warning and left out; the rest is used.
+    A line that is torn, of another program or of a later schema is left out, and `refuse` is told its place and what is wrong with it
+    (without one, a warning names it); the rest is used.
 
     Raises NoInput when a path cannot be opened.
     """
-    reading = _Reading()
+    reading = _Reading(refuse)
     for source in sources:
         if isinstance(source, str | os.PathLike):
             with open_input(os.fspath(source)) as stream:
@@ -169,20 +177,21 @@ def _part_lines(command: Command) -> Iterable[bytes]:
 class _Reading:
     """Lines by their command; a line may come before the `run` line that it belongs to."""
 
-    def __init__(self) -> None:
+    def __init__(self, refuse: Callable[[str, str], None]) -> None:
+        self._refuse = refuse
         self._commands: dict[str, Command] = {}
         self._parts: list[tuple[str, Any, str]] = []
 
     def read(self, stream: Iterable[bytes], name: str) -> None:
         for number, text in enumerate(stream, 1):
-            place = f"{name}: line {number}"
+            place = f"{name}:{number}"
             if not text.strip():
                 continue
             try:
                 self._take(json.loads(text), name, place)
             except (ValueError, TypeError, KeyError, RecursionError) as error:
                 problem = "is torn or no JSON" if isinstance(error, json.JSONDecodeError | UnicodeDecodeError) else str(error)
-                _log.warning("%s: %s; it is left out", place, problem)
+                self._refuse(place, problem)
 
     def _take(self, value: Any, name: str, place: str) -> None:
         if not isinstance(value, dict) or "record" not in value:
@@ -215,7 +224,7 @@ class _Reading:
             else:
                 command.exit = part
         for identifier, place in lost.items():
-            _log.warning("%s: belongs to the command %s, whose run line is missing; its lines are left out", place, identifier)
+            self._refuse(place, f"belongs to the command {identifier}, whose run line is missing")
         return list(self._commands.values())
 
 
