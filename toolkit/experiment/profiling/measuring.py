@@ -14,7 +14,7 @@ from toolkit.core.stages import INODE, VARIABLE
 from toolkit.experiment.profiling import launching, machine
 from toolkit.experiment.profiling.files import described, standard_streams
 from toolkit.experiment.profiling.nvidia import Graphics
-from toolkit.experiment.profiling.privacy import arguments_of, environment_of
+from toolkit.experiment.profiling.privacy import arguments_of, environment_of, tags_of
 from toolkit.experiment.profiling.request import Request
 from toolkit.experiment.profiling.runs import Membership
 from toolkit.experiment.profiling.sampling import Rhythm, Series, Tree, times_of, transfers_of
@@ -95,7 +95,7 @@ def _common(request: Request, path: str, environment: Mapping[str, str]) -> dict
         **({"argv_hidden": hidden} if hidden else {}),
         "directory": directory,
         "streams": standard_streams(),
-        "tags": request.tags,
+        "tags": tags_of(request.tags),
         "environment": environment_of(environment),
         "machine": machine.machine(),
         "software": software(path, environment),
@@ -113,7 +113,7 @@ class _Watch:
         self._request, self._membership, self._record, self._common = request, membership, record, common
         self._environment = environment
         self._identifier = os.urandom(8).hex()
-        self._told = False
+        self._told, self._early = False, True
         self._tree = Tree(launching.own_children)
         self._series, self._rhythm = Series(), Rhythm(request.interval_ns)
         self._peak_rss = 0
@@ -183,7 +183,7 @@ class _Watch:
                 self._sample(now)
                 due = self._elapsed() + self._rhythm.after(self._elapsed() - now)
                 self._reap_orphans(child.pid)
-            if not self._told and (not self._membership.is_shared or now > _RUN_UNTOLD_NS):
+            if self._early and not self._told and (not self._membership.is_shared or now > _RUN_UNTOLD_NS):
                 self._tell_early()
 
     def _take(self, end: int) -> bool:
@@ -289,8 +289,7 @@ class _Watch:
         try:
             self._record.add(self._run_line())
         except ToolError:
-            self._told = False
-            self._membership.is_shared = True  # it is tried again at the end, and complained of there
+            self._told, self._early = False, False  # it is tried again at the end, and complained of there
 
     def _tell(self, outcome: Outcome, records: list[tuple[str, dict[str, Any]]]) -> None:
         try:

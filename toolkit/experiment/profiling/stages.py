@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -42,8 +43,8 @@ class Stages:
         try:
             told = json.loads(text)
             name, event, pid = str(told["stage"]), told["event"], int(told["pid"])
-            time_ns = int(told["time_ns"]) - self._begin
-        except (ValueError, TypeError, KeyError):
+            time_ns = int(told.get("time_ns") or time.monotonic_ns()) - self._begin
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return self._refuse(text)
         if event == "begin":
             self.begin(name, pid, time_ns, told)

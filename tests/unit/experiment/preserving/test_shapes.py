@@ -37,7 +37,11 @@ def messages(content: dict[str, Any], context: dict[str, Any]) -> list[tuple[str
     profiles = package("rocrate_validator") / "profiles"
     shapes, ontology, base = Graph(), Graph(), "file:///crate/"
     for profile in ("ro-crate/1.1", "process-run-crate"):
-        for path in [profiles / profile / "prefixes.ttl", *(profiles / profile).glob("must/*.ttl"), *(profiles / profile).glob("should/*.ttl")]:
+        for path in [
+            profiles / profile / "prefixes.ttl",
+            *(profiles / profile).glob("must/*.ttl"),
+            *(profiles / profile).glob("should/*.ttl"),
+        ]:
             if path.exists():
                 shapes.parse(path, publicID=base)
     ontology.parse(profiles / "ro-crate/1.1/ontology.ttl", publicID=base)

@@ -61,7 +61,8 @@ def test_a_sound_crate(bag: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["data/files/words", "data/records/run.jsonl", "data/ro-crate-metadata.json", "bag-info.txt", "manifest-sha512.txt", "bagit.txt"]
+    "name",
+    ["data/files/words", "data/records/run.jsonl", "data/ro-crate-metadata.json", "bag-info.txt", "manifest-sha512.txt", "bagit.txt"],
 )
 def test_a_changed_byte_anywhere(bag: Path, name: str) -> None:
     content = bytearray((bag / name).read_bytes())
@@ -92,7 +93,9 @@ def test_links_and_pipes_are_not_followed(bag: Path, tmp_path: Path) -> None:
     (bag / "data/more").symlink_to(tmp_path)
     os.mkfifo(bag / "data/fifo")
     found = lines(bag)
-    assert {"data/files/words: is a symbolic link", "data/more: is a symbolic link", "data/fifo: is neither a file nor a directory"} <= set(found)
+    assert {"data/files/words: is a symbolic link", "data/more: is a symbolic link", "data/fifo: is neither a file nor a directory"} <= set(
+        found
+    )
 
 
 @pytest.mark.parametrize("name", ["bagit.txt", "manifest-sha256.txt", "data/ro-crate-metadata.json"])

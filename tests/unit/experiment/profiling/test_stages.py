@@ -40,15 +40,24 @@ def test_every_shell_can_name_the_descriptor(wrap: Wrap, shell: str, program) ->
     assert [stage.stage for stage in command.stages] == ["sort"]
 
 
-@pytest.mark.skipif(shutil.which("cc") is None, reason="the same lines are written by a shell above")
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs cc; the same lines are written by a shell above")
 def test_the_manuals_c_program(wrap: Wrap, tmp_path: Path) -> None:
-    """It takes 50 MB, gives them back, and then does its stage with 20 MB."""
-    (tmp_path / "example.c").write_text(example("C"))
-    subprocess.run(["cc", "-Wall", "-Werror", "-O1", "-o", "example", "example.c"], cwd=tmp_path, check=True)
-    _, [command] = wrap("./example")
-    assert [stage.stage for stage in command.stages] == ["sweep"]
+    """Its own 60 MB are gone before the stage, which takes 30 MB, and it ends at once when the stage has."""
+    program = example("C")
+    assert program.count("int main(void)\n{\n") == program.count("    usleep(100000);") == 1
+    use = "static void use(size_t n)\n{\n    volatile char *p = malloc(n);\n    for (size_t i = 0; i < n; i += 4096) p[i] = 1;\n"
+    program = program.replace("int main(void)\n{\n", use + "    free((void *)p);\n}\n\nint main(void)\n{\n    use(60000000);\n")
+    program = program.replace("    usleep(100000);", "    usleep(300000);\n    use(30000000);")
+    for name, text in (("example.c", example("C")), ("using.c", program)):
+        (tmp_path / name).write_text(text)
+        subprocess.run(["cc", "-Wall", "-Werror", "-O1", "-o", name[:-2], name], cwd=tmp_path, check=True)
     plain = subprocess.run([tmp_path / "example"], capture_output=True, check=True)
     assert (plain.stdout, plain.stderr) == (b"", b"")
+    _, [command] = wrap("./using")
+    [stage] = command.stages
+    assert (stage.stage, stage.peak_source) == ("sweep", "VmHWM")
+    assert stage.peak_rss_bytes == pytest.approx(31 * MB, abs=3 * MB)
+    assert command.exit is not None and command.exit.peak_rss_bytes == pytest.approx(61 * MB, abs=3 * MB)
 
 
 STAGED = """
