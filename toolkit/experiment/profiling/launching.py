@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from toolkit.core.errors import ToolError, Unavailable
 
 _SHELL, _ENV = "/bin/sh", "/usr/bin/env"
-_SCRIPT = '(kill -9 $$; read toolkit_go <&{gate} || exit 125; exec {gate}<&-; exec "$@"); :'
+_SCRIPT = '(kill -9 $$; read toolkit_go <&{gate} || exit 125; exec {gate}<&-; {tidy}exec "$@"); :'
 _SPELT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OF_SHELLS = {"IFS", "OPTIND", "PPID", "toolkit_go"}
 _SET_CHILD_SUBREAPER = 36  # linux/prctl.h
@@ -140,7 +140,7 @@ def launch(argv: list[str], environment: Mapping[str, str], streams: Mapping[int
             return Child(pid, _own_peak(), -1)
         read, write = os.pipe()
         kept.append((os.POSIX_SPAWN_DUP2, read, gate))
-        words = ["sh", "-c", _SCRIPT.format(gate=gate), "sh"]
+        words = ["sh", "-c", _SCRIPT.format(gate=gate, tidy="" if "PWD" in environment else "unset PWD; "), "sh"]
         if _is_left_alone(environment) and not argv[0].startswith("-"):
             words += argv
         else:
@@ -163,11 +163,14 @@ def _is_left_alone(environment: Mapping[str, str]) -> bool:
     cannot spell, and corrects PWD; then env(1) has to bring it back, which takes more memory than the smallest commands do."""
     if os.path.basename(os.path.realpath(_SHELL)) != "dash" or not all(map(_SPELT.fullmatch, environment)):
         return False
+    return _OF_SHELLS.isdisjoint(environment) and ("PWD" not in environment or _is_here(environment["PWD"]))
+
+
+def _is_here(place: str) -> bool:
     try:
-        there = os.path.samestat(os.stat(environment.get("PWD", "")), os.stat("."))
+        return place.startswith("/") and os.path.samestat(os.stat(place), os.stat("."))
     except OSError:
         return False
-    return there and environment["PWD"].startswith("/") and _OF_SHELLS.isdisjoint(environment)
 
 
 def free_descriptor(taken: Mapping[int, int]) -> int | None:
