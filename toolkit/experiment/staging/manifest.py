@@ -13,14 +13,14 @@ _MEANINGS = {escape: character for character, escape in _ESCAPES.items()}
 
 
 def line(path: bytes, digest: str) -> bytes:
-    r"""A file's line: digest, two spaces, name. A name with a backslash, line feed or carriage return is escaped: a ``\\`` leads the line."""
+    """A file's line: digest, two spaces, name. Where something in the name has to be escaped, the line begins with a backslash."""
     escaped = re.sub(rb"[\\\n\r]", lambda found: _ESCAPES[found[0]], path)
     return (b"\\" if escaped != path else b"") + digest.encode() + b"  " + escaped + b"\n"
 
 
 def write(digests: Mapping[bytes, str]) -> bytes:
-    """A manifest: a line for each path, in the order of their bytes."""
-    return b"".join(line(path, digests[path]) for path in sorted(digests))
+    """A manifest: a line for each path, in the order of their bytes. The name - alone would be standard input."""
+    return b"".join(line(b"./-" if path == b"-" else path, digests[path]) for path in sorted(digests))
 
 
 def read(content: bytes) -> dict[bytes, str]:
@@ -30,7 +30,7 @@ def read(content: bytes) -> dict[bytes, str]:
         match = _LINE.fullmatch(text)
         if match:
             escaped, digest, path = match.groups()
-            found[unescape(path) if escaped else path] = digest.decode()
+            found[b"-" if path == b"./-" else unescape(path) if escaped else path] = digest.decode()
     return found
 
 

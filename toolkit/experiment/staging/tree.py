@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
-from toolkit.core.errors import BadData, NoInput, ToolError
+from toolkit.core.errors import BadData, NoInput, ToolError, UsageError
 from toolkit.experiment.staging import manifest
 from toolkit.experiment.staging.entries import Entry
 
@@ -23,7 +23,7 @@ class Tree:
     entries: dict[bytes, Entry] = field(default_factory=dict)
     problems: dict[bytes, ToolError] = field(default_factory=dict)  # what is refused or cannot be read
     passed_over: dict[bytes, str] = field(default_factory=dict)  # what is no file: why
-    complete: bool = True  # all directories could be read: what is not in entries is not there
+    complete: bool = True  # it is a directory and all in it could be read: what is not in entries is not there
 
 
 def is_ours(path: bytes) -> bool:
@@ -50,11 +50,37 @@ def local_tree(top: bytes, left_out: LeftOut, follow: bool = False, sending: boo
     if stat.S_ISREG(status.st_mode):
         name = os.path.basename(top)
         tree.entries[name] = _entry(name, status)
+        tree.complete = False
     elif stat.S_ISDIR(status.st_mode):
         walk = _Walk(tree, top, left_out, follow, sending)
         walk.read(b"", ((status.st_dev, status.st_ino),))
     else:
         raise BadData(shown(top), "is neither a file nor a directory", "name one")
+    return tree
+
+
+def chosen_tree(names: Sequence[bytes]) -> Tree:
+    """What has these names below the present directory, whole directories too, with the directories that lead there.
+
+    Raises UsageError for names that are elsewhere, NoInput.
+    """
+    tree = Tree(complete=False)
+    for name in names:
+        path = os.path.normpath(name)
+        if path.startswith((b"/", b"../")) or path == b"..":
+            raise UsageError(shown(name), "is not below the present directory", "change to a directory above it, or push it first")
+        for directory in reversed([*above(path)]):
+            tree.entries.setdefault(directory, _entry(directory, os.stat(directory)))
+        found = local_tree(path, lambda path, directory: False)
+        prefix = b""
+        if os.path.isdir(path) and path != b".":
+            tree.entries[path], prefix = _entry(path, os.stat(path)), path + b"/"
+        elif path != b".":
+            prefix = path[: -len(os.path.basename(path))]
+        for inner, entry in found.entries.items():
+            tree.entries[prefix + inner] = replace(entry, path=prefix + inner)
+        tree.problems |= {prefix + inner: error for inner, error in found.problems.items()}
+        tree.passed_over |= {prefix + inner: why for inner, why in found.passed_over.items()}
     return tree
 
 
@@ -145,9 +171,10 @@ def above(path: bytes) -> Iterator[bytes]:
 
 
 def _entry(path: bytes, status: os.stat_result, target: bytes = b"") -> Entry:
-    mode = status.st_mode
-    if stat.S_ISREG(mode):
-        return Entry(path, "file", status.st_size, mode & 0o777, int(status.st_mtime))
-    if stat.S_ISDIR(mode):
-        return Entry(path, "directory", 0, mode & 0o777, int(status.st_mtime))
-    return Entry(path, "link" if stat.S_ISLNK(mode) else "other", 0, mode & 0o777, int(status.st_mtime), target)
+    seconds, nanoseconds = divmod(status.st_mtime_ns, 10**9)
+    mode = status.st_mode & 0o777
+    if stat.S_ISREG(status.st_mode):
+        return Entry(path, "file", status.st_size, mode, seconds, nanoseconds=nanoseconds)
+    if stat.S_ISDIR(status.st_mode):
+        return Entry(path, "directory", 0, mode, seconds)
+    return Entry(path, "link" if stat.S_ISLNK(status.st_mode) else "other", 0, mode, seconds, target)
