@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 from toolkit.core.errors import CannotCreate, NoInput, ToolError
 from toolkit.experiment.staging import manifest, remote_tree
+from toolkit.experiment.staging.attempt import Errors, Wishes
 from toolkit.experiment.staging.engine import IN_FLIGHT, Put, Result, part_name, push
 from toolkit.experiment.staging.entries import Entry
 from toolkit.experiment.staging.session import Session, result_or_error
-from toolkit.experiment.staging.attempt import Errors, Wishes
 from toolkit.experiment.staging.tree import Tree, shown
 from toolkit.experiment.staging.verification import digest_here, far_prefixes, prefixes_here
 
