@@ -54,6 +54,8 @@ class Report:
     collected: Collected
     scales: tuple[str, ...]
     by: tuple[str, ...]
+    chosen: str = ""  # the tag that laws were fitted against, where it was given
+    compared: tuple[str, str] | None = None
 
 
 def make_report(request: Request) -> Report:
@@ -87,7 +89,7 @@ def make_report(request: Request) -> Report:
         "failed": [{**asdict(one), "scales": list(one.scales)} for one in found.failed],
         "bad": [{"place": place, "problem": problem} for place, problem in found.bad],
     }
-    return Report(tables, laws, found, scales, request.by)
+    return Report(tables, laws, found, scales, request.by, request.resolution, request.compare)
 
 
 def as_json(report: Report) -> bytes:
