@@ -19,6 +19,18 @@ def described(role: str, paths: Sequence[str]) -> list[dict[str, Any]]:
     return [_described(role, path) for given in paths for path in _regular(given)]
 
 
+def standard_streams() -> dict[str, str | None]:
+    """What this process' stdin, stdout and stderr are: a path, ``pipe:[INODE]`` as the kernel names a pipe, None where closed."""
+    return {name: _target(descriptor) for descriptor, name in enumerate(("stdin", "stdout", "stderr"))}
+
+
+def _target(descriptor: int) -> str | None:
+    try:
+        return os.readlink(f"/proc/self/fd/{descriptor}")
+    except OSError:
+        return None
+
+
 def _regular(given: str) -> Iterator[str]:
     try:
         mode = os.stat(given).st_mode

@@ -12,7 +12,7 @@ from typing import Any
 from toolkit.core.errors import ToolError, UsageError
 from toolkit.core.stages import INODE, VARIABLE
 from toolkit.experiment.profiling import launching, machine
-from toolkit.experiment.profiling.files import described
+from toolkit.experiment.profiling.files import described, standard_streams
 from toolkit.experiment.profiling.nvidia import Graphics
 from toolkit.experiment.profiling.privacy import arguments_of, environment_of
 from toolkit.experiment.profiling.request import Request
@@ -97,6 +97,7 @@ def _common(request: Request, path: str, environment: Mapping[str, str]) -> dict
         "argv": argv,
         **({"argv_hidden": hidden} if hidden else {}),
         "directory": directory,
+        "streams": standard_streams(),
         "tags": request.tags,
         "environment": environment_of(environment),
         "machine": machine.machine(),
