@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,4 +78,13 @@ def connect(host: Host, access: Access) -> Connection:
     Raises NotPermitted for an unknown key of the host (its fingerprint is named, and how to accept it), a changed one, and when no
     key of the user's is accepted; Lost when the host does not answer; Unavailable when a program or SFTP is missing.
     """
-    raise NotImplementedError
+    transport = access.transport
+    if transport == "auto":
+        transport = "ssh" if shutil.which("ssh") else "paramiko"
+    if transport == "ssh":
+        from toolkit.experiment.staging.ssh_connection import open_ssh
+
+        return open_ssh(host, access)
+    from toolkit.experiment.staging.paramiko_connection import open_paramiko
+
+    return open_paramiko(host, access)

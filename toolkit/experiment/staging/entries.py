@@ -16,3 +16,4 @@ class Entry:
     mode: int = 0o644  # permission bits
     mtime: int = 0  # seconds since 1970
     target: bytes = b""  # of a link, as it is written there
+    nanoseconds: int = 0  # of a local file's time, beyond the second

@@ -19,8 +19,8 @@ def line(path: bytes, digest: str) -> bytes:
 
 
 def write(digests: Mapping[bytes, str]) -> bytes:
-    """A manifest: a line for each path, in the order of their bytes."""
-    return b"".join(line(path, digests[path]) for path in sorted(digests))
+    """A manifest: a line for each path, in the order of their bytes. The name - alone would be standard input."""
+    return b"".join(line(b"./-" if path == b"-" else path, digests[path]) for path in sorted(digests))
 
 
 def read(content: bytes) -> dict[bytes, str]:
@@ -30,7 +30,7 @@ def read(content: bytes) -> dict[bytes, str]:
         match = _LINE.fullmatch(text)
         if match:
             escaped, digest, path = match.groups()
-            found[unescape(path) if escaped else path] = digest.decode()
+            found[b"-" if path == b"./-" else unescape(path) if escaped else path] = digest.decode()
     return found
 
 

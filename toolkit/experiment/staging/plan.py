@@ -17,7 +17,6 @@ class Plan:
     directories: list[Entry] = field(default_factory=list)  # to be made, parents first
     files: list[Entry] = field(default_factory=list)  # to be sent
     links: list[Entry] = field(default_factory=list)  # to be made
-    in_the_way: list[Entry] = field(default_factory=list)  # what stands in a link's place
     attributes: list[Entry] = field(default_factory=list)  # there already, but of another mode or time
     same: list[Entry] = field(default_factory=list)  # files and links with nothing to do
     deletions: list[Entry] = field(default_factory=list)  # what is in directories before the directories
@@ -80,8 +79,6 @@ def _plan_link(made: Plan, entry: Entry, there: Entry | None) -> None:
         made.same.append(entry)
     else:
         made.links.append(entry)
-        if there is not None:
-            made.in_the_way.append(there)
 
 
 def _plan_file(made: Plan, entry: Entry, there: Entry | None, same: Callable[[Entry, Entry], bool]) -> None:

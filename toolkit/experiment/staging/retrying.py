@@ -21,23 +21,29 @@ def pause(attempt: int, first: float = 1.0) -> float:
     return random.uniform(longest / 2, longest)
 
 
+class Unreached(Unavailable):
+    """A host that could not be connected to."""
+
+
 def retrying(
     attempt: Callable[[], Value], retries: int, advanced: Callable[[], float], sleep: Callable[[float], None] = time.sleep
 ) -> Value:
-    """Call `attempt` until it ends without TryLater; then also a host that is not reached (Unavailable) is tried again.
+    """Call `attempt` until it ends without TryLater or Unreached.
 
-    `advanced` counts what has been done: while it grows between attempts, they are not counted as `retries`. Raises TryLater when
-    given up; a first Unavailable, and every other error, passes as it is.
+    `advanced` counts what has been done: while it grows between attempts, they are not counted as `retries`. A host that was never
+    reached is tried two times more only: its name may be wrong. Raises TryLater when given up, or Unreached if it was so from the
+    first to the last; every other error passes as it is.
     """
-    failed, before, begun = 0, advanced(), False
+    failed, before, reached = 0, advanced(), False
     while True:
         try:
             return attempt()
-        except (TryLater, Unavailable) as error:
-            if isinstance(error, Unavailable) and not begun:
-                raise
-            begun, now = True, advanced()
+        except (TryLater, Unreached) as error:
+            reached = reached or isinstance(error, TryLater)
+            now = advanced()
             failed, before = (1 if now > before else failed + 1), now
+            if not reached and failed > min(retries, 2):
+                raise
             if failed > retries:
                 raise _given_up(error, failed) from error
             wait = pause(failed)

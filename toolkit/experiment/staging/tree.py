@@ -23,7 +23,7 @@ class Tree:
     entries: dict[bytes, Entry] = field(default_factory=dict)
     problems: dict[bytes, ToolError] = field(default_factory=dict)  # what is refused or cannot be read
     passed_over: dict[bytes, str] = field(default_factory=dict)  # what is no file: why
-    complete: bool = True  # all directories could be read: what is not in entries is not there
+    complete: bool = True  # it is a directory and all in it could be read: what is not in entries is not there
 
 
 def is_ours(path: bytes) -> bool:
@@ -50,6 +50,7 @@ def local_tree(top: bytes, left_out: LeftOut, follow: bool = False, sending: boo
     if stat.S_ISREG(status.st_mode):
         name = os.path.basename(top)
         tree.entries[name] = _entry(name, status)
+        tree.complete = False
     elif stat.S_ISDIR(status.st_mode):
         walk = _Walk(tree, top, left_out, follow, sending)
         walk.read(b"", ((status.st_dev, status.st_ino),))
@@ -145,9 +146,10 @@ def above(path: bytes) -> Iterator[bytes]:
 
 
 def _entry(path: bytes, status: os.stat_result, target: bytes = b"") -> Entry:
-    mode = status.st_mode
-    if stat.S_ISREG(mode):
-        return Entry(path, "file", status.st_size, mode & 0o777, int(status.st_mtime))
-    if stat.S_ISDIR(mode):
-        return Entry(path, "directory", 0, mode & 0o777, int(status.st_mtime))
-    return Entry(path, "link" if stat.S_ISLNK(mode) else "other", 0, mode & 0o777, int(status.st_mtime), target)
+    seconds, nanoseconds = divmod(status.st_mtime_ns, 10**9)
+    mode = status.st_mode & 0o777
+    if stat.S_ISREG(status.st_mode):
+        return Entry(path, "file", status.st_size, mode, seconds, nanoseconds=nanoseconds)
+    if stat.S_ISDIR(status.st_mode):
+        return Entry(path, "directory", 0, mode, seconds)
+    return Entry(path, "link" if stat.S_ISLNK(status.st_mode) else "other", 0, mode, seconds, target)
