@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from toolkit import __version__
@@ -45,15 +45,23 @@ def create(request: Request, target: str) -> None:
     commands = _commands(records, request.records)
     root = Root(os.path.abspath(request.root)) if request.root is not None else common_root(commands)
     gathered = gather(commands, root, request.moved, request.references)
+    description = _described(request.description, commands)
     now = datetime.now(UTC)
-    information = _information(request.description, now)
+    information = _information(description, now)
     with new_bag(target, information) as bag:
         _copy(gathered, bag)
         attached = [_record(bag, name, content) for name, content in records.items()]
         if request.code is not None:
             attached += add_code(bag, commands, request.code, request.history)
-        text = json.dumps(metadata(gathered, attached, request.description, now), indent=1, ensure_ascii=False)
+        text = json.dumps(metadata(gathered, attached, description, now), indent=1, ensure_ascii=False)
         bag.add_bytes(METADATA, text.encode() + b"\n")
+
+
+def _described(description: Description, commands: Sequence[Command]) -> Description:
+    """With a title and a text, which a crate must have."""
+    names = list(dict.fromkeys(os.path.basename(command.argv[0]) for command in commands))
+    title = description.title or ", ".join(names[:5]) + (" and others" if names[5:] else "")
+    return replace(description, title=title, text=description.text or f"An experiment of {len(commands)} recorded commands.")
 
 
 def _read(path: str) -> bytes:
