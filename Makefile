@@ -12,7 +12,7 @@ PAGES := $(wildcard man/man*/*.[1-9])
 HOME_OF_INSTALL := $(PREFIX)/lib/scape-toolkit
 
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-visits demo-transfer test bench bench-dicom lint man install uninstall evaluate clean
+.PHONY: help demo demo-visits demo-transfer demo-study test bench bench-dicom lint man install uninstall evaluate clean
 
 help: ## list the targets (this)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ demo-visits: .venv/.made ## send invented visits from a hospital to a data centr
 
 demo-transfer: .venv/.made ## send invented visits and images to a data centre, with kill -9 of both sides in between
 	$(BIN)/python examples/hospital/transfer.py demo/transfer
+
+demo-study: .venv/.made ## measure a search for a pose at four pairs of resolutions: report page, crate, the crate run again
+	@$(MAKE) --no-print-directory -C examples/resolution-study OUT=$(CURDIR)/demo/study
 
 test: .venv/.made .venv/.peers ## run the whole test suite
 	@$(BIN)/python -m compileall -q toolkit  # as installing does: a thousand processes would each do it again

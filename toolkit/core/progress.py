@@ -32,13 +32,13 @@ class Bar:
 
 @contextlib.contextmanager
 def progress(description: str, total: int, unit: str = "it") -> Iterator[Bar]:
-    """A bar for work of `total` units; silent unless standard error is a terminal, and then costs no import."""
+    """A bar for work of `total` units, bytes where that is B; silent unless standard error is a terminal, and then costs no import."""
     if not wanted or sys.stderr is None or not sys.stderr.isatty():
         yield Bar(None)
         return
     from tqdm import tqdm
 
-    with tqdm(desc=description, total=total, unit=unit, file=sys.stderr, leave=False) as shown:
+    with tqdm(desc=description, total=total, unit=unit, unit_scale=unit == "B", file=sys.stderr, leave=False) as shown:
         yield Bar(shown)
 
 

@@ -1,0 +1,1 @@
+"""Trees of files brought to machines far away and back, over SFTP; see sftp-stage(1)."""

@@ -1,0 +1,37 @@
+"""Scripts that the far side's shell runs, whatever shell the user has there: names reach them by standard input, never as words."""
+
+from __future__ import annotations
+
+import re
+
+GREETING = b"sftp-stage\n"  # the first line that every script writes: what does not begin with it was not run by a shell
+
+
+def script(body: str) -> str:
+    """A command that runs `body` by sh in the directory that the first line of its standard input names (see `directory_line`).
+
+    Login shells differ (csh, fish), but for words in single quotes without a quote, an exclamation mark or a line feed. Raises
+    ValueError for a body that is not so.
+    """
+    if set(body) & set("'!\n"):
+        raise ValueError("no quotes, exclamation marks or line feeds")
+    return f"""sh -c 'IFS= read -r d && d=$(printf "%bx" "$d") && cd -- "${{d%x}}" && echo sftp-stage && {body}'"""
+
+
+def directory_line(path: bytes) -> bytes:
+    """The line that names the directory of a script, in the escapes of printf's %b."""
+    place = path if path.startswith(b"/") else b"./" + path
+    return re.sub(rb"[^A-Za-z0-9_./+:@-]", lambda found: b"\\0%03o" % found[0][0], place) + b"\n"
+
+
+CHECK = script(
+    "LC_ALL=C && export LC_ALL && "
+    "if command -v sha256sum >/dev/null 2>&1; then exec sha256sum -c - 2>/dev/null; else exec shasum -a 256 -c - 2>/dev/null; fi"
+)
+"""Reads lines of a manifest, writes ``NAME: OK`` or ``NAME: FAILED`` for each."""
+
+PREFIXES = script(
+    "if command -v sha256sum >/dev/null 2>&1; then s=sha256sum; else s=\"shasum -a 256\"; fi && "
+    'xargs -0 -n 2 sh -c "head -c \\"\\$0\\" < \\"\\$1\\" | $s"'
+)
+"""Reads pairs of a number of bytes and a name, each with a NUL behind it; writes the digest of so many first bytes for each pair."""

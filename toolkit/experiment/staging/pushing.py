@@ -1,0 +1,183 @@
+"""The direction to the far side."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+
+from toolkit.core.errors import CannotCreate, NoInput, ToolError
+from toolkit.experiment.staging import manifest, remote_tree
+from toolkit.experiment.staging.engine import IN_FLIGHT, Put, Result, part_name, push
+from toolkit.experiment.staging.entries import Entry
+from toolkit.experiment.staging.session import Session, result_or_error
+from toolkit.experiment.staging.attempt import Errors, Wishes
+from toolkit.experiment.staging.tree import Tree, shown
+from toolkit.experiment.staging.verification import digest_here, far_prefixes, prefixes_here
+
+VOLUME = 16 << 20  # bytes: more than these go over several channels
+CHANNELS = 4
+STEPS = (0, 4 << 20, IN_FLIGHT)  # bytes before a broken file's end from which on it may have gaps
+_MANY = 5000  # entries: so many are looked up one by one rather than with all that is in their directories
+
+
+class Push:
+    """From the directory `local`, of which `tree` is known, to the directory `far_top`."""
+
+    def __init__(self, session: Session, tree: Tree, local: bytes, far_top: bytes, wishes: Wishes, on_bytes: Callable[[int], None]) -> None:
+        self._session, self._tree, self._local, self.far_top = session, tree, local, far_top
+        self._wishes, self._on_bytes, self._exists = wishes, on_bytes, False
+        self._made_directory = False
+
+    def look(self) -> tuple[Tree, Tree, dict[bytes, str]]:
+        """The source is known; the target is looked at, with what else can be asked for in the same round trip."""
+        channel = self._session.channel
+        volume = sum(entry.size for entry in self._tree.entries.values()) > VOLUME
+        top = self._session.soon(remote_tree.status, channel, [self.far_top])
+        self._channels = self._session.soon(self._session.channels, self._wishes.channels or (CHANNELS if volume else 1))
+        kept = self._session.soon(remote_tree.read_bytes, channel, join(self.far_top, manifest.NAME), 1 << 28)
+        entries = self._tree.entries
+        by_name = not self._wishes.delete and len(entries) <= _MANY and all(entry.kind != "link" for entry in entries.values())
+        target = self._look_up() if by_name else self._walk()
+        (kind,) = top.result()
+        self._exists = isinstance(kind, remote_tree.Status)
+        if isinstance(kind, remote_tree.Status) and kind.kind != "directory":
+            raise CannotCreate(shown(self.far_top), "is no directory there", "name another")
+        content = result_or_error(kept)
+        self._made_directory = isinstance(content, bytes)
+        return self._tree, target, manifest.read(content) if isinstance(content, bytes) else {}
+
+    def _look_up(self) -> Tree:
+        """The target's entries that have names of the source's."""
+        paths = list(self._tree.entries)
+        found = remote_tree.status(self._session.channel, [join(self.far_top, path) for path in paths], follow=False)
+        target = Tree(complete=False)
+        for path, status in zip(paths, found, strict=True):
+            if isinstance(status, remote_tree.Status):
+                target.entries[path] = Entry(path, status.kind, status.size, status.mode, status.mtime)  # type: ignore[arg-type]
+        return target
+
+    def _walk(self) -> Tree:
+        try:
+            return far_tree(self._session, self.far_top)
+        except NoInput:
+            return Tree()
+
+    def digest(self, path: bytes) -> str:
+        """SHA-256 of the source's file."""
+        return digest_here(os.path.join(self._local, path))
+
+    def make_directories(self, entries: Sequence[Entry]) -> Errors:
+        """With what leads to the top where that does not exist; writable to the owner until all is in them."""
+        tops = [] if self._exists else [(path, 0o777) for path in leading(self.far_top)]
+        if self._wishes.manifest and not self._made_directory:
+            tops.append((join(self.far_top, manifest.DIRECTORY), 0o777))
+        wanted = [*tops, *((join(self.far_top, entry.path), entry.mode | 0o700) for entry in entries)]
+        errors = remote_tree.make_directories(self._session.channel, wanted)
+        if not self._exists and errors[len(leading(self.far_top)) - 1] is not None:
+            raise next(error for error in errors if error is not None)
+        return {entry.path: error for entry, error in zip(entries, errors[len(tops) :], strict=True) if error is not None}
+
+    def copy(self, files: Sequence[Entry], target: Tree) -> Iterator[tuple[Entry, Result]]:
+        """Send files, those that are partly there from where they are right."""
+        offsets = self._offsets(files) if self._exists else {}
+        puts = [self._put(entry, offsets.get(entry.path, 0)) for entry in files]
+        entries = {put.remote: entry for put, entry in zip(puts, files, strict=True)}
+        for result in push(self._channels.result(), puts, self._on_bytes, self._wishes.limit, self._wishes.synchronise):
+            yield entries[result.file.remote], result
+
+    def _put(self, entry: Entry, offset: int) -> Put:
+        time = entry.mtime * 10**9 + entry.nanoseconds
+        return Put(os.path.join(self._local, entry.path), join(self.far_top, entry.path), entry.size, entry.mode, time, offset)
+
+    def _offsets(self, files: Sequence[Entry]) -> dict[bytes, int]:
+        """How much of each file is there already under its partial name and the same as here."""
+        parts = {part_name(entry.path): entry for entry in files}
+        found = remote_tree.status(self._session.channel, [join(self.far_top, path) for path in parts], follow=False)
+        asked: list[tuple[bytes, int]] = []
+        for (part, entry), status in zip(parts.items(), found, strict=True):
+            if isinstance(status, remote_tree.Status) and status.kind == "file" and status.size <= entry.size:
+                asked += [(part, length) for length in lengths(status.size)]
+        return {parts[part].path: length for part, length in self._right(asked, parts)}
+
+    def _right(self, asked: list[tuple[bytes, int]], parts: dict[bytes, Entry]) -> Iterator[tuple[bytes, int]]:
+        """Those of the prefixes that are the same on both sides, the longest of each file last."""
+        if not asked:
+            return
+        far = self._session.soon(far_prefixes, self._session, self.far_top, asked)
+        here = {part: prefixes_here(os.path.join(self._local, parts[part].path), of(part, asked)) for part in dict(asked)}
+        digests: Sequence[str | ToolError] | None = far.result()
+        if digests is None and self._wishes.verify == "read-back":
+            digests = remote_tree.digest(self._session.channel, [(join(self.far_top, part), length) for part, length in asked])
+        for (part, length), digest in zip(asked, digests or [], strict=False):
+            if here[part][length] == digest:
+                yield part, length
+
+    def make_links(self, entries: Sequence[Entry]) -> Errors:
+        """Links, in the place of files and links."""
+        links = [(join(self.far_top, entry.path), entry.target) for entry in entries]
+        return _errors(entries, remote_tree.make_links(self._session.channel, links))
+
+    def set_attributes(self, entries: Sequence[Entry]) -> Errors:
+        """Permissions and times."""
+        wanted = [(join(self.far_top, entry.path), entry.mode, entry.mtime) for entry in entries]
+        return _errors(entries, remote_tree.set_attributes(self._session.channel, wanted))
+
+    def remove(self, entries: Sequence[Entry]) -> Errors:
+        """Files, links and empty directories."""
+        wanted = [(join(self.far_top, entry.path), entry.kind == "directory") for entry in entries]
+        return _errors(entries, remote_tree.remove(self._session.channel, wanted))
+
+    def keep(self, content: bytes) -> ToolError | None:
+        """Write the manifest."""
+        if not self._made_directory:
+            remote_tree.make_directories(self._session.channel, [(join(self.far_top, manifest.DIRECTORY), 0o777)])
+        with tempfile.NamedTemporaryFile(prefix="sftp-stage-") as file:
+            file.write(content)
+            file.flush()
+            status = os.stat(file.name)
+            put = Put(file.name, join(self.far_top, manifest.NAME), status.st_size, 0o644, status.st_mtime_ns)
+            return next(push([self._session.channel], [put])).error
+
+    def read_back(self, entries: Sequence[Entry]) -> list[str | ToolError]:
+        """Read from the far side what was sent."""
+        return remote_tree.digest(self._session.channel, [(join(self.far_top, entry.path), entry.size) for entry in entries])
+
+
+def far_tree(session: Session, top: bytes) -> Tree:
+    """All below a directory of the far side. Raises NoInput when it does not exist, NotPermitted, BadData, Lost."""
+    tree = Tree()
+    for found in remote_tree.walk(session.channel, top):
+        if isinstance(found, ToolError):
+            tree.problems[os.fsencode(found.place)] = found
+            tree.complete = False
+        else:
+            tree.entries[found.path] = found
+    return tree
+
+
+def join(top: bytes, path: bytes) -> bytes:
+    """A path below the directory `top` of the far side; the top itself for an empty one."""
+    if not path:
+        return top
+    return path if top == b"." else top.rstrip(b"/") + b"/" + path
+
+
+def leading(top: bytes) -> list[bytes]:
+    """The directories that lead to `top`, and itself, from the first on."""
+    words = top.split(b"/")
+    return [b"/".join(words[: count + 1]) for count in range(len(words)) if words[count] not in (b"", b".")]
+
+
+def lengths(size: int) -> list[int]:
+    """How many first bytes of a broken file of `size` are compared, rising."""
+    return [size - step for step in reversed(STEPS) if size > step]
+
+
+def of(part: bytes, asked: Sequence[tuple[bytes, int]]) -> list[int]:
+    """The lengths that are asked of one file."""
+    return [length for other, length in asked if other == part]
+
+
+def _errors(entries: Sequence[Entry], found: Sequence[ToolError | None]) -> Errors:
+    return {entry.path: error for entry, error in zip(entries, found, strict=True) if error is not None}

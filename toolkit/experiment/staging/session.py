@@ -1,0 +1,76 @@
+"""One machine, connected to in the background: what is to be done here meanwhile need not wait for the handshake."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+from toolkit.core.errors import ToolError, Unavailable
+from toolkit.experiment.staging.channel import Channel
+from toolkit.experiment.staging.connection import Access, Connection, Host, Lost, connect
+from toolkit.experiment.staging.retrying import Unreached
+
+_log = logging.getLogger(__name__)
+Value = TypeVar("Value")
+
+
+class Session:
+    """A context; leaving it ends all connections, and so whatever still runs on them."""
+
+    def __init__(self, host: Host, access: Access, connections: int = 1) -> None:
+        self.name = str(host)
+        self._workers = ThreadPoolExecutor(max_workers=16)
+        self._connecting = [self._workers.submit(connect, host, access) for _ in range(connections)]
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *problem: object) -> None:
+        for connecting in self._connecting:
+            connecting.cancel()
+            connecting.add_done_callback(_close)
+        self._workers.shutdown(wait=kind is None, cancel_futures=True)  # who presses Ctrl-C does not wait for a host that is silent
+
+    @property
+    def connection(self) -> Connection:
+        """The first connection, as soon as it is there. Raises Unreached when it cannot be made, and what connect raises."""
+        try:
+            return self._connecting[0].result()
+        except Lost as error:
+            raise Unreached(error.place, error.problem, error.remedy) from error
+
+    @property
+    def channel(self) -> Channel:
+        """The first channel of the first connection."""
+        return self.connection.channels(1)[0]
+
+    def channels(self, count: int) -> list[Channel]:
+        """So many channels of each connection, of one after the other in turn."""
+        opened = [list(self.connection.channels(count))]
+        for connecting in self._connecting[1:]:
+            try:
+                opened.append(list(connecting.result().channels(count)))
+            except (Lost, Unavailable) as error:
+                _log.info("%s: no further connection: %s", self.name, error.problem)
+        return [one for turn in range(count) for of_connection in opened for one in of_connection[turn : turn + 1]]
+
+    def soon(self, function: Callable[..., Value], *words: object) -> Future[Value]:
+        """Call a function in the background."""
+        return self._workers.submit(function, *words)
+
+
+def _close(connecting: Future[Connection]) -> None:
+    if not connecting.cancelled() and connecting.exception() is None:
+        connecting.result().close()
+
+
+def result_or_error(future: Future[Value]) -> Value | ToolError:
+    """What became of a call in the background; Lost is raised."""
+    try:
+        return future.result()
+    except Lost:
+        raise
+    except ToolError as error:
+        return error
