@@ -6,13 +6,13 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from toolkit import __version__
 from toolkit.core.errors import BadData
 from toolkit.core.progress import progress
-from toolkit.core.streams import open_input
+from toolkit.core.streams import open_input, stream_name
 from toolkit.experiment.preserving.bag import Digests, NewBag, new_bag
 from toolkit.experiment.preserving.code import add_code
 from toolkit.experiment.preserving.crate import Attachment, Description, metadata
@@ -45,15 +45,23 @@ def create(request: Request, target: str) -> None:
     commands = _commands(records, request.records)
     root = Root(os.path.abspath(request.root)) if request.root is not None else common_root(commands)
     gathered = gather(commands, root, request.moved, request.references)
+    description = _described(request.description, commands)
     now = datetime.now(UTC)
-    information = _information(request.description, now)
+    information = _information(description, now)
     with new_bag(target, information) as bag:
         _copy(gathered, bag)
         attached = [_record(bag, name, content) for name, content in records.items()]
         if request.code is not None:
             attached += add_code(bag, commands, request.code, request.history)
-        text = json.dumps(metadata(gathered, attached, request.description, now), indent=1, ensure_ascii=False)
+        text = json.dumps(metadata(gathered, attached, description, now), indent=1, ensure_ascii=False)
         bag.add_bytes(METADATA, text.encode() + b"\n")
+
+
+def _described(description: Description, commands: Sequence[Command]) -> Description:
+    """With a title and a text, which a crate must have."""
+    names = list(dict.fromkeys(os.path.basename(command.argv[0]) for command in commands))
+    title = description.title or ", ".join(names[:5]) + (" and others" if names[5:] else "")
+    return replace(description, title=title, text=description.text or f"{len(commands)} recorded command{'s' * (len(commands) > 1)}.")
 
 
 def _read(path: str) -> bytes:
@@ -80,11 +88,11 @@ def _commands(records: Mapping[str, bytes], paths: Sequence[str]) -> list[Comman
     sources = []
     for path, content in zip(paths, records.values(), strict=True):
         lines = Lines(content.splitlines())
-        lines.name = path
+        lines.name = stream_name(path)
         sources.append(lines)
     commands = [command for command in read_run_records(sources) if command.argv]
     if not commands:
-        raise BadData(" ".join(paths), "tells of no command", "name files that profile-wrap wrote")
+        raise BadData(", ".join(map(stream_name, paths)), "tells of no command", "name files that profile-wrap wrote")
     return commands
 
 

@@ -11,7 +11,9 @@ from typing import Any
 from toolkit.experiment.run_record import Command
 
 # What can change results and means the same on another machine: numbers of threads, language, time zone, seeds.
-_TAKEN = re.compile(r"OMP_(?!PLACES|PROC_BIND|AFFINITY)\w+|\w+_NUM_THREADS|LANG|LANGUAGE|LC_[A-Z]+|TZ|PYTHONHASHSEED|SOURCE_DATE_EPOCH|MKL_CBWR")
+_TAKEN = re.compile(
+    r"OMP_(?!PLACES|PROC_BIND|AFFINITY)\w+|\w+_NUM_THREADS|MKL_CBWR|LANG|LANGUAGE|LC_[A-Z]+|TZ|PYTHONHASHSEED|SOURCE_DATE_EPOCH"
+)
 _HIDDEN = "***"  # profile-wrap's word for what looked like a secret
 
 
