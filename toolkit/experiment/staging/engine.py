@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["IN_FLIGHT", "Get", "Put", "Result", "part_name", "pull", "push"]
 
 IN_FLIGHT = 32 << 20  # bytes: what is written of a file is whole but for the last so many before its end
-MOST_FILES = 256  # open at a time
+MOST_FILES = 1000  # open at a time
 WINDOW = 4 << 20  # bytes under way on one channel
 SPLIT = 8 << 20  # bytes that are left of a file for other channels to join in
 _A_FILE = 4096  # bytes that opening and renaming a file weigh as much as
