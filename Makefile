@@ -12,7 +12,7 @@ PAGES := $(wildcard man/man*/*.[1-9])
 HOME_OF_INSTALL := $(PREFIX)/lib/scape-toolkit
 
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-visits demo-transfer test bench bench-dicom lint man install uninstall evaluate clean
+.PHONY: help demo demo-visits demo-transfer demo-study test bench bench-dicom lint man install uninstall evaluate clean
 
 help: ## list the targets (this)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ demo-visits: .venv/.made ## send invented visits from a hospital to a data centr
 
 demo-transfer: .venv/.made ## send invented visits and images to a data centre, with kill -9 of both sides in between
 	$(BIN)/python examples/hospital/transfer.py demo/transfer
+
+demo-study: .venv/.made ## measure a search for a pose at four pairs of resolutions: report page, crate, the crate run again
+	@$(MAKE) --no-print-directory -C examples/resolution-study OUT=$(CURDIR)/demo/study
 
 test: .venv/.made .venv/.peers ## run the whole test suite
 	@$(BIN)/python -m compileall -q toolkit  # as installing does: a thousand processes would each do it again
@@ -82,6 +85,7 @@ clean: ## remove everything that make made
 
 # editable_mode=compat: the default would add 15 ms to the start of every command. pyspark is built from 470 MB of source beside the
 # rest, and modules are compiled on all cores at the end, but for other projects' tests: pip would do all of it one after the other.
+# roc-validator's shapes are read by pyshacl; the program itself would need an older rich than import-linter.
 .venv/.made: setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "$(PYTHON) is older than 3.11; name a newer one: make PYTHON=python3.12" >&2; exit 1; }
@@ -89,6 +93,7 @@ clean: ## remove everything that make made
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	@export PYTHONWARNINGS=ignore; pip="$(BIN)/python -m pip install --quiet --no-compile"; \
 	  $$pip --no-deps "$$(sed -n 's/^ *\(pyspark .*\)/\1/p' setup.cfg)" & spark=$$!; \
+	  $$pip --no-deps "$$(sed -n 's/^ *\(roc-validator .*\)/\1/p' setup.cfg)" || exit 1; \
 	  echo $$pip "-e '.[test]'"; \
 	  $$pip --config-settings editable_mode=compat -e '.[test]' && wait $$spark
 	@$(BIN)/python -m compileall -qq -j 0 -x '/tests?/' $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') || true

@@ -8,10 +8,9 @@ from typing import Any
 
 import click
 
+from toolkit.commands.mapreduce import chosen_runner, runner_options
 from toolkit.core.command import command
 from toolkit.datacentre.analyses.questions import questions
-
-RUNNERS = ["inline", "local", "spark", "hadoop"]
 
 
 def _question_options(function: Any) -> Any:
@@ -60,19 +59,14 @@ documents on standard input. Counts of fewer than five are hidden."""
 @click.option("--suppress", "below", type=click.IntRange(2), metavar="K", default=5, help="Hide counts from 1 to K - 1. [5]")
 @click.option("--no-suppress", is_flag=True, help="Show small counts.")
 @click.option("--max-bad", type=click.FloatRange(0, 100), metavar="PERCENT", default=1.0, help="More bad documents are a failure. [1]")
-@click.option("-r", "--runner", type=click.Choice(RUNNERS), default="inline", help="Where the job runs. [inline]")
-@click.option("--spark-master", "master", metavar="URL", default="", help="spark: local[2], spark://HOST:PORT, yarn. [this machine]")
-@click.option("--hadoop-streaming-jar", "jar", metavar="FILE", default="", help="hadoop: the jar, where it is not found by itself.")
-@click.option("--cluster-tmp", metavar="URL", default="", help="spark, hadoop: a directory that all workers reach.")
-@click.option("--python-bin", metavar="FILE", default="", help="local, spark, hadoop: the workers' Python. [this one's path]")
-@click.option("--setting", "settings", metavar="NAME=VALUE", multiple=True, help="spark, hadoop: a setting of the job.")
+@runner_options
 @click.option("--jobs", type=click.IntRange(1, 64), metavar="N", help="Processes that read documents. [one for each processor]")
 @click.option("--tables", metavar="DIR", default="", help="Keep the row tables of documents in a new directory, a STORE from then on.")
 @click.option("--cache", metavar="DIR", help="Where results are kept. [~/.cache/scape-toolkit/analyses]")
 @click.option("--no-cache", is_flag=True, help="Keep nothing, use nothing that was kept.")
 def mdc_analyse(analysis: str, sources: tuple[str, ...], **given: Any) -> int:
     from toolkit.core.errors import UsageError
-    from toolkit.core.mapreduce.running import Runner, processors
+    from toolkit.core.mapreduce.running import processors
     from toolkit.datacentre.analyses.publishing import Publication, publish
     from toolkit.datacentre.analyses.run import Request
 
@@ -85,9 +79,8 @@ def mdc_analyse(analysis: str, sources: tuple[str, ...], **given: Any) -> int:
         check(parameters)
     if given["no_suppress"] and click.get_current_context().get_parameter_source("below") is click.core.ParameterSource.COMMANDLINE:
         raise UsageError("--suppress", "contradicts --no-suppress", "leave one out")
-    runner = Runner(given["runner"], given["master"], given["python_bin"], given["cluster_tmp"], given["settings"], given["jar"])
     kept = "" if given["no_cache"] else given["cache"] or _caches()
-    request = Request(analysis, parameters, sources, runner, kept, given["tables"], jobs=given["jobs"] or processors())
+    request = Request(analysis, parameters, sources, chosen_runner(given), kept, given["tables"], jobs=given["jobs"] or processors())
     below = 0 if given["no_suppress"] else given["below"]
     return publish(request, Publication(given["output"], given["plot"] == "-", below, given["max_bad"]))
 

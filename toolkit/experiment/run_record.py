@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, TypeVar
 
@@ -34,7 +34,8 @@ class Stage:
     """A named phase of one process of the command: ns since the command's begin, bytes.
 
     Where the process did not report the end (it was killed), `end_ns` is the command's end. `peak_source` is ``VmHWM`` where the
-    kernel's high-water mark was reset at the stage's begin, and ``sampled`` otherwise.
+    kernel's high-water mark was reset at the stage's begin, and ``sampled`` otherwise. `peak_tree_rss_bytes`, of all processes of the
+    command, is always sampled.
     """
 
     stage: str
@@ -45,6 +46,7 @@ class Stage:
     system_ns: int | None = None
     peak_rss_bytes: int | None = None
     peak_source: str | None = None
+    peak_tree_rss_bytes: int | None = None
     read_bytes: int | None = None
     written_bytes: int | None = None
 
@@ -64,6 +66,8 @@ class Exit:
     """How a command ended and what it took, in ns and bytes.
 
     `status` is None where a signal killed it. `peak_rss_bytes` is the greatest of any single process, `peak_tree_*` of all together.
+    `read_call_bytes` and `written_call_bytes` count what passed through system calls, `read_bytes` and `written_bytes` what devices
+    moved. `left_running` is the number of processes that went on when the command had ended.
     """
 
     status: int | None
@@ -77,26 +81,34 @@ class Exit:
     peak_tree_pss_bytes: int | None = None
     read_bytes: int | None = None
     written_bytes: int | None = None
+    read_call_bytes: int | None = None
+    written_call_bytes: int | None = None
     major_faults: int | None = None
     minor_faults: int | None = None
     voluntary_switches: int | None = None
     involuntary_switches: int | None = None
     pressure: Mapping[str, Any] | None = None
     nvml_bytes: int | None = None
+    left_running: int | None = None
 
 
 @dataclass
 class Command:
-    """One wrapped command: its `run` line, and what the other lines say of it. `exit` is None where it has not ended or was lost."""
+    """One wrapped command: its `run` line, and what the other lines say of it. `exit` is None where it has not ended or was lost.
+
+    `argv_hidden` numbers the words of `argv` in which a secret was replaced by ``***``.
+    """
 
     run: str
     command: str
     argv: Sequence[str]
     began: str
+    argv_hidden: Sequence[int] = ()
     schema: int = SCHEMA
     repetition: int = 1
     repetitions: int = 1
     directory: str = ""
+    streams: Mapping[str, Any] = field(default_factory=dict)  # stdin, stdout, stderr: a path, pipe:[INODE], or null where it was closed
     monotonic_ns: int = 0
     tags: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -115,14 +127,21 @@ _Part = TypeVar("_Part", Sample, Stage, File, Exit, Command)
 _NOT_WRITTEN = {"samples", "stages", "files", "exit", "source"}
 
 
-def read_run_records(sources: Iterable[str | os.PathLike[str] | Iterable[bytes]]) -> list[Command]:
+def _warn(place: str, problem: str) -> None:
+    _log.warning("%s: %s; it is left out", place, problem)
+
+
+def read_run_records(
+    sources: Iterable[str | os.PathLike[str] | Iterable[bytes]], refuse: Callable[[str, str], None] = _warn
+) -> list[Command]:
     """The commands in `sources`, paths (``-`` is standard input) or streams of lines, in the order in which they begin there.
 
-    A line that is torn, of another program or of a later schema is named in a warning and left out; the rest is used.
+    A line that is torn, of another program or of a later schema is left out, and `refuse` is told its place and what is wrong with it
+    (without one, a warning names it); the rest is used.
 
     Raises NoInput when a path cannot be opened.
     """
-    reading = _Reading()
+    reading = _Reading(refuse)
     for source in sources:
         if isinstance(source, str | os.PathLike):
             with open_input(os.fspath(source)) as stream:
@@ -138,18 +157,9 @@ def line(record: str, content: Mapping[str, Any]) -> bytes:
 
 
 def lines(command: Command) -> bytes:
-    """All lines of a command, the `run` line first, as profile-wrap writes them."""
-    return run_line(command) + b"".join(_part_lines(command))
-
-
-def run_line(command: Command) -> bytes:
-    """The line that tells who, where and with what; it is written while the command runs."""
-    return line("run", {name.name: getattr(command, name.name) for name in fields(command) if name.name not in _NOT_WRITTEN})
-
-
-def closing_lines(command: Command) -> bytes:
-    """All lines but the first; they are written when the command has ended."""
-    return b"".join(_part_lines(command))
+    """All lines of a command, the `run` line first."""
+    values = {one.name: getattr(command, one.name) for one in fields(command) if one.name not in _NOT_WRITTEN}
+    return line("run", values) + b"".join(_part_lines(command))
 
 
 def _part_lines(command: Command) -> Iterable[bytes]:
@@ -158,7 +168,7 @@ def _part_lines(command: Command) -> Iterable[bytes]:
     parts += [("file", file) for file in command.files]
     parts += [("exit", command.exit)] if command.exit else []
     for record, part in parts:
-        values = {name.name: getattr(part, name.name) for name in fields(part)}
+        values = {one.name: getattr(part, one.name) for one in fields(part)}
         if record == "sample" and values["pss_bytes"] is None:
             del values["pss_bytes"]
         yield line(record, {"command": command.command, **values})
@@ -167,20 +177,21 @@ def _part_lines(command: Command) -> Iterable[bytes]:
 class _Reading:
     """Lines by their command; a line may come before the `run` line that it belongs to."""
 
-    def __init__(self) -> None:
+    def __init__(self, refuse: Callable[[str, str], None]) -> None:
+        self._refuse = refuse
         self._commands: dict[str, Command] = {}
         self._parts: list[tuple[str, Any, str]] = []
 
     def read(self, stream: Iterable[bytes], name: str) -> None:
         for number, text in enumerate(stream, 1):
-            place = f"{name}: line {number}"
+            place = f"{name}:{number}"
             if not text.strip():
                 continue
             try:
                 self._take(json.loads(text), name, place)
             except (ValueError, TypeError, KeyError, RecursionError) as error:
                 problem = "is torn or no JSON" if isinstance(error, json.JSONDecodeError | UnicodeDecodeError) else str(error)
-                _log.warning("%s: %s; it is left out", place, problem)
+                self._refuse(place, problem)
 
     def _take(self, value: Any, name: str, place: str) -> None:
         if not isinstance(value, dict) or "record" not in value:
@@ -213,7 +224,7 @@ class _Reading:
             else:
                 command.exit = part
         for identifier, place in lost.items():
-            _log.warning("%s: belongs to the command %s, whose run line is missing; its lines are left out", place, identifier)
+            self._refuse(place, f"belongs to the command {identifier}, whose run line is missing")
         return list(self._commands.values())
 
 

@@ -24,6 +24,14 @@ class Block:
     roll: np.ndarray
     slices: Iterator[np.ndarray]
 
+    @property
+    def bandwidth(self) -> int | None:
+        """That of scc's raster, with cells of 180 / bandwidth degrees in yaw and roll, half of it in pitch; None for a single cell."""
+        for axis, whole in ((self.yaw, 180.0), (self.roll, 180.0), (self.pitch, 90.0)):
+            if len(axis) > 1:
+                return round(whole / float(axis[1] - axis[0]))
+        return None
+
 
 def write_block(stream: BinaryIO, yaw: np.ndarray, pitch: np.ndarray, roll: np.ndarray, slices: Iterable[np.ndarray]) -> None:
     """Write axes and scores; `slices` yields one array (yaw, roll) for each pitch, ascending."""

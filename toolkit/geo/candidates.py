@@ -39,7 +39,8 @@ class Quality:
     """How well a block knows the truth (the seed experiment's figure).
 
     `false_candidates`: cells scoring above the best cell within `tolerance` degrees of the truth; `false_ratio`: their share of
-    `cells`; `rank_of_truth`: rank of the first candidate within the tolerance, None when none is.
+    `cells`; `rank_of_truth`: rank of the first candidate within the tolerance, None when none is. `tolerance`: degrees.
+    `bandwidth`: of the block's raster, None when it is a single cell.
     """
 
     false_candidates: int
@@ -47,6 +48,7 @@ class Quality:
     false_ratio: float
     rank_of_truth: int | None
     tolerance: float
+    bandwidth: int | None
 
 
 def rank_candidates(
@@ -70,7 +72,7 @@ def rank_candidates(
             above += int(np.count_nonzero(np.frombuffer(piece, np.float32) > best[0]))
     cells = len(block.yaw) * len(block.pitch) * len(block.roll)
     near = [c.rank for c in found if angle_between(c.pose.matrix, truth.matrix) <= tolerance]
-    return found, Quality(above, cells, above / cells, near[0] if near else None, tolerance)
+    return found, Quality(above, cells, above / cells, near[0] if near else None, tolerance, block.bandwidth)
 
 
 def _best_maxima(block: Block, slices: Iterator[np.ndarray], top: int, separation: float) -> list[Candidate]:

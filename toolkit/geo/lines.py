@@ -162,9 +162,7 @@ def suppress_texture(points: Points, spared: np.ndarray, magnitude: np.ndarray, 
 
 def inside(points: Points, shape: tuple[int, ...], margin: float) -> Points:
     """Without the points within `margin` of the picture's border, where the smoothing saw no picture."""
-    return points[
-        (points.x >= margin) & (points.x <= shape[1] - 1 - margin) & (points.y >= margin) & (points.y <= shape[0] - 1 - margin)
-    ]
+    return points[(points.x >= margin) & (points.x <= shape[1] - 1 - margin) & (points.y >= margin) & (points.y <= shape[0] - 1 - margin)]
 
 
 def link(points: Points, known: np.ndarray, low: float, high: float, shortest: float, long: float) -> Points:

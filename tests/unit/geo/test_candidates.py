@@ -71,6 +71,20 @@ def test_quality_is_what_counting_gives(monkeypatch, spool_bytes):
     assert expected > 0
     assert (quality.false_candidates, quality.cells, quality.rank_of_truth) == (expected, scores.size, 2)
     assert quality.false_ratio == expected / scores.size
+    assert quality.bandwidth == 32
+
+
+@pytest.mark.parametrize("bandwidth", [8, 32, 500])
+@pytest.mark.parametrize("lost", [[], ["yaw"], ["yaw", "roll"]])
+def test_the_bandwidth_of_a_window_is_that_of_its_raster(bandwidth, lost):
+    cells = window(bandwidth, (150.0, 210.0), (-40.0, 40.0), (-40.0, 40.0))
+    yaw, pitch, roll = (axis[:1] if name in lost else axis for name, axis in zip(("yaw", "pitch", "roll"), cells.axes, strict=True))
+    assert Block(yaw, pitch, roll, iter(())).bandwidth == bandwidth
+
+
+def test_a_single_cell_has_no_bandwidth():
+    one = np.zeros(1)
+    assert Block(one, one, one, iter(())).bandwidth is None
 
 
 def test_a_truth_outside_the_block_has_no_rank_and_all_cells_above():

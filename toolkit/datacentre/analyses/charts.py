@@ -1,25 +1,21 @@
 """Charts for print, screens and the terminal, readable without colours.
 
-The colours are those of Okabe and Ito (Color Universal Design, 2008); hatches, markers and dashes say the same once more. The same
-chart gives the same bytes: no dates, no random ids, and no settings of whoever runs it.
+The same chart gives the same bytes; see toolkit.core.drawing.
 """
 
 from __future__ import annotations
 
-import io
 import itertools
-import logging
 import math
-import threading
-import warnings
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
-from xml.sax.saxutils import escape
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+from toolkit.core.drawing import COLOURS, DASHES, DOTS, GREY, HATCHES, INK, MARKERS, prepare
+from toolkit.core.drawing import draw as drawn_figure
 from toolkit.datacentre.analyses.answers import Chart, Series
 from toolkit.datacentre.analyses.lettering import (
     EMPTY,
@@ -43,54 +39,10 @@ from toolkit.datacentre.analyses.terminal import terminal
 
 __all__ = ["draw", "prepare", "terminal"]
 
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000", "#F0E442")
-_HATCHES = ("", "////", "----", "\\\\\\\\", "xxxx", "||||", "++++")  # seven and eight: 56 pairs; dots would make large files
-_MARKERS = "osD^vPX*<"
-_DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1)), (0, (8, 3)), (0, (2, 3)))
-_INK, _GREY, _FAINT = "#1a1a1a", "#555555", "#dddddd"
-_WIDTH, _HEIGHT, _DOTS = 8.0, 5.0, 200  # inches, and dots an inch of the PNG
+_WIDTH, _HEIGHT = 8.0, 5.0  # inches
 _MARGIN = 0.2  # inches
 _LEAST = 2.2  # inches of the axes: with long texts the page grows
 _THIN = 0.09  # inches of a bar below which it gets no hatch
-_STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",  # text stays text
-    "svg.hashsalt": "mdc-analyse",
-    "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "Helvetica"],  # the first comes with matplotlib
-    "font.size": 9,
-    "text.parse_math": False,
-    "text.color": _INK,
-    "axes.edgecolor": _GREY,
-    "axes.labelcolor": _INK,
-    "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "axes.unicode_minus": False,
-    "grid.color": _FAINT,
-    "grid.linewidth": 0.6,
-    "hatch.linewidth": 0.7,
-    "xtick.color": _GREY,
-    "xtick.labelcolor": _INK,
-    "ytick.color": _GREY,
-    "ytick.labelcolor": _INK,
-}
-_loading = threading.Lock()
-
-
-def prepare() -> None:
-    """Load what `draw` needs: a third of a second, which a thread may spend while others wait for something else."""
-    with _loading:
-        logging.getLogger("matplotlib").setLevel(logging.ERROR)  # a user without a home is no reason for mail from cron
-        from matplotlib.artist import ArtistInspector
-
-        setters = ArtistInspector.get_setters
-        ArtistInspector.get_setters = lambda self: []  # type: ignore[method-assign] # a quarter of the time writes documentation
-        try:
-            import matplotlib.backends.backend_agg
-            import matplotlib.backends.backend_svg
-            import matplotlib.figure  # noqa: F401
-        finally:
-            ArtistInspector.get_setters = setters  # type: ignore[method-assign]
 
 
 def draw(chart: Chart, svg: BinaryIO, png: BinaryIO) -> None:
@@ -98,21 +50,10 @@ def draw(chart: Chart, svg: BinaryIO, png: BinaryIO) -> None:
 
     With long texts both are higher. Raises ValueError where a series has not a value a category.
     """
-    prepare()
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-
     chart = printable(chart)
-    with matplotlib.rc_context(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # signs that the font does not have are drawn as boxes
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_STYLE)
-        figure = _page(chart).figure
-        FigureCanvasAgg(figure).print_figure(png, format="png", dpi=_DOTS, metadata={"Software": None, "Title": chart.title})
-        drawing = io.BytesIO()
-        FigureCanvasSVG(figure).print_figure(drawing, format="svg", metadata={"Date": None, "Creator": None, "Title": chart.title})
-    svg.write(_described(drawing.getvalue().decode(), chart).encode())
+    drawing, picture = drawn_figure(lambda: _page(chart).figure, chart.title, _in_words(chart), "mdc-analyse")
+    svg.write(drawing)
+    png.write(picture)
 
 
 def _page(chart: Chart) -> _Page:
@@ -128,11 +69,11 @@ class _Page:
 
         self.chart, self.height = chart, height
         self.missing = 0.0  # of height, for the axes to be as high as they should
-        self.figure: Figure = Figure(figsize=(_WIDTH, height), dpi=_DOTS, facecolor="white")
+        self.figure: Figure = Figure(figsize=(_WIDTH, height), dpi=DOTS, facecolor="white")
         top = self._heading()
         bottom = self._notes()
         if is_empty(chart):
-            self.figure.text(0.5, (top + bottom) / 2 / self.height, EMPTY, ha="center", va="center", size=14, color=_GREY)
+            self.figure.text(0.5, (top + bottom) / 2 / self.height, EMPTY, ha="center", va="center", size=14, color=GREY)
             return
         self.axes: Axes = self.figure.add_axes((0.1, 0.1, 0.8, 0.8))
         self.decimals = decimals_of(chart)
@@ -149,7 +90,7 @@ class _Page:
     def _heading(self) -> float:
         """Draws title and subtitle; where the free space begins below them."""
         top = self.height - _MARGIN
-        for text, size, weight, colour in ((self.chart.title, 13, "bold", _INK), (self.chart.subtitle, 10, "normal", _GREY)):
+        for text, size, weight, colour in ((self.chart.title, 13, "bold", INK), (self.chart.subtitle, 10, "normal", GREY)):
             for line in wrapped(text, _WIDTH - 2 * _MARGIN, size, weight == "bold", lines=3):
                 self.figure.text(_MARGIN / _WIDTH, top / self.height, line, size=size, weight=weight, color=colour, va="top", ha="left")
                 top -= size * 1.35 / 72
@@ -160,7 +101,7 @@ class _Page:
         lines = [line for note in explained_notes(self.chart) for line in wrapped(note, _WIDTH - 2 * _MARGIN, 8, False, lines=4)]
         bottom = 0.12
         for line in reversed(lines[:40]):
-            self.figure.text(_MARGIN / _WIDTH, bottom / self.height, line, size=8, color=_GREY, va="bottom", ha="left")
+            self.figure.text(_MARGIN / _WIDTH, bottom / self.height, line, size=8, color=GREY, va="bottom", ha="left")
             bottom += 8 * 1.3 / 72
         return bottom + 0.05
 
@@ -259,7 +200,7 @@ class _Page:
         missing: dict[int, int] = {}
         for number, one in enumerate(chart.series):
             for place in (place for place, value in enumerate(one.values) if value is None):
-                colour = _COLOURS[number % len(_COLOURS)] if len(chart.series) > 1 else _INK
+                colour = COLOURS[number % len(COLOURS)] if len(chart.series) > 1 else INK
                 self._hidden([(place, 0)], above=missing.get(place, 0) * 7, colour=colour)
                 missing[place] = missing.get(place, 0) + 1
         values = [value if drawn(value) else math.nan for value in chart.series[0].values]
@@ -300,7 +241,7 @@ class _Page:
         for place in range(count):
             if any(one.values[place] is None for one in chart.series):
                 known = _sum(chart.series, place)
-                rest: dict[str, Any] = {"facecolor": "none", "edgecolor": _GREY, "linestyle": ":", "linewidth": 0.8}
+                rest: dict[str, Any] = {"facecolor": "none", "edgecolor": GREY, "linestyle": ":", "linewidth": 0.8}
                 long = most - known if of_hundred(chart) else most * 0.06
                 axes.barh([place], [long], left=[known], height=thick, **rest)
                 axes.text(known + long / 2, place, HIDDEN, ha="center", va="center_baseline", size=11, weight="bold")
@@ -348,7 +289,7 @@ class _Page:
     def _label(self, value: float) -> str:
         return figures(value, self.decimals)
 
-    def _hidden(self, places: Iterable[tuple[float, float]], above: float = 0.0, colour: str = _INK, size: float = 11.0) -> None:
+    def _hidden(self, places: Iterable[tuple[float, float]], above: float = 0.0, colour: str = INK, size: float = 11.0) -> None:
         """A mark at each place (x, y), `above` points over it."""
         for place in places:
             self.axes.annotate(
@@ -363,29 +304,29 @@ def _sum(series: Sequence[Series], place: int) -> float:
 
 def _fill(number: int, hatched: bool) -> dict[str, Any]:
     return {
-        "facecolor": _COLOURS[number % len(_COLOURS)],
-        "hatch": _HATCHES[number % len(_HATCHES)] if hatched else "",
+        "facecolor": COLOURS[number % len(COLOURS)],
+        "hatch": HATCHES[number % len(HATCHES)] if hatched else "",
         "hatchcolor": "white",
-        "edgecolor": _INK,
+        "edgecolor": INK,
         "linewidth": 0.5 if hatched else 0.0,
     }
 
 
 def _stroke(number: int, dashed: bool) -> dict[str, Any]:
-    colour = _COLOURS[number % len(_COLOURS)]
+    colour = COLOURS[number % len(COLOURS)]
     return {
         "color": colour,
-        "marker": _MARKERS[number % len(_MARKERS)],
+        "marker": MARKERS[number % len(MARKERS)],
         "markersize": 6,
         "markerfacecolor": colour if number % 2 == 0 else "white",
         "markeredgecolor": colour,
-        "linestyle": _DASHES[number % len(_DASHES)] if dashed else "none",
+        "linestyle": DASHES[number % len(DASHES)] if dashed else "none",
         "linewidth": 1.5,
     }
 
 
-def _described(svg: str, chart: Chart) -> str:
-    """With what a screen reader says: the title, and all values in words; and without a document type."""
+def _in_words(chart: Chart) -> str:
+    """All values, as a screen reader says them."""
     decimals = decimals_of(chart)
     values = "; ".join(
         (f"{one.name}: " if one.name else "")
@@ -396,9 +337,4 @@ def _described(svg: str, chart: Chart) -> str:
         )
         for one in chart.series
     )
-    text = f"{chart.subtitle}. {chart.y_label} by {chart.x_label}: {values or EMPTY}. {' '.join(chart.notes)}"
-    svg = svg.replace("<svg ", '<svg role="img" aria-labelledby="title description" ', 1)
-    svg = svg[: svg.index("<!DOCTYPE")] + svg[svg.index("<svg ") :]  # it names a file on the network
-    begin, _, rest = svg.partition("<title>")
-    title, _, rest = rest.partition("</title>")
-    return f'{begin}<title id="title">{title}</title>\n <desc id="description">{escape(text.strip())}</desc>{rest}'
+    return f"{chart.subtitle}. {chart.y_label} by {chart.x_label}: {values or EMPTY}. {' '.join(chart.notes)}".strip()

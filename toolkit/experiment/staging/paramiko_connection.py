@@ -70,6 +70,7 @@ class ParamikoConnection:
         self.name = host.host
         self._access = access
         self._channels: list[Channel] = []
+        self._opening = threading.Lock()
         self._most: int | None = None  # channels that the server allows, once it has refused one
         self._heard = time.monotonic()
         self._closing = threading.Event()
@@ -85,25 +86,26 @@ class ParamikoConnection:
 
     def channels(self, count: int) -> Sequence[Channel]:
         """See Connection."""
-        wanted = (count if self._most is None else min(count, self._most)) - len(self._channels)
-        opened: list[Channel] = []
-        refused: list[ToolError] = []
+        with self._opening:
+            wanted = (count if self._most is None else min(count, self._most)) - len(self._channels)
+            opened: list[Channel] = []
+            refused: list[ToolError] = []
 
-        def open_one() -> None:
-            try:
-                opened.append(self._new_channel())
-            except ToolError as error:
-                refused.append(error)
+            def open_one() -> None:
+                try:
+                    opened.append(self._new_channel())
+                except ToolError as error:
+                    refused.append(error)
 
-        threads = [threading.Thread(target=open_one, daemon=True) for _ in range(wanted)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        self._channels += opened
-        if refused:
-            self._most = len(self._channels)
-        return self._channels[:count]
+            threads = [threading.Thread(target=open_one, daemon=True) for _ in range(wanted)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            self._channels += opened
+            if refused:
+                self._most = len(self._channels)
+            return list(self._channels[:count])
 
     def execute(
         self, command: str, stdin: BinaryIO | None = None, stdout: BinaryIO | None = None, stderr: BinaryIO | None = None

@@ -17,6 +17,7 @@ from xml.etree import ElementTree
 import pytest
 from PIL import Image
 
+from toolkit.core.drawing import STYLE
 from toolkit.datacentre.analyses import charts
 from toolkit.datacentre.analyses.answers import Chart, Series
 from toolkit.datacentre.analyses.charts import draw
@@ -70,7 +71,7 @@ def page(chart: Chart) -> charts._Page:
 
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(charts._STYLE)
+        matplotlib.rcParams.update(STYLE)
         return charts._page(chart)
 
 

@@ -51,6 +51,5 @@ _MONTHS = """
 MONTHS = {name: number for number, names in enumerate(_MONTHS.strip().splitlines(), 1) for name in names.split()}
 # Left out of the initials of an institution.
 SMALL = frozenset(
-    ("of", "the", "and", "for", "at", "de", "la", "le", "du", "des", "der", "die", "fur", "und", "im", "di", "del")
-    + tuple("aeivwy")
+    ("of", "the", "and", "for", "at", "de", "la", "le", "du", "des", "der", "die", "fur", "und", "im", "di", "del") + tuple("aeivwy")
 )

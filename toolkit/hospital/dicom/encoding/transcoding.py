@@ -18,9 +18,7 @@ ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 
 _LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 _SHORT = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
-_WORD = (
-    dict.fromkeys(b"US SS OW AT".split(), 2) | dict.fromkeys(b"UL SL FL OF OL".split(), 4) | dict.fromkeys(b"FD OD OV SV UV".split(), 8)
-)
+_WORD = dict.fromkeys(b"US SS OW AT".split(), 2) | dict.fromkeys(b"UL SL FL OF OL".split(), 4) | dict.fromkeys(b"FD OD OV SV UV".split(), 8)
 _DEEPEST = 100
 
 

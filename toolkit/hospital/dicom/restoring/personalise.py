@@ -44,6 +44,7 @@ _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _NOT_THE_OBJECTS = (InputOutput, TryLater, Unavailable)  # faults that end the run
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS}
 
+
 @dataclass(frozen=True)
 class Access:
     """The way to the originals: a vault and its key file, a private key, or the place of PADI's side files.

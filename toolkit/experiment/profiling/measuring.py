@@ -1,0 +1,345 @@
+"""A command under observation, from its start to its record."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from toolkit.core.errors import ToolError, UsageError
+from toolkit.core.stages import INODE, VARIABLE
+from toolkit.experiment.profiling import launching, machine
+from toolkit.experiment.profiling.files import described, standard_streams
+from toolkit.experiment.profiling.nvidia import Graphics
+from toolkit.experiment.profiling.privacy import arguments_of, environment_of, tags_of
+from toolkit.experiment.profiling.request import Request
+from toolkit.experiment.profiling.runs import Membership
+from toolkit.experiment.profiling.sampling import Rhythm, Series, Tree, times_of, transfers_of
+from toolkit.experiment.profiling.software import software, source_version
+from toolkit.experiment.profiling.stages import Phrases, Stages
+from toolkit.experiment.profiling.writing import LateRecord, Record
+
+SCHEMA = 1
+FAILURE = 125
+_RUN_UNTOLD_NS = 2_000_000_000  # by then all commands of a pipe have started
+_SECOND_NS = 1_000_000_000
+_GROWTH = 1.05  # PSS is read where RSS has grown by so much, and
+_PSS_SHARE = 100  # after a reading that took t not again for 100 t
+_BLOCK = 65536
+
+
+class Outcome:
+    """How the last repetition ended: `status`, or the number of the `signal` that killed it; and what the user should be told."""
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.signal: int | None = None
+        self.warnings: list[str] = []
+        self.failure: ToolError | None = None
+
+
+def wrap(request: Request) -> Outcome:
+    """Run the command as often as asked, until it fails, and write its record.
+
+    Raises NotFound and NotExecutable when it cannot start, NoInput when an input is missing, CannotCreate when the record cannot be
+    written. What goes wrong after the command has begun is in the outcome.
+    """
+    environment = dict(os.environ)
+    path = launching.find_program(request.argv[0], environment)
+    begin_of_input = _begin_of_input() if request.repetitions > 1 else 0
+    launching.adopt_orphans()
+    membership = Membership(environment)
+    named = request.output or os.environ.get("TOOLKIT_RUN_RECORD")
+    record = Record(named) if named else LateRecord(lambda: f"{membership.settle()}.jsonl")
+    common = _common(request, path, environment)
+    outcome, drawn = Outcome(), []
+    for repetition in range(1, request.repetitions + 1):
+        if repetition > 1:
+            os.lseek(0, begin_of_input, os.SEEK_SET)
+        watch = _Watch(request, environment, membership, record, {**common, "repetition": repetition})
+        drawn.append(watch.run(outcome))
+        if outcome.status or outcome.signal or outcome.failure:
+            break
+    if request.plot and not outcome.failure:
+        from toolkit.experiment.profiling.plotting import draw
+
+        try:
+            draw(request.plot, " ".join(common["argv"]), drawn)
+        except ToolError as error:
+            outcome.failure = error
+    return outcome
+
+
+def _begin_of_input() -> int:
+    try:
+        return os.lseek(0, 0, os.SEEK_CUR)
+    except OSError as error:
+        if error.errno == errno.EBADF:
+            raise UsageError("-r", "cannot repeat: standard input is closed", "use < /dev/null") from error
+        raise UsageError("-r", "cannot repeat: standard input is no file that can be read again", "use < FILE or < /dev/null") from error
+
+
+def _common(request: Request, path: str, environment: Mapping[str, str]) -> dict[str, Any]:
+    """What the `run` lines of all repetitions have in common."""
+    try:
+        directory = os.getcwd()
+    except FileNotFoundError:  # it was removed
+        directory = ""
+    argv, hidden = arguments_of(request.argv)
+    return {
+        "repetitions": request.repetitions,
+        "argv": argv,
+        **({"argv_hidden": hidden} if hidden else {}),
+        "directory": directory,
+        "streams": standard_streams(),
+        "tags": tags_of(request.tags),
+        "environment": environment_of(environment),
+        "machine": machine.machine(),
+        "software": software(path, environment),
+        "git": source_version(path, directory),
+        "interval_ns": request.interval_ns,
+    }
+
+
+class _Watch:
+    """One repetition."""
+
+    def __init__(
+        self, request: Request, environment: dict[str, str], membership: Membership, record: Record | LateRecord, common: dict[str, Any]
+    ) -> None:
+        self._request, self._membership, self._record, self._common = request, membership, record, common
+        self._environment = environment
+        self._identifier = os.urandom(8).hex()
+        self._told, self._early = False, True
+        self._tree = Tree(launching.own_children)
+        self._series, self._rhythm = Series(), Rhythm(request.interval_ns)
+        self._peak_rss = 0
+        self._peak_pss: int | None = None
+        self._pss_at, self._pss_not_before = 0, 0
+        self._phrases: Phrases | None = None
+        self._orphans = _Totals()
+
+    def run(self, outcome: Outcome) -> dict[str, Any]:
+        """Run the command and record it; what was recorded is returned for the plot."""
+        files = described("input", self._request.inputs)
+        self._stages_read, stages_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        os.set_blocking(stages_write, True)
+        streams, self._errors_read = {}, -1
+        number = launching.free_descriptor(taken={})
+        number = number if number is not None else os.dup(stages_write)
+        streams[number] = stages_write
+        environment = {**self._environment, VARIABLE: str(number), INODE: str(os.fstat(stages_write).st_ino)}
+        if self._request.stage_regex:
+            self._errors_read, streams[2] = os.pipe2(os.O_CLOEXEC)
+            os.set_blocking(self._errors_read, False)
+        with launching.Signals() as signals:
+            pressure = machine.pressure()
+            child = launching.launch(self._request.argv, environment, streams, signals.before)
+            for descriptor in streams.values():
+                os.close(descriptor)
+            self._begin_clock()
+            child.release()
+            self._stages = Stages(self._begin_ns, self._tree.__contains__)
+            if self._request.stage_regex:
+                self._phrases = Phrases(self._request.stage_regex, self._stages, child.pid)
+            self._graphics = Graphics()
+            self._observe(child, signals)
+            told = self._finish(child, outcome)
+            told["pressure"] = machine.pressure_between(pressure, machine.pressure())
+            child.close()
+        stages = self._stages.finish(told["wall_ns"], child.pid, told["peak_rss_bytes"] or 0)
+        outcome.warnings += self._stages.warnings
+        self._series.flush()
+        try:
+            files += described("output", self._request.outputs)
+        except ToolError as error:
+            outcome.warnings.append(f"output {error}")
+        self._tell(outcome, [*self._run_line(), *self._parts(self._series.samples, stages, files, told)])
+        return {"samples": self._series.samples, "stages": stages, "exit": told}
+
+    def _begin_clock(self) -> None:
+        self._begin_ns, self._began = time.monotonic_ns(), time.time_ns()
+
+    def _elapsed(self) -> int:
+        return time.monotonic_ns() - self._begin_ns
+
+    def _observe(self, child: launching.Child, signals: launching.Signals) -> None:
+        """Pass signals on, take stages and samples, until the command has ended."""
+        open_ends = {self._stages_read, self._errors_read} - {-1}
+        due = self._rhythm.after(0)
+        while True:
+            wait = max(0, due - self._elapsed()) / 1e6
+            ready = launching.wait_for([child.descriptor, signals.descriptor, *open_ends], wait)
+            if signals.descriptor in ready:
+                signals.forward(child.pid)
+            open_ends -= {end for end in open_ends & set(ready) if not self._take(end)}
+            if child.descriptor in ready:
+                return
+            now = self._elapsed()
+            if now >= due:
+                self._sample(now)
+                due = self._elapsed() + self._rhythm.after(self._elapsed() - now)
+                self._reap_orphans(child.pid)
+            if self._early and not self._told and (not self._membership.is_shared or now > _RUN_UNTOLD_NS):
+                self._tell_early()
+
+    def _take(self, end: int) -> bool:
+        """Read what has arrived at one of the descriptors; False when its writers are gone."""
+        try:
+            received = os.read(end, _BLOCK)
+        except BlockingIOError:
+            return True
+        if end == self._stages_read:
+            self._stages.take(received)
+            self._rhythm.restart()
+        else:
+            _write_all(2, received)
+            if self._phrases:
+                self._phrases.take(received, self._elapsed())
+        return bool(received)
+
+    def _sample(self, now: int) -> None:
+        rss, processes = self._tree.read()
+        if not processes:
+            return
+        sample = {"time_ns": now, "rss_bytes": rss, "processes": processes}
+        for pid, bytes_ in self._tree.memory():
+            self._stages.sampled(pid, bytes_)
+        self._stages.sampled_tree(rss)
+        if now >= self._pss_not_before and (rss > self._peak_rss * _GROWTH or now >= self._pss_at + _SECOND_NS):
+            self._pss_at = now
+            pss = self._tree.read_pss()
+            if pss is not None:
+                sample["pss_bytes"] = pss
+                self._peak_pss = max(self._peak_pss or 0, pss)
+            if self._graphics:
+                self._graphics.read(self._tree)
+            self._pss_not_before = now + _PSS_SHARE * (self._elapsed() - now)
+        self._peak_rss = max(self._peak_rss, rss)
+        self._series.add(sample)
+
+    def _reap_orphans(self, child: int) -> None:
+        """Count what daemons took that ended while the command runs."""
+        while True:
+            try:
+                found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return
+            if found is None or found.si_pid == child:
+                return
+            self._orphans.reap(found.si_pid)
+
+    def _finish(self, child: launching.Child, outcome: Outcome) -> dict[str, Any]:
+        """The `exit` line, but for what is read later."""
+        wall = self._elapsed()
+        while self._take_rest(self._stages_read) or self._take_rest(self._errors_read):
+            pass
+        if self._phrases:
+            self._phrases.finish(wall)
+        own = _Totals()
+        status = own.reap(child.pid)
+        self._reap_orphans(child.pid)
+        rss, left = self._tree.read()
+        for pid in self._tree:
+            self._orphans.add_running(pid)
+        self._tree.close()
+        for end in {self._stages_read, self._errors_read} - {-1}:
+            os.close(end)
+        outcome.status, outcome.signal = max(status, 0), -status if status < 0 else None
+        polled = max(self._tree.peak_bytes, self._stages.peak_bytes)
+        exact = max(own.peak_bytes, self._orphans.peak_bytes)
+        peak, source = (exact, "ru_maxrss") if exact > child.floor_bytes and exact >= polled else (polled, "VmHWM")
+        return {
+            "status": None if status < 0 else status,
+            "signal": signal.Signals(-status).name if status < 0 else None,
+            "wall_ns": wall,
+            **own.with_others(self._orphans),
+            "peak_rss_bytes": peak or None,
+            "peak_source": source if peak else None,
+            "peak_tree_rss_bytes": max(self._peak_rss, rss, peak) or None,
+            "peak_tree_pss_bytes": self._peak_pss,
+            "left_running": left,
+            "nvml_bytes": self._graphics.peak_bytes,
+        }
+
+    def _take_rest(self, end: int) -> bool:
+        """Read on as long as there is something; nothing is waited for: a daemon may hold the other end."""
+        return end >= 0 and bool(launching.wait_for([end], 0)) and self._take(end)
+
+    def _run_line(self) -> list[tuple[str, dict[str, Any]]]:
+        """The `run` line, once."""
+        if self._told:
+            return []
+        self._told = True
+        seconds, rest = divmod(self._began, _SECOND_NS)
+        began = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest:09d}Z"
+        own = {"schema": SCHEMA, "run": self._membership.settle(), "command": self._identifier}
+        return [("run", {**own, "began": began, "monotonic_ns": self._begin_ns, **self._common})]
+
+    def _parts(self, *kinds: Any) -> list[tuple[str, dict[str, Any]]]:
+        samples, stages, files, told = kinds
+        rows = [("sample", one) for one in samples] + [("stage", one) for one in stages] + [("file", one) for one in files]
+        return [(kind, {"command": self._identifier, **one}) for kind, one in [*rows, ("exit", told)]]
+
+    def _tell_early(self) -> None:
+        """Write the `run` line while the command runs, so that a trace is left of a run whose end is never written."""
+        try:
+            self._record.add(self._run_line())
+        except ToolError:
+            self._told, self._early = False, False  # it is tried again at the end, and complained of there
+
+    def _tell(self, outcome: Outcome, records: list[tuple[str, dict[str, Any]]]) -> None:
+        try:
+            self._record.add(records)
+        except ToolError as error:
+            outcome.failure = error
+
+
+class _Totals:
+    """What processes took, as the kernel tells when they are reaped."""
+
+    def __init__(self) -> None:
+        self.peak_bytes = 0
+        self._sums: dict[str, int] = dict.fromkeys(
+            ["user_ns", "system_ns", "major_faults", "minor_faults", "voluntary_switches", "involuntary_switches"], 0
+        )
+        self._moved: dict[str, int] | None = None
+
+    def reap(self, pid: int) -> int:
+        """Take an ended process; its exit status, or less than 0 for the signal that killed it."""
+        self._add_moved(transfers_of(pid))
+        _, status, usage = os.wait4(pid, 0)
+        self.peak_bytes = max(self.peak_bytes, usage.ru_maxrss * 1024)
+        found = [usage.ru_utime * 1e9, usage.ru_stime * 1e9, usage.ru_majflt, usage.ru_minflt, usage.ru_nvcsw, usage.ru_nivcsw]
+        self._sums = {name: total + round(more) for (name, total), more in zip(self._sums.items(), found, strict=True)}
+        return os.waitstatus_to_exitcode(status)
+
+    def add_running(self, pid: int) -> None:
+        """Take what a process has used that goes on running."""
+        self._add_moved(transfers_of(pid))
+        user, system = times_of(pid) or (0, 0)
+        self._sums["user_ns"] += user
+        self._sums["system_ns"] += system
+
+    def with_others(self, others: _Totals) -> dict[str, Any]:
+        """The sums as the `exit` line names them."""
+        self._add_moved(others._moved)
+        names = ("read_bytes", "written_bytes", "read_call_bytes", "written_call_bytes")
+        moved = {name: self._moved[name] if self._moved else None for name in names}
+        return {**{name: total + others._sums[name] for name, total in self._sums.items()}, **moved}
+
+    def _add_moved(self, moved: dict[str, int] | None) -> None:
+        if moved:
+            self._moved = {name: total + (self._moved or {}).get(name, 0) for name, total in moved.items()}
+
+
+def _write_all(descriptor: int, content: bytes) -> None:
+    view = memoryview(content)
+    try:
+        while view:
+            view = view[os.write(descriptor, view) :]
+    except OSError:  # nobody reads it any more; the command would not be told either
+        pass

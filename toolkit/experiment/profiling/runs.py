@@ -1,0 +1,134 @@
+"""The id that the commands of one pipe share, though each is started by itself and none knows of the others.
+
+A pipe has an inode, which its writer and its reader both see. Each command notes its ends in a file of the user's, and takes as its own
+run whatever has noted the other end; when a command in the middle starts last, two runs that were apart become one, so that a command
+asks for its run as late as it can. Commands that only write to the same pipe, or only read from it, are not of one run: all that a
+script writes to ``tee`` is not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+VARIABLE = "TOOLKIT_RUN"
+_FORGOTTEN_SECONDS = 86400
+_NAME = re.compile(r"[A-Za-z0-9][\w.:-]{0,99}")
+
+
+def new_identifier() -> str:
+    """An id that no other run has, the moment in UTC first."""
+    return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.urandom(4).hex()}"
+
+
+class Membership:
+    """This process' place among the commands of a pipe."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        named = environment.get(VARIABLE, "")
+        self._identifier = named if _NAME.fullmatch(named) else new_identifier()
+        self._state = None if named == self._identifier else _state_file(environment)
+        reads, writes = _pipe(0), _pipe(1)
+        self.is_shared = self._state is not None and bool(reads or writes)
+        self._change(lambda state: _join(state, self._identifier, reads, writes))
+
+    def settle(self) -> str:
+        """The id of the run, which from now on is the run's also for those that join later."""
+        self._change(self._settle)
+        self.is_shared = False
+        return self._identifier
+
+    def _settle(self, state: dict[str, Any]) -> None:
+        self._identifier = _root(state["runs"], self._identifier)
+        state["runs"].setdefault(self._identifier, {"since": time.time()})["settled"] = True
+
+    def _change(self, change: Callable[[dict[str, Any]], None]) -> None:
+        """Change what is noted of pipes; where that cannot be written, the command is a run by itself."""
+        if self.is_shared and self._state is not None:
+            self.is_shared = False
+            with contextlib.suppress(OSError):
+                with _state(self._state) as state:
+                    change(state)
+                self.is_shared = True
+
+
+def _join(state: dict[str, Any], identifier: str, reads: str, writes: str) -> None:
+    runs, pipes = state["runs"], state["pipes"]
+    runs[identifier] = {"since": time.time()}
+    for pipe, own, other in ((reads, "readers", "writers"), (writes, "writers", "readers")):
+        if pipe:
+            ends = pipes.setdefault(pipe, {"readers": [], "writers": [], "since": time.time()})
+            ends[own].append(identifier)
+            for neighbour in ends[other]:
+                _unite(runs, identifier, neighbour)
+
+
+def _unite(runs: dict[str, Any], one: str, other: str) -> None:
+    first, second = _root(runs, one), _root(runs, other)
+    if first == second or second not in runs:
+        return
+    rank = {root: (not runs[root].get("settled"), runs[root]["since"]) for root in (first, second)}
+    kept, merged = sorted(rank, key=lambda root: rank[root])
+    runs[merged]["of"] = kept
+
+
+def _root(runs: dict[str, Any], identifier: str) -> str:
+    while identifier in runs and "of" in runs[identifier]:
+        identifier = runs[identifier]["of"]
+    return identifier
+
+
+def _pipe(descriptor: int) -> str:
+    """The inode of the pipe that a descriptor is an end of; nothing for a file, a terminal or a pipe with a name."""
+    try:
+        target = os.readlink(f"/proc/self/fd/{descriptor}")
+    except OSError:
+        return ""
+    return target if target.startswith("pipe:") else ""
+
+
+@contextlib.contextmanager
+def _state(path: str) -> Iterator[dict[str, Any]]:
+    """What is noted of pipes, to be changed by one process at a time; what is older than a day is forgotten."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    with open(descriptor, "r+b") as stream:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            state = json.loads(stream.read())
+            oldest = time.time() - _FORGOTTEN_SECONDS
+            state = {part: {name: one for name, one in state[part].items() if one["since"] > oldest} for part in ("runs", "pipes")}
+        except (ValueError, KeyError, TypeError, AttributeError):  # new, or its writer was killed
+            state = {"runs": {}, "pipes": {}}
+        yield state
+        stream.seek(0)
+        stream.truncate()
+        stream.write(json.dumps(state, separators=(",", ":")).encode())
+
+
+def _state_file(environment: Mapping[str, str]) -> str | None:
+    """A file in a directory that is only this user's; None where there is no such place: the command is then a run by itself."""
+    place = environment.get("XDG_RUNTIME_DIR", "")
+    if not _is_private(place):
+        place = os.path.join(environment.get("TMPDIR") or "/tmp", f"scape-toolkit-{os.getuid()}")
+        with contextlib.suppress(OSError):
+            os.mkdir(place, 0o700)
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as stream:
+            boot = stream.read().strip()
+    except OSError:
+        return None
+    return os.path.join(place, f"scape-toolkit-pipes-{boot}.json") if _is_private(place) else None
+
+
+def _is_private(place: str) -> bool:
+    try:
+        found = os.lstat(place)
+    except OSError:
+        return False
+    return found.st_uid == os.getuid() and found.st_mode & 0o170077 == 0o040000 and os.access(place, os.W_OK | os.X_OK)
