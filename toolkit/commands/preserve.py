@@ -25,7 +25,7 @@ _USED_BY = {
 @command(
     "preserve",
     examples="""
-    preserve create run.jsonl -o crate --title 'Correlation at 128' --author 'Jan Kowalski <https://orcid.org/0000-0002-1825-0097>'
+    preserve create run.jsonl -o crate --title 'Correlation at 128' --author 'Jan Kowalski' --licence CC-BY-4.0
     preserve create run.jsonl -o crate --code . --tolerance '*.npy=1e-6' --larger-than 1G=https://data.example/run7
     preserve verify crate
     preserve replay crate --run -o again
@@ -37,8 +37,8 @@ _USED_BY = {
 @click.option("-o", "--output", metavar="DIR", help="create: the new crate. replay: a new directory to work in. [a temporary one]")
 @click.option("--title", metavar="TEXT", help="create: what the experiment is called. [its commands' names]")
 @click.option("--description", metavar="TEXT", help="create: what it is about.")
-@click.option("--author", metavar="NAME[<URL>]", multiple=True, help="create: who did it, with an ORCID if there is one. [the user's name]")
-@click.option("--organisation", metavar="NAME[<URL>]", help="create: where it was done.")
+@click.option("--author", metavar="NAME", multiple=True, help="create: who did it, with an ORCID if there is one. [the user's name]")
+@click.option("--organisation", metavar="NAME", help="create: where it was done.")
 @click.option("--licence", metavar="ID|URL", help="create: how it may be used, as CC-BY-4.0. [none given]")
 @click.option("--root", metavar="DIR", help="create: below it files keep their places. [where the commands ran]")
 @click.option("--moved", metavar="OLD=NEW", multiple=True, help="create: files recorded below OLD are now below NEW.")

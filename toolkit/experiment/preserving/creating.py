@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from toolkit import __version__
 from toolkit.core.errors import BadData
 from toolkit.core.progress import progress
-from toolkit.core.streams import open_input
+from toolkit.core.streams import open_input, stream_name
 from toolkit.experiment.preserving.bag import Digests, NewBag, new_bag
 from toolkit.experiment.preserving.code import add_code
 from toolkit.experiment.preserving.crate import Attachment, Description, metadata
@@ -61,7 +61,7 @@ def _described(description: Description, commands: Sequence[Command]) -> Descrip
     """With a title and a text, which a crate must have."""
     names = list(dict.fromkeys(os.path.basename(command.argv[0]) for command in commands))
     title = description.title or ", ".join(names[:5]) + (" and others" if names[5:] else "")
-    return replace(description, title=title, text=description.text or f"An experiment of {len(commands)} recorded commands.")
+    return replace(description, title=title, text=description.text or f"{len(commands)} recorded command{'s' * (len(commands) > 1)}.")
 
 
 def _read(path: str) -> bytes:
@@ -88,11 +88,11 @@ def _commands(records: Mapping[str, bytes], paths: Sequence[str]) -> list[Comman
     sources = []
     for path, content in zip(paths, records.values(), strict=True):
         lines = Lines(content.splitlines())
-        lines.name = path
+        lines.name = stream_name(path)
         sources.append(lines)
     commands = [command for command in read_run_records(sources) if command.argv]
     if not commands:
-        raise BadData(" ".join(paths), "tells of no command", "name files that profile-wrap wrote")
+        raise BadData(", ".join(map(stream_name, paths)), "tells of no command", "name files that profile-wrap wrote")
     return commands
 
 

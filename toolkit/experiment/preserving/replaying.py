@@ -78,7 +78,8 @@ def read_crate(bag: str) -> Crate:
     facts = [entities.get(one, {}) for one in ids(root.get("additionalProperty"))]
     roots = [text_of(fact, "value") for fact in facts if text_of(fact, "name") == "root"]
     if len(roots) != 1:
-        raise BadData(f"data/{METADATA}", "does not tell where the files of the experiment were", "only what preserve made can be repeated")
+        place = os.path.join(bag, "data", METADATA)
+        raise BadData(place, "does not tell where the files of the experiment were", "name a crate that preserve made")
     tolerances = [Tolerance.parse(text_of(fact, "value")) for fact in facts if text_of(fact, "name") == "tolerance"]
     return Crate(bag, Root(absolute("/", roots[0])), tolerances, read_run_records(_records(bag, root)))
 

@@ -59,14 +59,14 @@ def content_lines(told: Content) -> Iterator[str]:
     """The same as a table for people."""
     yield plain(f"{told['title']}: {told['description']}" if told["description"] else told["title"])
     yield plain(f"{', '.join(told['authors']) or 'by nobody named'}; {told['licence'] or 'no licence'}; made {told['made'][:10]}")
-    yield f"{len(told['commands'])} commands below {plain(told['root'])}:"
+    yield f"commands below {plain(told['root'])}:"
     names: dict[str, str] = {}
     for number, command in enumerate(told["commands"], 1):
         names[command["command"]] = str(number)
         end = command["signal"] or ("no end" if command["status"] is None else f"status {command['status']}")
         taken = f"{seconds(command['wall_ns']):>10}  {memory(command['peak_bytes']):>9}  {end:<9}"
         yield plain(f"{number:>4}  {command['began'][:19]:<19} {taken}  {shlex.join(command['argv'])}")
-    yield f"{len(told['files'])} files:"
+    yield "files:"
     for file in told["files"]:
         uses = [f"{word} {', '.join(names[one] for one in file[key])}" for key, word in _USES if file[key]]
         where = f"  at {file['url']}" if file["url"] and not file["here"] else ""

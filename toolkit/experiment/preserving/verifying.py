@@ -135,7 +135,7 @@ def _metadata(bag: str, tags: Tags, sizes: Mapping[str, int]) -> list[Finding]:
     try:
         entities = read_metadata(bag)
     except ToolError as error:
-        return [Finding(error.place, error.problem)]
+        return [Finding(os.path.relpath(error.place, bag), error.problem)]
     digests = {path.removeprefix("data/"): digest for path, digest in tags.manifests.get("sha256", {}).items()}
     payload = {path.removeprefix("data/"): size for path, size in sizes.items()}
     return wrong_with(entities, payload, digests) + list(_untold(bag, entities, payload))

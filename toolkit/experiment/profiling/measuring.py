@@ -14,13 +14,13 @@ from toolkit.core.stages import INODE, VARIABLE
 from toolkit.experiment.profiling import launching, machine
 from toolkit.experiment.profiling.files import described, standard_streams
 from toolkit.experiment.profiling.nvidia import Graphics
-from toolkit.experiment.profiling.privacy import arguments_of, environment_of
+from toolkit.experiment.profiling.privacy import arguments_of, environment_of, tags_of
 from toolkit.experiment.profiling.request import Request
 from toolkit.experiment.profiling.runs import Membership
 from toolkit.experiment.profiling.sampling import Rhythm, Series, Tree, times_of, transfers_of
 from toolkit.experiment.profiling.software import software, source_version
 from toolkit.experiment.profiling.stages import Phrases, Stages
-from toolkit.experiment.profiling.writing import Record
+from toolkit.experiment.profiling.writing import LateRecord, Record
 
 SCHEMA = 1
 FAILURE = 125
@@ -52,7 +52,8 @@ def wrap(request: Request) -> Outcome:
     begin_of_input = _begin_of_input() if request.repetitions > 1 else 0
     launching.adopt_orphans()
     membership = Membership(environment)
-    record = Record(request.output or _own_name(membership))
+    named = request.output or os.environ.get("TOOLKIT_RUN_RECORD")
+    record = Record(named) if named else LateRecord(lambda: f"{membership.settle()}.jsonl")
     common = _common(request, path, environment)
     outcome, drawn = Outcome(), []
     for repetition in range(1, request.repetitions + 1):
@@ -81,10 +82,6 @@ def _begin_of_input() -> int:
         raise UsageError("-r", "cannot repeat: standard input is no file that can be read again", "use < FILE or < /dev/null") from error
 
 
-def _own_name(membership: Membership) -> str:
-    return os.environ.get("TOOLKIT_RUN_RECORD") or f"{membership.settle()}.jsonl"
-
-
 def _common(request: Request, path: str, environment: Mapping[str, str]) -> dict[str, Any]:
     """What the `run` lines of all repetitions have in common."""
     try:
@@ -98,7 +95,7 @@ def _common(request: Request, path: str, environment: Mapping[str, str]) -> dict
         **({"argv_hidden": hidden} if hidden else {}),
         "directory": directory,
         "streams": standard_streams(),
-        "tags": request.tags,
+        "tags": tags_of(request.tags),
         "environment": environment_of(environment),
         "machine": machine.machine(),
         "software": software(path, environment),
@@ -111,12 +108,12 @@ class _Watch:
     """One repetition."""
 
     def __init__(
-        self, request: Request, environment: dict[str, str], membership: Membership, record: Record, common: dict[str, Any]
+        self, request: Request, environment: dict[str, str], membership: Membership, record: Record | LateRecord, common: dict[str, Any]
     ) -> None:
         self._request, self._membership, self._record, self._common = request, membership, record, common
         self._environment = environment
         self._identifier = os.urandom(8).hex()
-        self._told = False
+        self._told, self._early = False, True
         self._tree = Tree(launching.own_children)
         self._series, self._rhythm = Series(), Rhythm(request.interval_ns)
         self._peak_rss = 0
@@ -153,7 +150,7 @@ class _Watch:
             told = self._finish(child, outcome)
             told["pressure"] = machine.pressure_between(pressure, machine.pressure())
             child.close()
-        stages = self._stages.finish(told["wall_ns"], child.pid, told["peak_rss_bytes"])
+        stages = self._stages.finish(told["wall_ns"], child.pid, told["peak_rss_bytes"] or 0)
         outcome.warnings += self._stages.warnings
         self._series.flush()
         try:
@@ -186,7 +183,7 @@ class _Watch:
                 self._sample(now)
                 due = self._elapsed() + self._rhythm.after(self._elapsed() - now)
                 self._reap_orphans(child.pid)
-            if not self._told and (not self._membership.is_shared or now > _RUN_UNTOLD_NS):
+            if self._early and not self._told and (not self._membership.is_shared or now > _RUN_UNTOLD_NS):
                 self._tell_early()
 
     def _take(self, end: int) -> bool:
@@ -260,9 +257,9 @@ class _Watch:
             "signal": signal.Signals(-status).name if status < 0 else None,
             "wall_ns": wall,
             **own.with_others(self._orphans),
-            "peak_rss_bytes": peak,
-            "peak_source": source,
-            "peak_tree_rss_bytes": max(self._peak_rss, rss, peak),
+            "peak_rss_bytes": peak or None,
+            "peak_source": source if peak else None,
+            "peak_tree_rss_bytes": max(self._peak_rss, rss, peak) or None,
             "peak_tree_pss_bytes": self._peak_pss,
             "left_running": left,
             "nvml_bytes": self._graphics.peak_bytes,
@@ -292,8 +289,7 @@ class _Watch:
         try:
             self._record.add(self._run_line())
         except ToolError:
-            self._told = False
-            self._membership.is_shared = True  # it is tried again at the end, and complained of there
+            self._told, self._early = False, False  # it is tried again at the end, and complained of there
 
     def _tell(self, outcome: Outcome, records: list[tuple[str, dict[str, Any]]]) -> None:
         try:

@@ -14,14 +14,15 @@ _ALLOWED = re.compile(
     r"|TOOLKIT_(?!STAGES)\w+|SOURCE_DATE_EPOCH"
 )
 _SECRET = re.compile(
-    r"pass(word|wd|phrase)?(?![a-z])|secret|token|api[-_]?key|access[-_]?key|private[-_]?key|credential|cookie|(?<![a-z])auth", re.I
+    r"pass(word|wd|phrase)|(?<![a-z])(pass|pwd|auth|authorization)(?![a-z])|secret|token|(api|access|private)[-_]?key|credential|cookie",
+    re.I,
 )
 _FILE_OPTION = re.compile(r"[-_](file|path|dir|fd)$", re.I)  # --password-file names a file, which is no secret
 _IN_URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)(?P<user>[^/@\s:]*):[^/@\s]*@", re.I)
 _QUERY = re.compile(r"(?P<name>[?&][^=&\s]*(?:password|secret|token|signature|api[-_]?key)[^=&\s]*=)[^&\s]+", re.I)
 _HEADER = re.compile(r"(?P<name>(?:proxy-)?authorization|cookie|x-[a-z-]*(?:token|key|auth)[a-z-]*)\s*:.*", re.I | re.S)
 _RECOGNISABLE = re.compile(
-    r"\bAKIA[0-9A-Z]{16}\b|\bgh[pousr]_\w{20,}|\bglpat-[\w-]{20,}|\bxox[abprs]-[\w-]{10,}|\beyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]*"
+    r"\bAKIA[0-9A-Z]{16}\b|\bgh[pousr]_\w{20,}|\bglpat-[\w-]{20,}|\bxox[abprs]-[\w-]{10,}|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"
 )
 _PEM = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*", re.S)
 
@@ -47,6 +48,11 @@ def arguments_of(argv: Sequence[str]) -> tuple[list[str], list[int]]:
         is_setting = equals and (name.startswith("-") or name.isidentifier())
         shown.append(f"{name}={HIDDEN}" if secret and is_setting else hide(word))
     return shown, [number for number, (was, now) in enumerate(zip(argv, shown, strict=True)) if was != now]
+
+
+def tags_of(tags: Mapping[str, str]) -> dict[str, str]:
+    """Names and values that a user gave, without what looks secret."""
+    return {name: HIDDEN if _SECRET.search(name) else hide(value) for name, value in tags.items()}
 
 
 def hide(text: str) -> str:

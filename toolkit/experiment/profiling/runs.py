@@ -14,7 +14,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 VARIABLE = "TOOLKIT_RUN"
@@ -36,19 +36,26 @@ class Membership:
         self._state = None if named == self._identifier else _state_file(environment)
         reads, writes = _pipe(0), _pipe(1)
         self.is_shared = self._state is not None and bool(reads or writes)
-        if self.is_shared:
-            with _state(self._state) as state:
-                _join(state, self._identifier, reads, writes)
+        self._change(lambda state: _join(state, self._identifier, reads, writes))
 
     def settle(self) -> str:
         """The id of the run, which from now on is the run's also for those that join later."""
-        if self.is_shared:
-            with _state(self._state) as state:
-                root = _root(state["runs"], self._identifier)
-                state["runs"].setdefault(root, {"since": time.time()})["settled"] = True
-                self._identifier = root
-            self.is_shared = False
+        self._change(self._settle)
+        self.is_shared = False
         return self._identifier
+
+    def _settle(self, state: dict[str, Any]) -> None:
+        self._identifier = _root(state["runs"], self._identifier)
+        state["runs"].setdefault(self._identifier, {"since": time.time()})["settled"] = True
+
+    def _change(self, change: Callable[[dict[str, Any]], None]) -> None:
+        """Change what is noted of pipes; where that cannot be written, the command is a run by itself."""
+        if self.is_shared and self._state is not None:
+            self.is_shared = False
+            with contextlib.suppress(OSError):
+                with _state(self._state) as state:
+                    change(state)
+                self.is_shared = True
 
 
 def _join(state: dict[str, Any], identifier: str, reads: str, writes: str) -> None:
@@ -87,9 +94,9 @@ def _pipe(descriptor: int) -> str:
 
 
 @contextlib.contextmanager
-def _state(path: str | None) -> Iterator[dict[str, Any]]:
+def _state(path: str) -> Iterator[dict[str, Any]]:
     """What is noted of pipes, to be changed by one process at a time; what is older than a day is forgotten."""
-    descriptor = os.open(str(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     with open(descriptor, "r+b") as stream:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         try:

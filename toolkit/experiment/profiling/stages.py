@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +26,7 @@ class Stages:
         self.peak_bytes = 0  # what was seen before high-water marks were reset
         self.warnings: list[str] = []
         self._rest = b""
+        self._count, self._order = 0, dict[int, int]()  # by id(): as they began
         self._unread: dict[int, list[dict[str, Any]]] = {}  # by process: reset at the begin, gone when the end was read
 
     def take(self, received: bytes) -> None:
@@ -41,8 +43,8 @@ class Stages:
         try:
             told = json.loads(text)
             name, event, pid = str(told["stage"]), told["event"], int(told["pid"])
-            time_ns = int(told["time_ns"]) - self._begin
-        except (ValueError, TypeError, KeyError):
+            time_ns = int(told.get("time_ns") or time.monotonic_ns()) - self._begin
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return self._refuse(text)
         if event == "begin":
             self.begin(name, pid, time_ns, told)
@@ -57,7 +59,9 @@ class Stages:
         self._note_peak(pid, before.get("peak_rss_bytes"))
         exact = bool(told.get("reset")) if before is told else bool(before) and reset_peak(pid)
         self._unread.pop(pid, None)
-        self._open.append({"stage": name, "pid": pid, "begin_ns": time_ns, "before": before, "exact": exact, "peak": 0, "tree": 0})
+        self._count += 1
+        stage = {"stage": name, "pid": pid, "begin_ns": time_ns, "before": before, "exact": exact, "peak": 0, "tree": 0}
+        self._open.append({**stage, "number": self._count})
 
     def end(self, name: str, pid: int, time_ns: int, told: dict[str, Any]) -> None:
         """The latest stage of that name and process ends; an end without a begin is named in a warning."""
@@ -96,7 +100,9 @@ class Stages:
         self._open = []
         for ended in self._unread.get(pid, []):
             ended.update(peak_rss_bytes=max(peak_bytes, ended["peak_rss_bytes"] or 0), peak_source="VmHWM")
-        return sorted(self.ended, key=lambda stage: (stage["begin_ns"], -stage["end_ns"]))
+        for ended in self.ended:
+            ended.update(begin_ns=min(ended["begin_ns"], time_ns), end_ns=min(ended["end_ns"], time_ns))
+        return sorted(self.ended, key=lambda stage: (stage["begin_ns"], self._order[id(stage)]))
 
     def _note_peak(self, pid: int, peak: int | None) -> None:
         """A high-water mark holds for all stages of that process that are open."""
@@ -124,6 +130,7 @@ class Stages:
         if stage["exact"] and not read:
             self._unread.setdefault(stage["pid"], []).append(ended)
         self.ended.append(ended)
+        self._order[id(ended)] = stage["number"]
 
     def _refuse(self, text: bytes) -> None:
         if not any(warning.startswith("the descriptor") for warning in self.warnings):

@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from toolkit.core.errors import CannotCreate, InputOutput
@@ -58,6 +58,24 @@ class Record:
         view = memoryview(text)
         while view:
             view = view[os.write(self._descriptor, view) :]
+
+
+class LateRecord:
+    """A record in the working directory whose name is known only when there is something to write.
+
+    Raises CannotCreate where the directory takes no file.
+    """
+
+    def __init__(self, name: Callable[[], str]) -> None:
+        self._name = name
+        self._record: Record | None = None
+        if not os.access(".", os.W_OK | os.X_OK):
+            raise CannotCreate(".", "Permission denied", "name a file that can be written with -o")
+
+    def add(self, records: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+        """As Record does."""
+        self._record = self._record or Record(self._name())
+        self._record.add(records)
 
 
 def _opened(path: str) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 from toolkit.core.errors import ToolError
 from toolkit.core.mapreduce.job import Job, guarded
 from toolkit.experiment.reporting.inputs import Input, members
-from toolkit.experiment.reporting.observations import bands, curve, program, resolution, rows
+from toolkit.experiment.reporting.observations import bands, curve, impossible, program, resolution, rows
 from toolkit.experiment.reporting.quality import figures_of
 from toolkit.experiment.run_record import Command, read_run_records
 
@@ -78,7 +78,10 @@ def _said(one: Input, parameters: dict[str, Any]) -> Iterator[Pair]:
         stream = io.BytesIO(content)
         stream.name = one.place
         for command in read_run_records([stream], lambda place, problem: bad.append((place, problem))):
-            yield from _of_command(command, parameters)
+            if problem := impossible(command):
+                bad.append((one.place, f"the command {_plain(command.command)} {problem}"))
+            else:
+                yield from _of_command(command, parameters)
         yield from _bad(bad)
 
 
@@ -100,23 +103,32 @@ def _kind(content: bytes) -> str:
 
 
 def _of_command(command: Command, parameters: dict[str, Any]) -> Iterator[Pair]:
-    name, host = program(command.argv), str(command.machine.get("host") or "unknown")
-    labels = [command.tags.get(tag, "") for tag in parameters["by"]]
+    name, host = _plain(program(command.argv)), _plain(str(command.machine.get("host") or "unknown"))
+    labels = [_plain(command.tags.get(tag, "")) for tag in parameters["by"]]
     scales = [resolution(command.tags.get(tag)) for tag in parameters["scales"]]
     yield ["machine", host], [{"machine": command.machine, "software": _software(command)}]
     status, signal = (command.exit.status, command.exit.signal) if command.exit else (None, None)
-    yield ["ended"], [[command.command, name, scales, host, command.began, status, signal, command.exit is not None]]
+    yield ["ended"], [[_plain(command.command), name, scales, host, _plain(command.began), status, signal, command.exit is not None]]
     if status != 0:
         return
     for stage, values in rows(command).items():
-        yield ["rows", name, stage, labels, scales, host, command.began[:10]], [[command.command, *values]]
+        yield ["rows", name, _plain(stage), labels, scales, host, _plain(command.began[:10])], [[_plain(command.command), *values]]
     points = curve(command)
     if points:
-        yield ["curve", name, labels, scales], [[command.began, command.command, points, bands(command)]]
+        yield ["curve", name, labels, scales], [[command.began, command.command, points, _plain_bands(command)]]
     for file in command.files:
         if file.role == "output" and file.bytes <= SMALL:
             yield ["output", "sha256", file.sha256], [scales]
             yield ["output", "path", _whole(command.directory, file.path)], [scales]
+
+
+def _plain_bands(command: Command) -> list[list[Any]]:
+    return [[_plain(name), begin, end] for name, begin, end in bands(command)]
+
+
+def _plain(text: str) -> str:
+    """A name that tables and figures can show: records may hold anything."""
+    return "".join(letter if letter.isprintable() else "�" for letter in text[:200])
 
 
 def _whole(directory: str, path: str) -> str:

@@ -17,6 +17,7 @@ from toolkit.experiment.run_record import Command, Stage
 # What a row holds behind its command's id. `own_ns`: a stage's time without that of stages within it; a command's time outside its stages.
 FIELDS = ("wall_ns", "user_ns", "system_ns", "peak_bytes", "tree_bytes", "read_bytes", "written_bytes", "own_ns")
 MOST_POINTS = 300  # of a curve of memory over time
+_TOO_MUCH = 1 << 63
 _INTERPRETER = re.compile(r"python[\d.]*")
 
 
@@ -74,6 +75,19 @@ def rows(command: Command) -> dict[str, list[int | None]]:
     peaks = end.peak_rss_bytes, end.peak_tree_rss_bytes
     found[""] = [end.wall_ns, end.user_ns, end.system_ns, *peaks, end.read_bytes, end.written_bytes, outside]
     return found
+
+
+def impossible(command: Command) -> str:
+    """What no measurement can have given: a negative number, one of centuries or exabytes, a stage that ends before it begins."""
+    parts = [*command.samples, *command.stages, *filter(None, [command.exit])]
+    for part in parts:
+        for name, value in vars(part).items():
+            if name.endswith(("_ns", "_bytes")) and value is not None and not 0 <= value < _TOO_MUCH:
+                return f"has an impossible {name}, {str(value)[:30]}"
+    for stage in command.stages:
+        if stage.end_ns < stage.begin_ns:
+            return f"has a stage {stage.stage} that ends before it begins"
+    return ""
 
 
 def curve(command: Command) -> list[list[int]]:

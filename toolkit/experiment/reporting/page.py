@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -20,14 +20,14 @@ _STYLE = """
   :root { --ink: #e8e8e8; --paper: #16181b; --soft: #a8adb3; --line: #3b4148; --band: #1e2226; --link: #7fb8ea; }
 }
 body { font: 15px/1.5 system-ui, "DejaVu Sans", Verdana, sans-serif; color: var(--ink); background: var(--paper);
-  max-width: 72rem; margin: 2rem auto; padding: 0 1.25rem; }
+  max-width: 80rem; margin: 2rem auto; padding: 0 1.25rem; }
 h1 { font-size: 1.7rem; margin: 0 0 .3rem; } h2 { font-size: 1.25rem; margin: 2.4rem 0 .5rem; border-bottom: 1px solid var(--line); }
 h3 { font-size: 1rem; margin: 1.6rem 0 .3rem; }
 p { max-width: 52rem; margin: .4rem 0; } .soft, figcaption { color: var(--soft); font-size: .875rem; }
 a { color: var(--link); } nav a { margin-right: 1rem; white-space: nowrap; }
 .wide { overflow-x: auto; margin: .5rem 0 1rem; }
 table { border-collapse: collapse; font-size: .8125rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .18rem .6rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
+th, td { padding: .18rem .5rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
 th { border-bottom: 2px solid var(--soft); vertical-align: bottom; } td.text, th.text { text-align: left; }
 td.long { white-space: normal; max-width: 38rem; overflow-wrap: anywhere; }
 tbody tr:nth-child(even) { background: var(--band); }
@@ -42,6 +42,7 @@ figure { margin: 1rem 0 1.6rem; } figure svg { width: 100%; max-width: 48rem; he
 """
 _STATISTICS = ("n", "mean", "sd", "min", "q05", "q25", "median", "q75", "q95", "max")
 _HEADINGS = {"q05": "5 %", "q25": "25 %", "q75": "75 %", "q95": "95 %", "sd": "s. d."}
+_FIRST = ("time", "memory")  # what is seen at once
 _BYTES = (("MB", 1.0), ("GB", 1e3), ("TB", 1e6))
 _TIMES = (("s", 1.0), ("min", 60.0), ("h", 3600.0))  # hours, however many: the seed said 27 h
 Cell = str | tuple[str, str]  # a text, or a text and its class
@@ -98,7 +99,7 @@ def _statistics(report: Report) -> str:
         "Under <em>seed</em> stand the values of the laws that the seed experiment fitted on its six-core node: its single values are not "
         "at hand.</p>\n"
     )
-    first = [quantity for quantity in QUANTITIES if quantity.name in ("time", "memory")]
+    first = [quantity for quantity in QUANTITIES if quantity.name in _FIRST]
     rest = [quantity for quantity in QUANTITIES if quantity not in first]
     text += _quantities(report, first, [row for row in rows if not row["stage"]])
     for title, wanted, some in (
@@ -135,42 +136,42 @@ def _laws(report: Report) -> str:
         "factor. r is the resolution "
         f"{'given by --resolution' if report.chosen else 'of the pair against which the residuals are smaller'}.</p>\n"
     )
-    heading: list[Cell] = [
-        ("", "text"),
-        ("step", "text"),
-        ("r", "text"),
-        "a",
-        "± s. e.",
-        "95 %",
-        ("machine", "text"),
-        "b",
-        "± s. e.",
-        "95 %",
-    ]
-    heading += ["spread", "R²", "points", "seed a", "seed b", ("", "text")]
+    return text + _parted(rows, _laws_table)
+
+
+def _laws_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    seeds = any(row["seed_a"] is not None for row in rows)
+    several = any(len(row["machines"]) > 1 for row in rows)
+    notes = any(row["note"] for row in rows)
+    heading: list[Cell] = [("", "text"), ("step", "text"), ("r", "text"), "a", "± s. e.", "95 %", *(["seed a"] if seeds else [])]
+    heading += [*([("machine", "text")] if several else []), "b", "± s. e.", "95 %", *(["seed b"] if seeds else [])]
+    heading += ["spread", "R²", "points", *([("", "text")] if notes else [])]
     lines: list[list[Cell]] = []
     for row in rows:
         for number, one in enumerate(row["machines"]):
-            first: list[Cell] = [
-                (row["quantity"], "text"),
-                (_title(row), "text"),
-                (row["scale"], "text"),
-                f"{row['a']:.4f}",
-                _fixed(row["a_error"]),
-                _interval(row["a_low"], row["a_high"], "{:.3f}"),
-            ]
-            last: list[Cell] = [
-                "" if row["spread"] is None else f"× {brief(10 ** row['spread'])}",
-                _fixed(row["r_squared"]),
-                str(row["points"]),
-                _fixed(row["seed_a"]),
-                _fixed(row["seed_b"]),
-                (row["note"], "text"),
-            ]
-            own: list[Cell] = [(one["machine"], "text"), f"{one['b']:.4f}", _fixed(one["b_error"])]
-            own.append(_interval(one["b_low"], one["b_high"], "{:.3f}"))
+            first: list[Cell] = [(row["quantity"], "text"), (_title(row), "text"), (row["scale"], "text"), f"{row['a']:.4f}"]
+            first += [_fixed(row["a_error"]), _interval(row["a_low"], row["a_high"], "{:.3f}")]
+            first += [_fixed(row["seed_a"])] if seeds else []
+            own: list[Cell] = [(one["machine"], "text")] if several else []
+            own += [f"{one['b']:.4f}", _fixed(one["b_error"]), _interval(one["b_low"], one["b_high"], "{:.3f}")]
+            last: list[Cell] = [_fixed(row["seed_b"])] if seeds else []
+            last += ["" if row["spread"] is None else f"× {brief(10 ** row['spread'])}", _fixed(row["r_squared"]), str(row["points"])]
+            last += [(row["note"], "text")] if notes else []
             lines.append([*(first if number == 0 else [""] * len(first)), *own, *(last if number == 0 else [""] * len(last))])
-    return text + _table(heading, lines)
+    return _table(heading, lines)
+
+
+def _parted(rows: Sequence[Mapping[str, Any]], show: Callable[[Sequence[Mapping[str, Any]]], str]) -> str:
+    """Time and memory of commands at once; processor times and stages on demand."""
+    text = ""
+    for title, chosen in (
+        ("", [row for quantity in _FIRST for row in rows if row["quantity"] == quantity and not row["stage"]]),
+        ("Stages", [row for quantity in _FIRST for row in rows if row["quantity"] == quantity and row["stage"]]),
+        ("Processor time", [row for row in rows if row["quantity"] not in _FIRST]),
+    ):
+        if chosen:
+            text += f"<details><summary>{title}</summary>\n{show(chosen)}</details>\n" if title else show(chosen)
+    return text
 
 
 def _forecast(report: Report) -> str:
@@ -181,6 +182,10 @@ def _forecast(report: Report) -> str:
         "<p>What the laws foretell for whole commands on each machine seen. The interval is that of a new pair's median and holds with "
         "95 %, as far as the law does: <em>beyond</em> says how many times farther than anything measured the resolution is.</p>\n"
     )
+    return text + _parted(rows, _forecast_table)
+
+
+def _forecast_table(rows: Sequence[Mapping[str, Any]]) -> str:
     heading: list[Cell] = [("", "text"), ("command", "text"), ("machine", "text"), "r", "forecast", "95 %", "beyond", "seed", ("", "text")]
     lines: list[list[Cell]] = [
         [
@@ -189,14 +194,14 @@ def _forecast(report: Report) -> str:
             (row["machine"], "text"),
             f"{row['resolution']:g} ({row['scale']})",
             _said(row["value"], row["quantity"]),
-            "" if row["low"] is None else f"{_said(row['low'], row['quantity'])} – {_said(row['high'], row['quantity'])}",
+            "" if row["low"] is None else f"{_said(row['low'], row['quantity'])} to {_said(row['high'], row['quantity'])}",
             f"× {row['beyond']:.3g}" if row["beyond"] > 1 else "",
             "" if row["seed"] is None else _said(row["seed"], row["quantity"]),
             ("more memory than the machine has" if row["fits"] is False else "", "text"),
         ]
         for row in rows
     ]
-    return text + _table(heading, lines)
+    return _table(heading, lines)
 
 
 def _comparison(report: Report) -> str:
@@ -210,21 +215,25 @@ def _comparison(report: Report) -> str:
         f"<p>How many times as much {other} takes as {one}: the median of all ratios, with the interval of Mann and Whitney's test. "
         "Where the runs are too few for 95 %, the highest possible confidence is given.</p>\n"
     )
-    heading: list[Cell] = [("", "text"), ("step", "text"), *report.scales, "runs", "ratio", "interval", "confidence", ("differ", "text")]
+    return text + _parted(rows, lambda some: _comparison_table(report.scales, some))
+
+
+def _comparison_table(scales: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
+    heading: list[Cell] = [("", "text"), ("step", "text"), *scales, "runs", "ratio", "interval", "confidence", ("differ", "text")]
     lines: list[list[Cell]] = [
         [
             (row["quantity"], "text"),
             (_title(row), "text"),
-            *(_resolution(row[scale]) for scale in report.scales),
+            *(_resolution(row[scale]) for scale in scales),
             f"{row['n_first']}, {row['n_second']}",
             brief(row["ratio"]),
-            _interval(row["low"], row["high"], "{:.3g}"),
+            "" if row["low"] is None else f"{brief(row['low'])} to {brief(row['high'])}",
             "" if row["confidence"] is None else f"{100 * row['confidence']:.1f} %",
             ({True: "yes", False: "no", None: ""}[row["differs"]], "text"),
         ]
         for row in rows
     ]
-    return text + _table(heading, lines)
+    return _table(heading, lines)
 
 
 def _quality(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -346,7 +355,7 @@ def _fixed(value: float | None) -> str:
 
 
 def _interval(low: float | None, high: float | None, form: str) -> str:
-    return "" if low is None or high is None else f"{form.format(low)} – {form.format(high)}"
+    return "" if low is None or high is None else f"{form.format(low)} to {form.format(high)}"
 
 
 def _said(value: float, quantity: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
@@ -40,7 +41,7 @@ def _figures(value: Any) -> list[Any]:
     if rank is not None and not (_whole(rank) and rank > 0):
         raise ValueError("has a wrong rank_of_truth")
     tolerance, bandwidth = value.get("tolerance"), value.get("bandwidth")
-    if isinstance(tolerance, bool) or not isinstance(tolerance, int | float | None):
+    if tolerance is not None and (isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not 0 < tolerance < math.inf):
         raise ValueError("has a wrong tolerance")
     if bandwidth is not None and not (_whole(bandwidth) and bandwidth > 0):
         raise ValueError("has a wrong bandwidth")

@@ -105,7 +105,7 @@ def as_json(report: Report) -> bytes:
         "resolutions": list(report.scales),
         "by": list(report.by),
     }
-    return json.dumps({**about, **report.tables}, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    return json.dumps({**about, **report.tables}, indent=1, ensure_ascii=False, allow_nan=False).encode(errors="backslashreplace") + b"\n"
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
@@ -116,7 +116,7 @@ def as_csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
     writer = csv.DictWriter(text, names, lineterminator="\n", restval="")
     writer.writeheader()
     writer.writerows(flat)
-    return text.getvalue().encode(errors="surrogateescape")
+    return text.getvalue().encode(errors="backslashreplace")
 
 
 def _collect(request: Request, files: Sequence[Any], missing: Sequence[ToolError]) -> Collected:

@@ -73,6 +73,7 @@ class SshConnection:
         self._socket, self._log = self._directory / "c", self._directory / "log"
         self._channels: list[Channel] = []
         self._links: list[socket.socket] = []
+        self._opening = threading.Lock()
         self._most: int | None = None  # channels that the server allows, once it has refused one
         self._timeout = access.timeout
         ours, theirs = self._pair()
@@ -93,18 +94,19 @@ class SshConnection:
 
     def channels(self, count: int) -> Sequence[Channel]:
         """See Connection."""
-        wanted = (count if self._most is None else min(count, self._most)) - len(self._channels)
-        opened: list[Channel] = []
-        refused: list[ToolError] = []
-        threads = [threading.Thread(target=self._open, args=(opened, refused), daemon=True) for _ in range(wanted)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        self._channels += opened
-        if refused:
-            self._most = len(self._channels)
-        return self._channels[:count]
+        with self._opening:
+            wanted = (count if self._most is None else min(count, self._most)) - len(self._channels)
+            opened: list[Channel] = []
+            refused: list[ToolError] = []
+            threads = [threading.Thread(target=self._open, args=(opened, refused), daemon=True) for _ in range(wanted)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            self._channels += opened
+            if refused:
+                self._most = len(self._channels)
+            return list(self._channels[:count])
 
     def execute(
         self, command: str, stdin: BinaryIO | None = None, stdout: BinaryIO | None = None, stderr: BinaryIO | None = None

@@ -176,7 +176,9 @@ def test_files_by_reference(three_commands: Experiment, tmp_path: Path) -> None:
 
 def test_a_reference_to_no_file_of_theirs(three_commands: Experiment, tmp_path: Path) -> None:
     three_commands.records()
-    assert "is no file that the commands" in refusal(three_commands, tmp_path, UsageError, references=References({"/x": "https://x.example/"}))
+    assert "is no file that the commands" in refusal(
+        three_commands, tmp_path, UsageError, references=References({"/x": "https://x.example/"})
+    )
 
 
 def test_an_older_crate_stays(bag: Path, three_commands: Experiment) -> None:

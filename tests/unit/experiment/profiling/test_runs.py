@@ -1,0 +1,126 @@
+"""Commands in one pipe share the id of their run, whoever starts them; others do not."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from tests.unit.experiment.profiling.conftest import Run
+from toolkit.experiment.run_record import read_run_records
+
+WRAP = "profile-wrap -o run.jsonl --tag"
+
+
+def runs(directory: Path) -> dict[str, set[str]]:
+    """The ids by the tag ``pipe``."""
+    found = defaultdict(set)
+    for command in read_run_records([directory / "run.jsonl"]):
+        found[command.tags["pipe"]].add(command.run)
+    return found
+
+
+@pytest.fixture
+def shell(run: Run, environment: dict[str, str], tmp_path: Path):  # type: ignore[no-untyped-def]
+    def start(script: str, *words: str, **settings: str) -> subprocess.CompletedProcess[bytes]:
+        result = run(*(words or ("sh", "-c")), script, env={**environment, **settings})
+        assert (result.returncode, result.stderr) == (0, b"")
+        return result
+
+    return start
+
+
+@pytest.mark.parametrize("words", ["dash -c", "bash -c", "bash -c set -m;"])
+def test_a_pipe_of_three(shell, words: str, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """The last as an interactive shell does: each pipe is a process group of its own."""
+    name, option, *settings = words.split(" ", 2)
+    script = f"{WRAP} pipe=1 echo word | {WRAP} pipe=1 cat | {WRAP} pipe=1 tr a-z A-Z"
+    assert shell("".join(settings) + script, name, option).stdout == b"WORD\n"
+    assert len(read_run_records([tmp_path / "run.jsonl"])) == 3
+    assert len(runs(tmp_path)["1"]) == 1
+
+
+def test_a_pipe_in_a_makefile(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text(f"all:\n\t{WRAP} pipe=1 echo x | {WRAP} pipe=1 cat\n\t{WRAP} pipe=2 echo y | {WRAP} pipe=2 cat\n")
+    assert run("make", "-s").stdout == b"x\ny\n"
+    found = runs(tmp_path)
+    assert len(found["1"]) == len(found["2"]) == 1
+    assert found["1"] != found["2"]
+
+
+@pytest.mark.parametrize("late", [0, 1, 2])
+def test_whoever_starts_last(shell, late: int, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    waits = ["sleep 0.4; " if number == late else "" for number in range(3)]
+    shell(" | ".join(f"({wait}{WRAP} pipe=1 {word})" for wait, word in zip(waits, ["echo x", "cat", "cat"], strict=True)))
+    assert len(runs(tmp_path)["1"]) == 1
+
+
+def test_two_pipes_of_one_script_that_share_their_ends(shell, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """All of a script's output goes to one pipe, and all its input comes from one: that makes them no run."""
+    pipes = "; ".join(f"{WRAP} pipe={n} cat | {WRAP} pipe={n} cat; {WRAP} pipe=single{n} true" for n in range(3))
+    shell(f"echo | sh -c '{pipes}' 2>&1 | cat")
+    found = runs(tmp_path)
+    assert all(len(ids) == 1 for ids in found.values())
+    assert len(set.union(*found.values())) == len(found) == 6
+
+
+def test_two_writers_of_one_pipe_and_its_reader_are_one_run(shell, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    shell(f"({WRAP} pipe=1 echo a; {WRAP} pipe=1 echo b) | {WRAP} pipe=1 cat")
+    assert len(runs(tmp_path)["1"]) == 1
+
+
+def test_many_pipes_at_once(shell, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    pipes = " & ".join(f"{WRAP} pipe={n} echo {n} | {WRAP} pipe={n} cat | {WRAP} pipe={n} cat > out{n}" for n in range(8))
+    shell(f"{pipes} & wait")
+    found = runs(tmp_path)
+    assert [len(found[str(n)]) for n in range(8)] == [1] * 8
+    assert len(set.union(*found.values())) == 8
+    assert [(tmp_path / f"out{n}").read_text() for n in range(8)] == [f"{n}\n" for n in range(8)]
+
+
+def test_a_run_can_be_named(shell, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    shell(f"{WRAP} pipe=1 true; {WRAP} pipe=1 true | gzip | {WRAP} pipe=1 cat > out.gz", TOOLKIT_RUN="study-7")
+    assert runs(tmp_path)["1"] == {"study-7"}
+
+
+def test_a_name_that_is_none_is_not_taken(shell, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    shell(f"{WRAP} pipe=1 true", TOOLKIT_RUN="../x\n")
+    [found] = runs(tmp_path)["1"]
+    assert found[8:9] == "T" and "x" not in found
+
+
+def test_without_o_a_pipes_record_is_one_file_named_by_the_run(shell, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    shell("profile-wrap echo x | (sleep 0.3; profile-wrap cat) | profile-wrap cat")
+    [name] = os.listdir(tmp_path)
+    assert [f"{command.run}.jsonl" for command in read_run_records([tmp_path / name])] == [name] * 3
+
+
+def test_the_variable_names_the_record(shell, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    shell("profile-wrap true; profile-wrap -o other.jsonl true", TOOLKIT_RUN_RECORD="named.jsonl")
+    assert sorted(os.listdir(tmp_path)) == ["named.jsonl", "other.jsonl"]
+
+
+def test_what_others_could_change_is_not_trusted(shell, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """A directory that others may write to is not used; each command is a run by itself then."""
+    place = tmp_path / "runtime"
+    place.mkdir()
+    place.chmod(0o777)
+    os.mkdir(tmp_path / f"scape-toolkit-{os.getuid()}", 0o755)
+    (tmp_path / f"scape-toolkit-{os.getuid()}").chmod(0o755)
+    shell(f"{WRAP} pipe=1 echo x | {WRAP} pipe=1 cat", XDG_RUNTIME_DIR=str(place), TMPDIR=str(tmp_path))
+    assert len(runs(tmp_path)["1"]) == 2
+    assert os.listdir(place) == []
+
+
+def test_a_state_that_is_torn_is_begun_anew(shell, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    place = tmp_path / "runtime"
+    place.mkdir(0o700)
+    shell("profile-wrap -o first.jsonl true | cat", XDG_RUNTIME_DIR=str(place))
+    [state] = place.iterdir()
+    state.write_text('{"runs": {')
+    shell(f"{WRAP} pipe=1 echo x | {WRAP} pipe=1 cat", XDG_RUNTIME_DIR=str(place))
+    assert len(runs(tmp_path)["1"]) == 1
+    assert state.stat().st_mode & 0o777 == 0o600
