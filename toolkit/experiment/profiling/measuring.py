@@ -153,10 +153,11 @@ class _Watch:
         stages = self._stages.finish(told["wall_ns"], child.pid, told["peak_rss_bytes"] or 0)
         outcome.warnings += self._stages.warnings
         self._series.flush()
-        try:
-            files += described("output", self._request.outputs)
-        except ToolError as error:
-            outcome.warnings.append(f"output {error}")
+        for path in self._request.outputs:
+            try:
+                files += described("output", [path])
+            except ToolError as error:
+                outcome.warnings.append(f"output {error}")
         self._tell(outcome, [*self._run_line(), *self._parts(self._series.samples, stages, files, told)])
         return {"samples": self._series.samples, "stages": stages, "exit": told}
 

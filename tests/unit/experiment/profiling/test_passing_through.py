@@ -81,11 +81,17 @@ def test_what_cannot_be_executed_although_it_may_be(wrap: Wrap, tmp_path: Path) 
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_arguments_and_environment(run: Run, environment: dict[str, str]) -> None:
+@pytest.mark.parametrize("odd", ["", "shell", "names"])
+def test_arguments_and_environment(run: Run, environment: dict[str, str], tmp_path: Path, odd: str) -> None:
+    """Variables that shells drop or set themselves are as they were."""
     every_byte = bytes(range(1, 256))
     words = [sys.executable, "-c", SHOW, b"", b"two words", b"*", b"$(x)", b"a=b", b"--", b"-n", every_byte]
-    names = {"SHLVL": "7", "BASH_FUNC_f%%": "() { x; }", "with.dot": "1", "PWD": "/elsewhere", "_": "x", "EMPTY": "", "LINES": "a\nb"}
-    settings = {**environment, **names, "BYTES": os.fsdecode(every_byte)}
+    names = {"SHLVL": "7", "OLDPWD": "/x", "_": "x", "PS1": "$ ", "PS4": "> ", "EMPTY": "", "LINES": "a\nb", "go": "1"}
+    if odd == "shell":
+        names |= {"PWD": str(tmp_path), "BYTES": os.fsdecode(every_byte)}
+    elif odd == "names":
+        names |= {"PWD": "/elsewhere", "IFS": "x", "OPTIND": "5", "PPID": "1", "BASH_FUNC_f%%": "() { x; }", "with.dot": "1"}
+    settings = {**environment, **names}
     plain = run(*words, env=settings)
     wrapped = run("profile-wrap", "-o", "run.jsonl", "--", *words, env=settings)
     before, after = eval(plain.stdout), eval(wrapped.stdout)
