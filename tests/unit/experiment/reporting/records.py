@@ -56,9 +56,35 @@ def command(
         machine={**MACHINE, "host": host},
         software={"toolkit": "0.7", "python": "3.11.7", "program": {"path": f"/opt/bin/{name}", "sha256": "0" * 64}},
         samples=[Sample(time, rss, 1) for time, rss in samples],
-        stages=[Stage(stage, 7, begin, end, (end - begin) // 2, 0, peak_bytes // 2, "VmHWM", 10, 20) for stage, begin, end in stages],
+        stages=[_stage(*stage, peak_bytes) for stage in stages],
         files=list(files),
-        exit=Exit(status, wall_ns, wall_ns // 2, wall_ns // 10, None, peak_bytes, "VmHWM", peak_bytes + 1000, None, 4000, 5000),
+        exit=Exit(
+            status,
+            wall_ns,
+            wall_ns // 2,
+            wall_ns // 10,
+            peak_rss_bytes=peak_bytes,
+            peak_source="VmHWM",
+            peak_tree_rss_bytes=peak_bytes + 1000,
+            read_bytes=4000,
+            written_bytes=5000,
+        ),
+    )
+
+
+def _stage(name: str, begin: int, end: int, peak_bytes: int) -> Stage:
+    return Stage(
+        name,
+        7,
+        begin,
+        end,
+        user_ns=(end - begin) // 2,
+        system_ns=0,
+        peak_rss_bytes=peak_bytes // 2,
+        peak_source="VmHWM",
+        peak_tree_rss_bytes=peak_bytes // 2 + 7,
+        read_bytes=10,
+        written_bytes=20,
     )
 
 

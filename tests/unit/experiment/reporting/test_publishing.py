@@ -36,6 +36,7 @@ def whole_report(directory: Path, hosts: Any = (("anvil", 1.0), ("bellows", 1.7)
             quality(min(8000, int(10 ** chance.gauss(4 - bandwidth / 80, 1))), 8000, chance.choice([1, 2, 5, 12, None])) for _ in range(20)
         ]
         put(directory / f"quality.{bandwidth}.json", *({**one, "bandwidth": bandwidth} for one in some))
+    put(directory / "other.json", {**quality(0, 9), "bandwidth": 256, "tolerance": 10.0})
     return make_report(Request((str(directory),), compare=("anvil", hosts[-1][0])))
 
 

@@ -98,5 +98,5 @@ def test_a_wrong_line_is_named_and_others_count(line, problem):
 def test_nothing_but_a_wrong_file(tmp_path):
     path = tmp_path / "q.json"
     path.write_text('{"false_ratio": 3}\n')
-    with pytest.raises(BadData, match=f"no run record can be used, such as {path}:1: has no quality figures"):
+    with pytest.raises(BadData, match=rf"no run record can be used \({path}:1: has no quality figures"):
         make_report(Request((str(path),)))
