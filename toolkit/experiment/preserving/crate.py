@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from toolkit import __version__
+from toolkit.experiment.preserving.environment import mapping
 from toolkit.experiment.preserving.gathering import Gathered, began, ended
 from toolkit.experiment.preserving.pipes import pipes_of
 from toolkit.experiment.preserving.places import METADATA, absolute
@@ -216,11 +217,11 @@ def _pipe(pipe: Any, pipes: Sequence[Any]) -> Entity:
 
 def _program(command: Command, name: str, graph: _Graph) -> Entity:
     """The program that ran, by the digest of its file; its version is that digest where it tells no other."""
-    program = command.software.get("program") or {}
+    program = mapping(command.software.get("program"))
     digest = str(program.get("sha256") or "")
     url = f"{_CONTENT}{digest}/" if digest else ""
     needs = [graph.add(_toolkit(str(command.software.get("toolkit") or __version__)))]
-    for package, version in sorted((command.software.get("packages") or {}).items()):
+    for package, version in sorted(mapping(command.software.get("packages")).items()):
         address = f"https://pypi.org/project/{quote(str(package))}/{quote(str(version))}/"
         needs.append(graph.add(_software(address, str(package), str(version))))
     if python := str(command.software.get("python") or ""):
@@ -263,7 +264,7 @@ def _usage(command: Command) -> Iterable[Entity]:
 
 
 def _machine(command: Command) -> Iterable[Entity]:
-    cpu = command.machine.get("cpu") or {}
+    cpu = mapping(command.machine.get("cpu"))
     told = {"host": command.machine.get("host"), "processor": cpu.get("model"), "threads": cpu.get("threads")}
     told |= {"memory_bytes": command.machine.get("memory_bytes"), "graphics": command.machine.get("graphics")}
     if command.git:
