@@ -24,6 +24,7 @@ NAMES = [
     b"\\n",
     b"\xc5\xbc",
 ]
+NAMES = [b"plain", b"line\nfeed", b"back\\slash", b"carriage\r", b"\xff\xfe", b" space ", b"-", b"-dash", b"deep/er", b"\\n", b"\xc5\xbc"]
 
 
 def test_sha256sum_reads_it_and_it_reads_sha256sum(tmp_path: Path) -> None:
@@ -43,6 +44,8 @@ def test_sha256sum_reads_it_and_it_reads_sha256sum(tmp_path: Path) -> None:
         capture_output=True,
         check=True,
     ).stdout
+    words = [b"./-" if name == b"-" else name for name in NAMES]
+    theirs = subprocess.run(["sha256sum", "--", *words], cwd=tmp_path, capture_output=True, check=True).stdout
     assert manifest.read(theirs) == digests
 
 
