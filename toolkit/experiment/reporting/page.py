@@ -30,7 +30,7 @@ a { color: var(--link); } nav a { margin-right: 1rem; white-space: nowrap; }
 table { border-collapse: collapse; font-size: .8125rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .18rem .5rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
 th { border-bottom: 2px solid var(--soft); vertical-align: bottom; } td.text, th.text { text-align: left; }
-td.long { white-space: normal; min-width: 12rem; max-width: 38rem; overflow-wrap: anywhere; }
+td.long { white-space: normal; min-width: 12rem; max-width: 56rem; overflow-wrap: anywhere; }
 tbody tr:nth-child(even) { background: var(--band); }
 summary { cursor: pointer; margin: .8rem 0; font-weight: 600; }
 figure { margin: 1rem 0 1.6rem; } figure svg { width: 100%; max-width: 48rem; height: auto; background: #fff; border-radius: 4px; }
@@ -78,7 +78,9 @@ def _summary(report: Report) -> str:
     found = report.collected
     days = "" if not found.days else f" on {found.days[0]}" if len(found.days) == 1 else f" from {found.days[0]} to {found.days[-1]}"
     machines = ", ".join(map(escape, found.machines)) if len(found.machines) <= 5 else f"{len(found.machines)} machines"
-    text = f"<p>{_count(found.runs, 'command')}{days}" + (f" on {machines}" if machines else "") + ".</p>\n"
+    quality = sum(row["n"] for row in report.tables["quality"])
+    text = f"<p>{_count(found.runs, 'command')}{days}" + (f" on {machines}" if machines else "")
+    text += (f"; quality of {_count(quality, 'correlation')}" if quality else "") + ".</p>\n"
     if found.bad or found.failed:
         words = [f'<a href="#failed">{_count(len(found.failed), "command")} did not end well</a>'] if found.failed else []
         words += [f'<a href="#bad">{_count(len(found.bad), "line or file", "lines or files")} could not be used</a>'] if found.bad else []
@@ -266,6 +268,7 @@ def _figure(drawn: Drawn) -> str:
 
 def _machines(rows: Sequence[Mapping[str, Any]]) -> str:
     lines: list[list[Cell]] = []
+    packed: list[list[Cell]] = []
     for row in rows:
         for seen in row["seen"]:
             machine, software = seen["machine"], seen["software"]
@@ -274,6 +277,8 @@ def _machines(rows: Sequence[Mapping[str, Any]]) -> str:
             memory = machine.get("memory_bytes")
             allowed = limits.get("memory_max_bytes")
             packages = software.get("packages") if isinstance(software.get("packages"), dict) else {}
+            if packages:
+                packed.append([(row["machine"], "text"), (", ".join(f"{name} {packages[name]}" for name in sorted(packages)), "text long")])
             lines.append(
                 [
                     (row["machine"], "text"),
@@ -283,19 +288,14 @@ def _machines(rows: Sequence[Mapping[str, Any]]) -> str:
                     _gigabytes(memory) + (f" ({_gigabytes(allowed)} allowed)" if allowed else ""),
                     (str(machine.get("graphics") or ""), "text"),
                     (", ".join(f"{name} {software[name]}" for name in ("toolkit", "python", "program") if name in software), "text long"),
-                    (", ".join(f"{name} {version}" for name, version in sorted(packages.items())), "text long"),
                 ]
             )
-    unique = [line for number, line in enumerate(lines) if line not in lines[:number]]
-    heading: list[Cell] = [
-        ("machine", "text"),
-        ("system", "text"),
-        ("processor", "text"),
-        "cores / threads",
-        "memory",
-        ("graphics", "text"),
-    ]
-    return _table([*heading, ("software", "text"), ("packages", "text")], unique) if unique else ""
+    unique, of_packages = ([line for number, line in enumerate(some) if line not in some[:number]] for some in (lines, packed))
+    heading: list[Cell] = [("machine", "text"), ("system", "text"), ("processor", "text"), "cores / threads", "memory"]
+    text = _table([*heading, ("graphics", "text"), ("software", "text")], unique) if unique else ""
+    if of_packages:
+        text += f"<details><summary>Packages</summary>\n{_table([('machine', 'text'), ('packages', 'text')], of_packages)}</details>\n"
+    return text
 
 
 def _failed(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -27,7 +27,7 @@ LAWS = {  # log10(y) = a log2(r) + b: s, MB, and the tag of r
     "scc": ((0.95, -6.2), (0.88, -3.9), "output"),
     "rank-candidates": ((0.85, -6.1), (0.5, -1.5), "output"),
 }
-STAGES = {"cylmap": ("read", "draw"), "projmap": ("draw",), "scc": ("analyse", "sweep"), "rank-candidates": ("rank",)}
+STAGES = {"cylmap": ("read", "draw"), "projmap": ("draw",), "scc": ("read", "analyse", "open", "set-up", "sweep", "write"), "rank-candidates": ("rank",)}
 PAIRS = [(first, second) for first in (64, 128, 256, 512) for second in (32, 64, 128, 256, 512) if second <= first]
 
 

@@ -123,6 +123,7 @@ def test_figures_that_nothing_was_measured_for_say_so(tmp_path: Path) -> None:
     (tmp_path / "run.jsonl").write_bytes(written([command("true", 10**6, 10**6)]))
     drawn = all_figures(make_report(Request((str(tmp_path),))))
     assert [one.name for one in drawn] == NAMES
+    assert max(len(line) for one in drawn for line in re.findall(rb"<text[^>]*>([^<]*)</text>", one.svg)) < 100
     assert [one.words.split()[0] for one in drawn] == ["No"] * 8
 
 
