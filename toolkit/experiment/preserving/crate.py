@@ -205,7 +205,7 @@ def _references(gathered: Gathered, command: Command, role: str, graph: _Graph) 
             text = "A state of this file that a later command overwrote: only its digest is kept."
             work = {"@id": f"#overwritten-{_safe(key[1])}", "@type": "CreativeWork", "name": os.path.basename(path), "description": text}
             found.append(graph.add(work | {"alternateName": path, "sha256": key[1], "contentSize": str(file.bytes)}))
-    return [entity for number, entity in enumerate(found) if entity not in found[:number]]
+    return list({entity["@id"]: entity for entity in found}.values())
 
 
 def _pipe(pipe: Any, pipes: Sequence[Any]) -> Entity:
