@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from toolkit.core.errors import BadData, CannotCreate, NoInput
 from toolkit.core.progress import progress
 from toolkit.experiment.preserving.comparing import Difference, Tolerance, difference, tolerance_for
-from toolkit.experiment.preserving.environment import Change, changes
+from toolkit.experiment.preserving.environment import Change, changes, mapping
 from toolkit.experiment.preserving.gathering import began, ended
 from toolkit.experiment.preserving.pipes import is_pipe, pipes_of, stream
 from toolkit.experiment.preserving.places import METADATA, RECORDS, Root, absolute, payload_name
@@ -81,7 +81,29 @@ def read_crate(bag: str) -> Crate:
         place = os.path.join(bag, "data", METADATA)
         raise BadData(place, "does not tell where the files of the experiment were", "name a crate that preserve made")
     tolerances = [Tolerance.parse(text_of(fact, "value")) for fact in facts if text_of(fact, "name") == "tolerance"]
-    return Crate(bag, Root(absolute("/", roots[0])), tolerances, read_run_records(_records(bag, root)))
+    commands = [command for command in read_run_records(_records(bag, root)) if command.argv]
+    for command in commands:
+        if not all(_is_for_programs(text) for text in _texts(command)):
+            raise BadData(command.source, f"has a command, {command.command}, with text that no program can be given", "leave it")
+    return Crate(bag, Root(absolute("/", roots[0])), tolerances, commands)
+
+
+def _texts(command: Command) -> Iterable[str]:
+    """All of a record that is handed to the system: words, paths, settings."""
+    yield from command.argv
+    yield command.directory
+    yield from (file.path for file in command.files)
+    yield from (stream(command, name) for name in ("stdin", "stdout", "stderr"))
+    for settings in (command.environment, command.tags):
+        yield from settings.keys()
+        yield from settings.values()
+
+
+def _is_for_programs(text: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
 
 
 def _records(bag: str, root: Entity) -> Iterable[str]:
@@ -97,8 +119,20 @@ def runs(crate: Crate) -> list[list[Command]]:
     found = []
     for commands in together.values():
         last = {(tuple(command.argv), command.directory): command.repetition for command in commands}  # rising: the last one stays
-        found.append([one for one in commands if one.repetition == last[tuple(one.argv), one.directory]])
+        found.append(_in_order([one for one in commands if one.repetition == last[tuple(one.argv), one.directory]]))
     return found
+
+
+def _in_order(commands: list[Command]) -> list[Command]:
+    """The commands of a pipe, each before the one that reads what it writes."""
+    before = {pipe.reader.command: pipe.writer for pipe in pipes_of(commands)}
+    depth = {}
+    for command in commands:
+        steps, writer = 0, before.get(command.command)
+        while writer is not None and steps < len(commands):  # a hostile record can tell of a ring
+            steps, writer = steps + 1, before.get(writer.command)
+        depth[command.command] = steps
+    return sorted(commands, key=lambda command: depth[command.command])
 
 
 def replay(crate: Crate, directory: str) -> Replay:
@@ -151,7 +185,7 @@ def _written(command: Command) -> list[str]:
 
 def _lay_out(crate: Crate, layout: Layout, paths: Iterable[str], missing_is_fine: bool = False) -> None:
     """Copy files of the crate to where the commands look for them; the crate's own are never touched."""
-    programs = {absolute(one.directory, str((one.software.get("program") or {}).get("path") or "")) for one in crate.commands}
+    programs = {absolute(one.directory, str(mapping(one.software.get("program")).get("path") or "")) for one in crate.commands}
     for path in paths:
         source, target = crate.file(path), layout.fresh(path)
         if not os.path.exists(source):

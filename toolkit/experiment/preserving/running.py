@@ -18,6 +18,8 @@ from toolkit.experiment.preserving.pipes import pipes_of, stream
 from toolkit.experiment.preserving.places import Root, absolute
 from toolkit.experiment.run_record import Command, read_run_records
 
+_MOST_FILES = 2000  # words of a command line
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -121,10 +123,12 @@ def _start(
     words = [wrapper(), "-q", "-o", record]
     for name, value in command.tags.items():
         words += ["--tag", f"{name}={value}"]
+    files = []
     for file in command.files:
         path = layout.fresh(absolute(command.directory, file.path))
         _make(os.path.dirname(path))
-        words += [f"--{file.role}", path]
+        files += [f"--{file.role}", path]
+    words += files if len(files) <= _MOST_FILES else []  # the kernel takes no longer command lines; outputs are compared all the same
     words += ["--", layout.program(command), *(layout.word(word, command.directory) for word in command.argv[1:])]
     with contextlib.ExitStack() as stack:
         reading = stdin or stack.enter_context(open(_source(command, layout), "rb"))
