@@ -203,9 +203,7 @@ def _note(points: int, freedom: int, bend: float) -> str:
     notes = [f"few points ({points}): the intervals are wide"] if freedom < FEW else []
     if bend:
         up = bend > 0
-        notes.append(
-            f"the points bend {'upwards' if up else 'downwards'}: far beyond them it is {'more' if up else 'less'} than the law says"
-        )
+        notes.append(f"the points bend {'upwards' if up else 'downwards'}: forecasts are too {'low' if up else 'high'}")
     return "; ".join(notes)
 
 
