@@ -5,6 +5,7 @@ import math
 import pytest
 
 from tests.unit.experiment.reporting.records import command, study, written
+from toolkit.core.errors import UsageError
 from toolkit.core.mapreduce.running import Runner
 from toolkit.experiment.reporting.collected import Step
 from toolkit.experiment.reporting.laws import seed_value
@@ -117,6 +118,29 @@ def test_each_step_is_fitted_against_the_resolution_that_it_depends_on(tmp_path)
     }  # fmt: skip
     forced = report_of(tmp_path, study(repetitions=1), resolution="output")
     assert {law.scale for law in forced.laws} == {"output"}
+
+
+def test_what_the_seed_has_a_law_of_is_fitted_against_the_same_resolution(tmp_path):
+    def runs(name):
+        pairs = ((64, 32), (128, 32), (128, 64), (256, 64))
+        return [command(name, first * 10**7, 10**8, tags={"input": str(first), "output": str(second)}) for first, second in pairs]
+
+    report = report_of(tmp_path, [*runs("scc"), *runs("cylmap")])
+    assert {law.step.program: law.scale for law in report.laws if law.quantity == "time"} == {"scc": "output", "cylmap": "input"}
+    seeds = {row["output"]: row["seed"] for row in report.tables["statistics"] if row["quantity"] == "time" and row["command"] == "scc"}
+    assert seeds == {32: pytest.approx(10 ** (1.078 * 5 - 6.875)), 64: pytest.approx(10 ** (1.078 * 6 - 6.875))}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ({"by": ("photo",)}, "--by photo: no run has this tag"),
+        ({"resolution": "width"}, "--resolution width: no run has a number under this"),
+    ],
+)
+def test_tags_that_no_run_has(tmp_path, wanted, message):
+    with pytest.raises(UsageError, match=message):
+        report_of(tmp_path, [timed(1, 64), timed(1, 128, tags={"width": "wide"})], **wanted)
 
 
 def test_another_tag_as_resolution(tmp_path):

@@ -224,7 +224,7 @@ def test_shares_of_stages(tmp_path: Path) -> None:
 
 
 def test_csv_has_what_json_has(tmp_path: Path) -> None:
-    report = reported(*put(tmp_path, [RUNS]), by=("photo",))
+    report = reported(*put(tmp_path, [RUNS]), by=("input",))
 
     for name, rows in report.tables.items():
         read = list(csv.DictReader(io.StringIO(as_csv(rows).decode())))
