@@ -46,9 +46,12 @@ class Server:
         path.write_text(f"[127.0.0.1]:{port} " + (self.directory / "host_key.pub").read_text())
         return path
 
-    def sessions(self) -> list[psutil.Process]:
-        """The processes of its connections, the SFTP servers among them."""
-        return psutil.Process(self.process.pid).children(recursive=True)
+    def kill_sessions(self, name: str = "") -> None:
+        """Kill the processes of its connections, or those of them with this name."""
+        for process in psutil.Process(self.process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if process.name() == name or not name:
+                    process.kill()
 
     def ssh(self, port: int | None = None) -> list[str]:
         """The `ssh` with which other programs get in."""
@@ -106,8 +109,6 @@ def server(directory: Path, *settings: str, subsystem: str = SFTP_SERVER) -> Ite
         yield running
     finally:
         with contextlib.suppress(psutil.NoSuchProcess):
-            for session in running.sessions():
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    session.kill()
+            running.kill_sessions()
         process.send_signal(signal.SIGTERM)
         process.wait()

@@ -44,7 +44,7 @@ class Tolerance:
 
 @dataclass(frozen=True)
 class Difference:
-    """How two files differ: numbers that do, of how many, by how much at most; `where` the first does, and `other` what is no number."""
+    """How two files differ: numbers that do, of how many, by how much at most, and where the first does."""
 
     differing: int = 0
     numbers: int = 0
@@ -52,11 +52,18 @@ class Difference:
     relative: float = 0.0
     beyond: int = 0  # numbers that differ by more than is tolerated
     where: str = ""
-    other: str = ""
+    other: str = ""  # what is no difference of numbers
+
+    @property
+    def is_tolerated(self) -> bool:
+        """Whether only numbers differ, and none by more than is tolerated."""
+        return not self.beyond and not self.other
 
     def __str__(self) -> str:
         if self.other:
             return self.other
+        if not self.differing:
+            return f"the same {self.numbers} numbers are written otherwise"
         how = f"by {self.absolute:.3g} at most, relative {self.relative:.3g}"
         return f"{self.differing} of {self.numbers} numbers differ {how}, the first at {self.where}"
 
@@ -89,12 +96,12 @@ class _Tally:
 
     def __init__(self, tolerance: Tolerance | None) -> None:
         self.rtol, self.atol = (tolerance.rtol, tolerance.atol) if tolerance else (0.0, 0.0)
-        self.found = {"differing": 0, "numbers": 0, "beyond": 0}
+        self.differing = self.numbers = self.beyond = 0
         self.absolute = self.relative = 0.0
         self.where = ""
 
     def add(self, one: float, two: float, where: str) -> None:
-        self.found["numbers"] += 1
+        self.numbers += 1
         if one == two or (math.isnan(one) and math.isnan(two)):
             return
         apart = abs(one - two)
@@ -104,7 +111,7 @@ class _Tally:
     def add_arrays(self, one, two, where) -> None:  # type: ignore[no-untyped-def]
         import numpy as np
 
-        self.found["numbers"] += one.size
+        self.numbers += one.size
         unequal = ~((one == two) | ((one != one) & (two != two)))
         if not unequal.any():
             return
@@ -118,15 +125,13 @@ class _Tally:
 
     def _enter(self, differing: int, beyond: int, absolute: float, relative: float, where: str) -> None:
         self.where = self.where or where
-        self.found["differing"] += differing
-        self.found["beyond"] += beyond
-        self.absolute, self.relative = (max(old, math.inf if math.isnan(new) else new)
-                                        for old, new in ((self.absolute, absolute), (self.relative, relative)))  # fmt: skip
+        self.differing += differing
+        self.beyond += beyond
+        self.absolute = max(self.absolute, math.inf if math.isnan(absolute) else absolute)
+        self.relative = max(self.relative, math.inf if math.isnan(relative) else relative)
 
     def result(self) -> Difference:
-        if not self.found["differing"]:
-            return Difference(numbers=self.found["numbers"], other="the same numbers, written otherwise", beyond=0)
-        return Difference(**self.found, absolute=self.absolute, relative=self.relative, where=self.where)
+        return Difference(self.differing, self.numbers, self.absolute, self.relative, self.beyond, self.where)
 
 
 def _most(values):  # type: ignore[no-untyped-def]
@@ -161,7 +166,7 @@ def _arrays(one: BinaryIO, two: BinaryIO, tally: _Tally) -> None:
         while done < count:
             piece = (min(_VALUES, count - done),)
             left, right = read_values(one, piece, dtype, "the kept file"), read_values(two, piece, dtype, "the new file")
-            tally.add_arrays(left, right, lambda at, n=number, s=shape, d=done: _index(n, s, d + at))  # type: ignore[misc]
+            tally.add_arrays(left, right, lambda at, n=number, s=shape, d=done: _index(n, s, d + at))
             done += piece[0]
 
 
@@ -181,9 +186,9 @@ def _more(stream: BinaryIO) -> bool:
 def _texts(one: BinaryIO, two: BinaryIO, tally: _Tally) -> None:
     for number, (left, right) in enumerate(zip_longest(_lines(one), _lines(two)), 1):
         if left is None or right is None:
-            raise BadData("", f"has {'more' if left is None else 'fewer'} lines than before, the first {number - 1} the same but for numbers")
+            raise BadData("", f"has {'more' if left is None else 'fewer'} lines than before, {number - 1} alike but for numbers")
         if left == right:
-            tally.found["numbers"] += len(_NUMBER.findall(left))
+            tally.numbers += len(_NUMBER.findall(left))
             continue
         if _NUMBER.sub("#", left) != _NUMBER.sub("#", right):
             raise BadData("", f"differs in line {number}, and not only in numbers")

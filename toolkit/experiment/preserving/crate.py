@@ -8,6 +8,7 @@ CreativeWorks without content: they tie actions together.
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -16,6 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from toolkit import __version__
+from toolkit.experiment.preserving.environment import mapping
 from toolkit.experiment.preserving.gathering import Gathered, began, ended
 from toolkit.experiment.preserving.pipes import pipes_of
 from toolkit.experiment.preserving.places import METADATA, absolute
@@ -39,9 +41,16 @@ class Agent:
     name: str
     url: str = ""
 
+    @classmethod
+    def parse(cls, text: str) -> Agent:
+        """Of ``NAME`` or ``NAME <URL>``."""
+        match = re.fullmatch(r"\s*(.+?)\s*<([a-z]+://[^\s<>]+)>\s*", text)
+        return cls(match[1], match[2]) if match else cls(text.strip())
+
     def entity(self, kind: str) -> Entity:
         """As a Person or an Organization."""
-        return {"@id": self.url or f"#{quote(self.name)}", "@type": kind, "name": self.name} | ({"url": self.url} if self.url else {})
+        identity = self.url or f"#{kind.lower()}-{_safe(self.name)}"
+        return _compact({"@id": identity, "@type": kind, "name": self.name, "url": self.url})
 
 
 @dataclass(frozen=True)
@@ -75,7 +84,7 @@ def metadata(gathered: Gathered, attached: Sequence[Attachment], description: De
     organisation = [graph.add(description.organisation.entity("Organization"))] if description.organisation else []
     parts = [graph.add(_file(one)) for one in attached] + [graph.add(_kept_file(kept, now)) for kept in gathered.kept.values()]
     actions = [graph.add(action) for action in _actions(gathered, people, graph)]
-    facts = [_fact("#root", "root", gathered.root.path)]
+    facts = [_fact("#experiment-root", "root", gathered.root.path)]
     facts += [_fact(f"#tolerance-{number}", "tolerance", text) for number, text in enumerate(description.tolerances, 1)]
     graph.add({"@id": PROFILE, "@type": "CreativeWork", "name": "Process Run Crate", "version": "0.5"})
     root = {
@@ -138,7 +147,7 @@ def _file(one: Attachment) -> Entity:
 
 def _kept_file(kept: Any, now: datetime) -> Entity:
     where = {"contentUrl": kept.url, "sdDatePublished": _time(now)} if kept.url else {}
-    path = _readable(kept.path)
+    path = readable(kept.path)
     entity = _file(Attachment(kept.name, os.path.basename(path), kept.size, kept.sha256))
     return entity | {"alternateName": path} | where
 
@@ -163,7 +172,7 @@ def _actions(gathered: Gathered, people: list[Entity], graph: _Graph) -> Iterabl
             "@id": action_id(command),
             "@type": "CreateAction",
             "name": name + (f", repetition {command.repetition} of {command.repetitions}" if command.repetitions > 1 else ""),
-            "description": shlex.join(_readable(word) for word in command.argv),
+            "description": shlex.join(readable(word) for word in command.argv),
             "instrument": graph.add(_program(command, name, graph)),
             "agent": people,
             "startTime": _time(began(command)),
@@ -179,7 +188,7 @@ def _actions(gathered: Gathered, people: list[Entity], graph: _Graph) -> Iterabl
 
 def action_id(command: Command) -> str:
     """The @id of a command's action."""
-    return f"#{quote(command.command, safe='')}"
+    return f"#command-{_safe(command.command)}"
 
 
 def _references(gathered: Gathered, command: Command, role: str, graph: _Graph) -> list[Entity]:
@@ -192,32 +201,32 @@ def _references(gathered: Gathered, command: Command, role: str, graph: _Graph) 
         if key in gathered.kept:
             found.append({"@id": identifier(gathered.kept[key].name)})
         else:
-            path = _readable(key[0])
+            path = readable(key[0])
             text = "A state of this file that a later command overwrote: only its digest is kept."
-            work = {"@id": f"#overwritten-{quote(key[1])}", "@type": "CreativeWork", "name": os.path.basename(path), "description": text}
+            work = {"@id": f"#overwritten-{_safe(key[1])}", "@type": "CreativeWork", "name": os.path.basename(path), "description": text}
             found.append(graph.add(work | {"alternateName": path, "sha256": key[1], "contentSize": str(file.bytes)}))
-    return [entity for number, entity in enumerate(found) if entity not in found[:number]]
+    return list({entity["@id"]: entity for entity in found}.values())
 
 
 def _pipe(pipe: Any, pipes: Sequence[Any]) -> Entity:
     names = [os.path.basename(command.argv[0]) for command in (pipe.writer, pipe.reader)]
     text = "What went through a pipe was not kept."
-    identity = f"#pipe-{quote(pipe.writer.command, safe='')}"
+    identity = f"#pipe-{_safe(pipe.writer.command)}"
     return {"@id": identity, "@type": "CreativeWork", "name": f"stream from {names[0]} to {names[1]}", "description": text}
 
 
 def _program(command: Command, name: str, graph: _Graph) -> Entity:
     """The program that ran, by the digest of its file; its version is that digest where it tells no other."""
-    program = command.software.get("program") or {}
+    program = mapping(command.software.get("program"))
     digest = str(program.get("sha256") or "")
     url = f"{_CONTENT}{digest}/" if digest else ""
     needs = [graph.add(_toolkit(str(command.software.get("toolkit") or __version__)))]
-    for package, version in sorted((command.software.get("packages") or {}).items()):
+    for package, version in sorted(mapping(command.software.get("packages")).items()):
         address = f"https://pypi.org/project/{quote(str(package))}/{quote(str(version))}/"
         needs.append(graph.add(_software(address, str(package), str(version))))
     if python := str(command.software.get("python") or ""):
         needs.append(graph.add(_software(f"https://docs.python.org/release/{quote(python)}/", "Python", python)))
-    entity = _software(url or f"#program-{quote(name)}", name, str(program.get("version") or "") or f"sha256:{digest or 'unknown'}")
+    entity = _software(url or f"#program-{_safe(name)}", name, str(program.get("version") or "") or f"sha256:{digest or 'unknown'}")
     system = " ".join(str(command.machine[key]) for key in ("system", "kernel") if command.machine.get(key))
     return entity | {"url": url or HOME, "operatingSystem": system, "softwareRequirements": needs}
 
@@ -242,34 +251,38 @@ def _ending(command: Command) -> Entity:
 
 def _environment(command: Command) -> Iterable[Entity]:
     for name, value in sorted(command.environment.items()):
-        yield _fact(f"#environment-{quote(name, safe='')}-{quote(value, safe='')}", name, value)
+        yield _fact(f"#environment-{_safe(name)}-{_safe(value)}", name, value)
 
 
 def _usage(command: Command) -> Iterable[Entity]:
     """What the kernel counted: each figure of the record's `exit` line, ns and bytes."""
     for key, value in asdict(command.exit).items() if command.exit else ():
         if isinstance(value, int) and key != "status":
-            fact = _fact(f"{action_id(command)}-{key}", key, str(value)) | {"propertyID": f"{HOME}#run-record-{key}"}
+            fact = _fact(f"#usage-{key}-{_safe(command.command)}", key, str(value)) | {"propertyID": f"{HOME}#run-record-{key}"}
             unit = _UNITS.get(key.rpartition("_")[2], "")
             yield fact | ({"unitCode": unit} if unit else {})
 
 
 def _machine(command: Command) -> Iterable[Entity]:
-    cpu = command.machine.get("cpu") or {}
+    cpu = mapping(command.machine.get("cpu"))
     told = {"host": command.machine.get("host"), "processor": cpu.get("model"), "threads": cpu.get("threads")}
     told |= {"memory_bytes": command.machine.get("memory_bytes"), "graphics": command.machine.get("graphics")}
     if command.git:
         told |= {"commit": command.git.get("commit"), "modified": command.git.get("modified")}
     for key, value in told.items():
         if value not in (None, ""):
-            yield _fact(f"#{key}-{quote(str(value), safe='')}", key, str(value))
+            yield _fact(f"#machine-{key}-{_safe(str(value))}", key, str(value))
 
 
 def _fact(identity: str, name: str, value: str) -> Entity:
-    return {"@id": identity, "@type": "PropertyValue", "name": name, "value": _readable(value)}
+    return {"@id": identity, "@type": "PropertyValue", "name": name, "value": readable(value)}
 
 
-def _readable(text: str) -> str:
+def _safe(text: str) -> str:
+    return quote(text, safe="", errors="backslashreplace")
+
+
+def readable(text: str) -> str:
     """Text without the halves of code points that stand for bytes of no encoding."""
     return text.encode(errors="backslashreplace").decode()
 

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from toolkit import __version__
 from toolkit.core.errors import BadData
 from toolkit.core.progress import progress
-from toolkit.core.streams import open_input
+from toolkit.core.streams import open_input, stream_name
 from toolkit.experiment.preserving.bag import Digests, NewBag, new_bag
 from toolkit.experiment.preserving.code import add_code
 from toolkit.experiment.preserving.crate import Attachment, Description, metadata
 from toolkit.experiment.preserving.gathering import Gathered, Kept, References, changed, common_root, gather
-from toolkit.experiment.preserving.places import METADATA, RECORDS, Root, payload_name
+from toolkit.experiment.preserving.pipes import is_pipe, pipes_of, stream
+from toolkit.experiment.preserving.places import METADATA, RECORDS, Root, absolute, payload_name
 from toolkit.experiment.run_record import Command, read_run_records
 
+_log = logging.getLogger(__name__)
 _READERS = 4  # hashing two digests of one file keeps one processor busy
 
 
@@ -43,17 +46,45 @@ def create(request: Request, target: str) -> None:
     """
     records = {name: _read(path) for name, path in zip(_record_names(request.records), request.records, strict=True)}
     commands = _commands(records, request.records)
-    root = Root(os.path.abspath(request.root)) if request.root is not None else common_root(commands)
+    root = _root(request.root, commands) if request.root is not None else common_root(commands)
     gathered = gather(commands, root, request.moved, request.references)
+    _warn(gathered)
+    description = _described(request.description, commands)
     now = datetime.now(UTC)
-    information = _information(request.description, now)
+    information = _information(description, now)
     with new_bag(target, information) as bag:
         _copy(gathered, bag)
         attached = [_record(bag, name, content) for name, content in records.items()]
         if request.code is not None:
             attached += add_code(bag, commands, request.code, request.history)
-        text = json.dumps(metadata(gathered, attached, request.description, now), indent=1, ensure_ascii=False)
+        text = json.dumps(metadata(gathered, attached, description, now), indent=1, ensure_ascii=False)
         bag.add_bytes(METADATA, text.encode() + b"\n")
+
+
+def _described(description: Description, commands: Sequence[Command]) -> Description:
+    """With a title and a text, which a crate must have."""
+    names = list(dict.fromkeys(os.path.basename(command.argv[0]) for command in commands))
+    title = description.title or ", ".join(names[:5]) + (" and others" if names[5:] else "")
+    return replace(description, title=title, text=description.text or f"{len(commands)} recorded command{'s' * (len(commands) > 1)}.")
+
+
+def _root(directory: str, commands: Sequence[Command]) -> Root:
+    """The directory as the records call it: they know no symbolic links in the directories that commands ran in."""
+    places = [Root(os.path.abspath(directory)), Root(os.path.realpath(directory))]
+    return next((one for one in places if any(one.contains(absolute("/", command.directory)) for command in commands)), places[0])
+
+
+def _warn(gathered: Gathered) -> None:
+    """Say what a crate will not be able to repeat, or lacks, while it can still be recorded otherwise."""
+    known, pipes = {path for path, _ in gathered.kept}, pipes_of(gathered.commands)
+    for command in gathered.commands:
+        name, stdin, stdout = os.path.basename(command.argv[0]), stream(command, "stdin"), stream(command, "stdout")
+        if is_pipe(stdin) and not any(pipe.reader is command for pipe in pipes):
+            _log.warning("%s: read from a program that was not recorded, so it cannot be repeated; put profile-wrap before that, too", name)
+        if stdin.startswith("/") and not stdin.startswith("/dev/") and stdin not in known:
+            _log.warning("%s: read %s, which was not recorded, so it cannot be repeated; give profile-wrap --input", name, stdin)
+        if gathered.root.contains(stdout) and not stdout.startswith("/dev/") and stdout not in known:
+            _log.warning("%s: wrote to %s, which was not recorded and is not kept; give profile-wrap --output", name, stdout)
 
 
 def _read(path: str) -> bytes:
@@ -80,11 +111,11 @@ def _commands(records: Mapping[str, bytes], paths: Sequence[str]) -> list[Comman
     sources = []
     for path, content in zip(paths, records.values(), strict=True):
         lines = Lines(content.splitlines())
-        lines.name = path
+        lines.name = stream_name(path)
         sources.append(lines)
     commands = [command for command in read_run_records(sources) if command.argv]
     if not commands:
-        raise BadData(" ".join(paths), "tells of no command", "name files that profile-wrap wrote")
+        raise BadData(", ".join(map(stream_name, paths)), "tells of no command", "name files that profile-wrap wrote")
     return commands
 
 

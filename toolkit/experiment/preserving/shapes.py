@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import unquote
 
-from toolkit.core.errors import BadData
+from toolkit.core.errors import BadData, NoInput
 from toolkit.experiment.preserving.crate import COMPLETED, FAILED, PROFILE, SPECIFICATION
 from toolkit.experiment.preserving.places import METADATA
 from toolkit.experiment.preserving.tags import Finding
@@ -27,10 +27,12 @@ Entity = dict[str, Any]
 
 
 def read_metadata(bag: str) -> dict[str, Entity]:
-    """The entities of a bag's crate by their @id. Raises BadData where there are none to read."""
-    place = f"data/{METADATA}"
+    """The entities of a bag's crate by their @id. Raises NoInput, BadData where there are none to read."""
+    place = os.path.join(bag, "data", METADATA)
+    if not os.path.isdir(bag):
+        raise NoInput(bag, "is no directory" if os.path.exists(bag) else "does not exist", "name the directory of a crate")
     try:
-        with open(os.open(os.path.join(bag, place), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
+        with open(os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
             content = json.loads(stream.read(_LARGEST))
     except OSError as error:
         raise BadData(place, error.strerror or str(error), "name a crate") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import stat
@@ -9,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from toolkit.core.errors import InputOutput, NoInput
+
+_STREAMS = ("stdin", "stdout", "stderr")
 
 
 def described(role: str, paths: Sequence[str]) -> list[dict[str, Any]]:
@@ -19,9 +22,13 @@ def described(role: str, paths: Sequence[str]) -> list[dict[str, Any]]:
     return [_described(role, path) for given in paths for path in _regular(given)]
 
 
-def standard_streams() -> dict[str, str | None]:
-    """What this process' stdin, stdout and stderr are: a path, ``pipe:[INODE]`` as the kernel names a pipe, None where closed."""
-    return {name: _target(descriptor) for descriptor, name in enumerate(("stdin", "stdout", "stderr"))}
+def standard_streams() -> dict[str, Any]:
+    """What this process' stdin, stdout and stderr are: a path, ``pipe:[INODE]`` as the kernel names a pipe, None where closed.
+
+    ``appended`` names those that are written behind what a file holds already, as the shell's ``>>`` does.
+    """
+    found: dict[str, Any] = {name: _target(descriptor) for descriptor, name in enumerate(_STREAMS)}
+    return found | {"appended": [name for number, name in enumerate(_STREAMS) if found[name] is not None and _appends(number)]}
 
 
 def _target(descriptor: int) -> str | None:
@@ -29,6 +36,10 @@ def _target(descriptor: int) -> str | None:
         return os.readlink(f"/proc/self/fd/{descriptor}")
     except OSError:
         return None
+
+
+def _appends(descriptor: int) -> bool:
+    return bool(fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_APPEND)
 
 
 def _regular(given: str) -> Iterator[str]:

@@ -122,6 +122,8 @@ class _Attempt:
                 self._ask(entry.path, self._ledger.digests.get(entry.path) or self._read(entry.path))
             self._copy()
             finishing = self._session.soon(self._finish)
+            if self._check is not None:
+                self._check.close()  # nothing more to ask: it ends while the manifest is written
             self._keep_manifest()
             wrong = self._wrong()
             self._end(finishing, wrong)

@@ -20,8 +20,12 @@ def script(body: str) -> str:
 
 def directory_line(path: bytes) -> bytes:
     """The line that names the directory of a script, in the escapes of printf's %b."""
-    place = path if path.startswith(b"/") else b"./" + path
-    return re.sub(rb"[^A-Za-z0-9_./+:@-]", lambda found: b"\\0%03o" % found[0][0], place) + b"\n"
+    return escaped_line(path if path.startswith(b"/") else b"./" + path)
+
+
+def escaped_line(text: bytes) -> bytes:
+    """A line that stands for any text, in the escapes of printf's %b."""
+    return re.sub(rb"[^A-Za-z0-9_./+:@-]", lambda found: b"\\0%03o" % found[0][0], text) + b"\n"
 
 
 CHECK = script(
@@ -35,3 +39,10 @@ PREFIXES = script(
     'xargs -0 -n 2 sh -c "head -c \\"\\$0\\" < \\"\\$1\\" | $s"'
 )
 """Reads pairs of a number of bytes and a name, each with a NUL behind it; writes the digest of so many first bytes for each pair."""
+
+RUN = script('IFS= read -r c && c=$(printf "%bx" "$c") && c=${c%x} && echo $$ && eval "$c"')
+"""Runs the second line of its standard input (an `escaped_line`), which the rest is for; writes its process number first."""
+
+INTERRUPT = script('IFS= read -r p && kill -s INT -- "-$p"')
+"""Interrupts the process group whose number is the second line: what RUN started and all that it started."""
+

@@ -3,12 +3,67 @@
 from __future__ import annotations
 
 import base64
+import binascii
+import fnmatch
 import hashlib
+import hmac
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from toolkit.core.errors import CannotCreate, NotPermitted
 from toolkit.experiment.staging.connection import Access, Host
+
+
+@dataclass
+class KnownKeys:
+    """What known_hosts has about a host."""
+
+    right: set[tuple[str, str]] = field(default_factory=set)  # kinds and keys in base64 of which it may have any
+    revoked: set[str] = field(default_factory=set)  # keys in base64 that nobody may have
+
+
+def known_keys(name: str, access: Access) -> KnownKeys:
+    """The keys of a host called `name`, [NAME]:PORT where the port is not 22 (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT).
+
+    Authorities of host certificates are passed over. Raises NotPermitted for a file that exists and cannot be read.
+    """
+    known = KnownKeys()
+    for path in access.known_hosts or (Path.home() / ".ssh" / "known_hosts", Path("/etc/ssh/ssh_known_hosts")):
+        try:
+            lines = path.read_text("utf-8", "replace").splitlines()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise NotPermitted(str(path), error.strerror or str(error), "make it readable") from error
+        for line in lines:
+            words = line.split()
+            marker = words.pop(0) if words and words[0].startswith("@") else ""
+            if len(words) < 3 or words[0].startswith("#") or not _matches(name, words[0]):
+                continue
+            if marker == "@revoked":
+                known.revoked.add(words[2])
+            elif not marker:
+                known.right.add((words[1], words[2]))
+    return known
+
+
+def _matches(name: str, names: str) -> bool:
+    """Is a host among the names, patterns or the hashed name of a line?"""
+    if names.startswith("|1|"):
+        try:
+            salt, digest = (base64.b64decode(word) for word in names[3:].split("|"))
+        except (binascii.Error, ValueError):
+            return False
+        return hmac.digest(salt, name.encode(), "sha1") == digest
+    found = False
+    for pattern in names.lower().split(","):
+        wanted = pattern.removeprefix("!").replace("[", "[[]")  # only * and ? are special
+        if fnmatch.fnmatchcase(name.lower(), wanted):
+            if pattern.startswith("!"):
+                return False
+            found = True
+    return found
 
 
 def fingerprint(key: str) -> str:

@@ -9,12 +9,12 @@ from contextlib import suppress
 from toolkit.core.errors import CannotCreate, InputOutput, NoInput, NotPermitted, ToolError
 from toolkit.core.streams import atomic_output
 from toolkit.experiment.staging import manifest, remote_tree
+from toolkit.experiment.staging.attempt import Errors, Wishes
 from toolkit.experiment.staging.engine import Get, Result, part_name, pull
 from toolkit.experiment.staging.entries import Entry
 from toolkit.experiment.staging.patterns import excluder
 from toolkit.experiment.staging.pushing import CHANNELS, far_tree, join, lengths, of
 from toolkit.experiment.staging.session import Session
-from toolkit.experiment.staging.attempt import Errors, Wishes
 from toolkit.experiment.staging.tree import Tree, above, is_ours, local_tree, shown
 from toolkit.experiment.staging.verification import digest_here, far_prefixes, prefixes_here
 

@@ -6,12 +6,12 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 
-from toolkit.core.errors import CannotCreate, NoInput, ToolError
+from toolkit.core.errors import CannotCreate, NoInput, NotPermitted, ToolError
 from toolkit.experiment.staging import manifest, remote_tree
+from toolkit.experiment.staging.attempt import Errors, Wishes
 from toolkit.experiment.staging.engine import IN_FLIGHT, Put, Result, part_name, push
 from toolkit.experiment.staging.entries import Entry
 from toolkit.experiment.staging.session import Session, result_or_error
-from toolkit.experiment.staging.attempt import Errors, Wishes
 from toolkit.experiment.staging.tree import Tree, shown
 from toolkit.experiment.staging.verification import digest_here, far_prefixes, prefixes_here
 
@@ -26,25 +26,27 @@ class Push:
 
     def __init__(self, session: Session, tree: Tree, local: bytes, far_top: bytes, wishes: Wishes, on_bytes: Callable[[int], None]) -> None:
         self._session, self._tree, self._local, self.far_top = session, tree, local, far_top
-        self._wishes, self._on_bytes, self._exists = wishes, on_bytes, False
-        self._made_directory = False
+        self._wishes, self._on_bytes = wishes, on_bytes
+        self._missing: list[bytes] = []  # what leads to the top and is not there, and the top
+        self._has_manifest = False
 
     def look(self) -> tuple[Tree, Tree, dict[bytes, str]]:
         """The source is known; the target is looked at, with what else can be asked for in the same round trip."""
         channel = self._session.channel
         volume = sum(entry.size for entry in self._tree.entries.values()) > VOLUME
-        top = self._session.soon(remote_tree.status, channel, [self.far_top])
+        tops = self._session.soon(remote_tree.status, channel, [b".", *leading(self.far_top)])
         self._channels = self._session.soon(self._session.channels, self._wishes.channels or (CHANNELS if volume else 1))
         kept = self._session.soon(remote_tree.read_bytes, channel, join(self.far_top, manifest.NAME), 1 << 28)
         entries = self._tree.entries
         by_name = not self._wishes.delete and len(entries) <= _MANY and all(entry.kind != "link" for entry in entries.values())
         target = self._look_up() if by_name else self._walk()
-        (kind,) = top.result()
-        self._exists = isinstance(kind, remote_tree.Status)
-        if isinstance(kind, remote_tree.Status) and kind.kind != "directory":
-            raise CannotCreate(shown(self.far_top), "is no directory there", "name another")
+        for top, status in zip([b".", *leading(self.far_top)], tops.result(), strict=True):
+            if isinstance(status, ToolError):
+                self._missing.append(top)
+            elif status.kind != "directory":
+                raise CannotCreate(shown(top), "is no directory there", "name another")
         content = result_or_error(kept)
-        self._made_directory = isinstance(content, bytes)
+        self._has_manifest = isinstance(content, bytes)
         return self._tree, target, manifest.read(content) if isinstance(content, bytes) else {}
 
     def _look_up(self) -> Tree:
@@ -69,18 +71,20 @@ class Push:
 
     def make_directories(self, entries: Sequence[Entry]) -> Errors:
         """With what leads to the top where that does not exist; writable to the owner until all is in them."""
-        tops = [] if self._exists else [(path, 0o777) for path in leading(self.far_top)]
-        if self._wishes.manifest and not self._made_directory:
+        tops = [(path, 0o777) for path in self._missing]
+        if self._wishes.manifest and not self._has_manifest:
             tops.append((join(self.far_top, manifest.DIRECTORY), 0o777))
+            self._has_manifest = True
         wanted = [*tops, *((join(self.far_top, entry.path), entry.mode | 0o700) for entry in entries)]
         errors = remote_tree.make_directories(self._session.channel, wanted)
-        if not self._exists and errors[len(leading(self.far_top)) - 1] is not None:
-            raise next(error for error in errors if error is not None)
+        for error in errors[: len(self._missing)]:
+            if error is not None:
+                raise error if isinstance(error, NotPermitted) else CannotCreate(error.place, error.problem, error.remedy)
         return {entry.path: error for entry, error in zip(entries, errors[len(tops) :], strict=True) if error is not None}
 
     def copy(self, files: Sequence[Entry], target: Tree) -> Iterator[tuple[Entry, Result]]:
         """Send files, those that are partly there from where they are right."""
-        offsets = self._offsets(files) if self._exists else {}
+        offsets = {} if self._missing else self._offsets(files)
         puts = [self._put(entry, offsets.get(entry.path, 0)) for entry in files]
         entries = {put.remote: entry for put, entry in zip(puts, files, strict=True)}
         for result in push(self._channels.result(), puts, self._on_bytes, self._wishes.limit, self._wishes.synchronise):
@@ -130,7 +134,7 @@ class Push:
 
     def keep(self, content: bytes) -> ToolError | None:
         """Write the manifest."""
-        if not self._made_directory:
+        if not self._has_manifest:
             remote_tree.make_directories(self._session.channel, [(join(self.far_top, manifest.DIRECTORY), 0o777)])
         with tempfile.NamedTemporaryFile(prefix="sftp-stage-") as file:
             file.write(content)

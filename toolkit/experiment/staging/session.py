@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
-from toolkit.core.errors import ToolError, Unavailable
+from toolkit.core.errors import ToolError, TryLater, Unavailable
 from toolkit.experiment.staging.channel import Channel
 from toolkit.experiment.staging.connection import Access, Connection, Host, Lost, connect
 from toolkit.experiment.staging.retrying import Unreached
@@ -59,6 +60,38 @@ class Session:
     def soon(self, function: Callable[..., Value], *words: object) -> Future[Value]:
         """Call a function in the background."""
         return self._workers.submit(function, *words)
+
+
+class Machine:
+    """A machine that is connected to again after its connection broke. A context."""
+
+    def __init__(self, host: Host, access: Access, connections: int = 1) -> None:
+        self.name, self._words = str(host), (host, access, connections)
+        self._session: Session | None = None
+
+    def __enter__(self) -> Machine:
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        if self._session is not None:
+            self._session.__exit__(*problem)  # type: ignore[arg-type]
+
+    def session(self) -> Session:
+        """The session that there is, or a new one."""
+        if self._session is None:
+            self._session = Session(*self._words)
+        return self._session
+
+    @contextmanager
+    def attempt(self) -> Iterator[Session]:
+        """The session for as long as it holds: after TryLater or Unreached the next one is new."""
+        try:
+            yield self.session()
+        except (TryLater, Unreached) as error:
+            if self._session is not None:
+                self._session.__exit__(type(error), error, None)
+            self._session = None
+            raise
 
 
 def _close(connecting: Future[Connection]) -> None:

@@ -73,6 +73,7 @@ class SshConnection:
         self._socket, self._log = self._directory / "c", self._directory / "log"
         self._channels: list[Channel] = []
         self._links: list[socket.socket] = []
+        self._opening = threading.Lock()
         self._most: int | None = None  # channels that the server allows, once it has refused one
         self._timeout = access.timeout
         ours, theirs = self._pair()
@@ -93,18 +94,19 @@ class SshConnection:
 
     def channels(self, count: int) -> Sequence[Channel]:
         """See Connection."""
-        wanted = (count if self._most is None else min(count, self._most)) - len(self._channels)
-        opened: list[Channel] = []
-        refused: list[ToolError] = []
-        threads = [threading.Thread(target=self._open, args=(opened, refused), daemon=True) for _ in range(wanted)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        self._channels += opened
-        if refused:
-            self._most = len(self._channels)
-        return self._channels[:count]
+        with self._opening:
+            wanted = (count if self._most is None else min(count, self._most)) - len(self._channels)
+            opened: list[Channel] = []
+            refused: list[ToolError] = []
+            threads = [threading.Thread(target=self._open, args=(opened, refused), daemon=True) for _ in range(wanted)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            self._channels += opened
+            if refused:
+                self._most = len(self._channels)
+            return list(self._channels[:count])
 
     def execute(
         self, command: str, stdin: BinaryIO | None = None, stdout: BinaryIO | None = None, stderr: BinaryIO | None = None
@@ -117,10 +119,10 @@ class SshConnection:
             with ssh_control.session(self._socket, self.name, command, [stream.fileno() for stream in streams]) as session:
                 status = session.exit_status()
         if status is None:
-            if self._process.poll() is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(0.5)
                 raise Lost(self.name, "the connection was lost: " + (_last_line(self._log) or "ssh ended"), "try again later")
-            raise Unavailable(self.name, "runs no commands", "its server allows SFTP only")
-        return status
+        return 255 if status is None else status
 
     def close(self) -> None:
         """End everything on the connection."""
@@ -243,12 +245,14 @@ _REASONS: tuple[tuple[str, type[ToolError], str], ...] = (
 def _failure(name: str, log: Path) -> ToolError:
     """What ssh's own words mean."""
     said = log.read_text("utf-8", "replace")
-    last = _last_line(log)
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
     if "REMOTE HOST IDENTIFICATION HAS CHANGED" in said or "host key has changed" in said.lower():
         return changed(name)
     if re.search(r"host key is known|Host key verification failed", said):
         return NotPermitted(name, "is not known")  # completed by open_ssh
     for pattern, kind, remedy in _REASONS:
-        if re.search(pattern, said):
-            return kind(name, last, remedy)
+        for line in lines:
+            if re.search(pattern, line):
+                return kind(name, line, remedy)
+    last = _last_line(log)
     return Lost(name, f"cannot be reached: {last}" if last else "did not answer", "try again later")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
-from toolkit.core.errors import BadData, NoInput, ToolError
+from toolkit.core.errors import BadData, NoInput, ToolError, UsageError
 from toolkit.experiment.staging import manifest
 from toolkit.experiment.staging.entries import Entry
 
@@ -56,6 +56,31 @@ def local_tree(top: bytes, left_out: LeftOut, follow: bool = False, sending: boo
         walk.read(b"", ((status.st_dev, status.st_ino),))
     else:
         raise BadData(shown(top), "is neither a file nor a directory", "name one")
+    return tree
+
+
+def chosen_tree(names: Sequence[bytes]) -> Tree:
+    """What has these names below the present directory, whole directories too, with the directories that lead there.
+
+    Raises UsageError for names that are elsewhere, NoInput.
+    """
+    tree = Tree(complete=False)
+    for name in names:
+        path = os.path.normpath(name)
+        if path.startswith((b"/", b"../")) or path == b"..":
+            raise UsageError(shown(name), "is not below the present directory", "change to a directory above it, or push it first")
+        for directory in reversed([*above(path)]):
+            tree.entries.setdefault(directory, _entry(directory, os.stat(directory)))
+        found = local_tree(path, lambda path, directory: False)
+        prefix = b""
+        if os.path.isdir(path) and path != b".":
+            tree.entries[path], prefix = _entry(path, os.stat(path)), path + b"/"
+        elif path != b".":
+            prefix = path[: -len(os.path.basename(path))]
+        for inner, entry in found.entries.items():
+            tree.entries[prefix + inner] = replace(entry, path=prefix + inner)
+        tree.problems |= {prefix + inner: error for inner, error in found.problems.items()}
+        tree.passed_over |= {prefix + inner: why for inner, why in found.passed_over.items()}
     return tree
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import os
+import tempfile
 from collections.abc import Iterable, Sequence
+from typing import BinaryIO
 
 from toolkit.core.errors import Unavailable
 from toolkit.experiment.staging import manifest
@@ -21,7 +22,7 @@ class FarCheck:
 
     def __init__(self, session: Session, directory: bytes) -> None:
         reading, writing = os.pipe()
-        self._given = os.fdopen(writing, "wb", buffering=0)
+        self._given = os.fdopen(writing, "wb")
         self._session, self._reading = session, reading
         self._running = session.soon(self._run)
         self._write(directory_line(directory))
@@ -54,15 +55,11 @@ class FarCheck:
     def _write(self, line: bytes) -> None:
         with contextlib.suppress(OSError):  # the script has ended; verdicts() says how
             self._given.write(line)
+            self._given.flush()
 
     def _run(self) -> bytes | None:
-        answer = io.BytesIO()
         with os.fdopen(self._reading, "rb", buffering=0) as given:
-            try:
-                self._session.connection.execute(CHECK, given, answer)
-            except Unavailable:
-                return None
-        return answer.getvalue()
+            return _answer(self._session, CHECK, given)
 
 
 def _path(name: bytes) -> bytes:
@@ -74,15 +71,24 @@ def _path(name: bytes) -> bytes:
 def far_prefixes(session: Session, directory: bytes, asked: Sequence[tuple[bytes, int]]) -> list[str] | None:
     """SHA-256 of the first so many bytes of files in `directory`; None where the far side runs no such commands. Raises Lost."""
     pairs = b"".join(b"%d\0./%s\0" % (length, path) for path, length in asked)
-    answer = io.BytesIO()
-    try:
-        session.connection.execute(PREFIXES, io.BytesIO(directory_line(directory) + pairs), answer)
-    except Unavailable:
-        return None
-    lines = answer.getvalue().splitlines()
+    with tempfile.TemporaryFile(buffering=0) as given:
+        given.write(directory_line(directory) + pairs)
+        given.seek(0)
+        lines = (_answer(session, PREFIXES, given) or b"").splitlines()
     if lines[:1] != [GREETING.rstrip()] or len(lines) != len(asked) + 1:
         return None
     return [line.partition(b" ")[0].decode("ascii", "replace") for line in lines[1:]]
+
+
+def _answer(session: Session, command: str, given: BinaryIO) -> bytes | None:
+    """What a command writes; None where none are run."""
+    with tempfile.TemporaryFile() as answer:
+        try:
+            session.connection.execute(command, given, answer)
+        except Unavailable:
+            return None
+        answer.seek(0)
+        return answer.read()
 
 
 def digest_here(path: bytes) -> str:

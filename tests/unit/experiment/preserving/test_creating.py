@@ -45,14 +45,14 @@ def test_ro_crates_own_reader_reads_it(bag: Path) -> None:
     crate = ROCrate(bag / "data")
     actions = crate.get_by_type("CreateAction")
     assert (crate.name, len(actions)) == ("Correlation at 32", 3)
-    sort = crate.dereference("#c1")
-    assert sort["object"].id == "files/words" and sort["result"]["sha256"] == crate.dereference("#c2")["object"]["sha256"]
+    sort = crate.dereference("#command-c1")
+    assert sort["object"].id == "files/words" and sort["result"]["sha256"] == crate.dereference("#command-c2")["object"]["sha256"]
     assert sort["agent"]["name"] == "Jan Kowalski"
 
 
 def test_each_command_is_an_action(bag: Path) -> None:
     entities = graph(bag)
-    action = entities["#c1"]
+    action = entities["#command-c1"]
     assert (action["name"], action["description"]) == ("sort", "sort words -o out/sorted")
     assert (action["startTime"], action["endTime"]) == ("2026-11-23T07:00:01.123+00:00", "2026-11-23T07:00:01.623+00:00")
     assert action["actionStatus"] == "http://schema.org/CompletedActionStatus"
@@ -66,19 +66,19 @@ def test_each_command_is_an_action(bag: Path) -> None:
     assert usage["peak_rss_bytes"]["value"] == "30000000"
     assert usage["peak_rss_bytes"]["unitCode"] == "https://qudt.org/vocab/unit/BYTE"
     assert usage["wall_ns"]["unitCode"] == "https://qudt.org/vocab/unit/NanoSEC"
-    assert set(ids(entities["./"]["mentions"])) == {"#c1", "#c2", "#c3"}
+    assert set(ids(entities["./"]["mentions"])) == {"#command-c1", "#command-c2", "#command-c3"}
 
 
 def test_a_pipe_ties_two_actions(bag: Path) -> None:
     entities = graph(bag)
-    assert entities["#c2"]["result"] == {"@id": "#pipe-c2"} == entities["#c3"]["object"]
+    assert entities["#command-c2"]["result"] == {"@id": "#pipe-c2"} == entities["#command-c3"]["object"]
     assert entities["#pipe-c2"]["name"] == "stream from cat to wc"
 
 
 def test_what_failed_says_how(experiment: Experiment, tmp_path: Path) -> None:
     experiment.ran(["false"], status=3)
     create(Request([experiment.records()], DESCRIPTION), str(tmp_path / "bag"))
-    action = graph(tmp_path / "bag")["#c1"]
+    action = graph(tmp_path / "bag")["#command-c1"]
     assert (action["actionStatus"], action["error"]) == ("http://schema.org/FailedActionStatus", "It ended with status 3.")
 
 
@@ -115,9 +115,9 @@ def test_a_file_that_was_overwritten_is_kept_by_its_digest(experiment: Experimen
     experiment.ran(["make-it"], outputs=["out"])
     create(Request([experiment.records()], DESCRIPTION), str(tmp_path / "bag"))
     entities = graph(tmp_path / "bag")
-    lost = entities["#c1"]["result"]["@id"]
-    assert entities["#c2"]["object"]["@id"] == lost and entities[lost]["@type"] == "CreativeWork"
-    assert entities["#c3"]["result"]["@id"] == "files/out"
+    lost = entities["#command-c1"]["result"]["@id"]
+    assert entities["#command-c2"]["object"]["@id"] == lost and entities[lost]["@type"] == "CreativeWork"
+    assert entities["#command-c3"]["result"]["@id"] == "files/out"
 
 
 def refusal(experiment: Experiment, tmp_path: Path, kind: type[ToolError], **more: Any) -> str:

@@ -37,12 +37,8 @@ def messages(content: dict[str, Any], context: dict[str, Any]) -> list[tuple[str
     profiles = package("rocrate_validator") / "profiles"
     shapes, ontology, base = Graph(), Graph(), "file:///crate/"
     for profile in ("ro-crate/1.1", "process-run-crate"):
-        for path in [
-            profiles / profile / "prefixes.ttl",
-            *(profiles / profile).glob("must/*.ttl"),
-            *(profiles / profile).glob("should/*.ttl"),
-        ]:
-            if path.exists():
+        for pattern in ("prefixes.ttl", "must/*.ttl", "should/*.ttl"):
+            for path in (profiles / profile).glob(pattern):
                 shapes.parse(path, publicID=base)
     ontology.parse(profiles / "ro-crate/1.1/ontology.ttl", publicID=base)
     data = Graph().parse(data=json.dumps(content | {"@context": context}), format="json-ld", base=base)
@@ -58,9 +54,9 @@ def test_what_the_validators_shapes_say(three_commands: Experiment, tmp_path: Pa
     references = References({path: "https://data.example/words"})
     create(Request([three_commands.records()], DESCRIPTION, references=references), str(tmp_path / "bag"))
     content = json.loads((tmp_path / "bag/data/ro-crate-metadata.json").read_text())
-    assert messages(content, context) == [("#c4", "The Action SHOULD have a result")]  # false has none
+    assert messages(content, context) == [("#command-c4", "The Action SHOULD have a result")]  # false has none
     for entity in content["@graph"]:
-        if entity["@id"] == "#c1":
+        if entity["@id"] == "#command-c1":
             del entity["instrument"]
         if entity["@id"] == "./":
             del entity["license"]
