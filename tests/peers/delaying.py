@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 PIECE = 1 << 18  # bytes read at a time
@@ -25,11 +25,12 @@ RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends RST
 class Proxy:
     """Forwards connections to `port` of loopback, `round_trip` seconds away. Use it as a context.
 
-    With `cut_at`, each connection is reset when so many bytes have come to the proxy through it, both ways together; None: never.
+    With `cuts`, each connection is reset when the next so many bytes have come through it, both ways together; those after the last
+    cut hold.
     """
 
-    def __init__(self, port: int, round_trip: float = 0.0, cut_at: int | None = None) -> None:
-        self.round_trip, self.cut_at = round_trip, cut_at
+    def __init__(self, port: int, round_trip: float = 0.0, cuts: Iterable[int] = ()) -> None:
+        self.round_trip, self.cuts = round_trip, iter(cuts)
         self.connections = 0
         self.passed = 0  # bytes, of all connections
         self.silent = threading.Event()
@@ -77,6 +78,7 @@ class _Link:
         self._proxy, self._near, self._port, self._begun = proxy, near, port, time.monotonic()
         self._bytes, self._far, self._gone = 0, None, False
         self._lock = threading.Lock()
+        self._cut_at = next(proxy.cuts, None)
 
     def run(self) -> None:
         time.sleep(self._proxy.round_trip)
@@ -133,7 +135,7 @@ class _Link:
             with self._lock:
                 self._bytes += len(piece)
                 self._proxy.passed += len(piece)
-                full = self._proxy.cut_at is not None and self._bytes >= self._proxy.cut_at
+                full = self._cut_at is not None and self._bytes >= self._cut_at
             if full:
                 self.reset()
 

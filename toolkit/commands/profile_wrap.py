@@ -20,10 +20,10 @@ OPTIONS = [
     (("--plot",), "plot", False, "PNG", "Draw memory over time with the stages."),
 ]
 EXAMPLES = """
-profile-wrap -o RUN.jsonl -- scc sphere.npy photo.npy -o block.npy
-profile-wrap -o RUN.jsonl projmap photo.npy -b 128 | profile-wrap -o RUN.jsonl scc sphere.npy - | profile-wrap -o RUN.jsonl rank-candidates
-profile-wrap -o RUN.jsonl --tag input=128 --input sphere.npy --output block.npy -- scc sphere.npy photo.npy -o block.npy
-profile-wrap -r 5 --plot memory.png -- sort -o sorted words < /dev/null
+profile-wrap -o RUN.jsonl scc sphere.npy photo.npy > block.npy
+profile-wrap -o RUN.jsonl edges photo.jpg | profile-wrap -o RUN.jsonl gzip > photo.gz
+profile-wrap --tag input=128 --input a.npy --output c.npy scc a.npy b.npy -o c.npy
+profile-wrap -r 5 --plot memory.png sort words < /dev/null
 """
 
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 VARIABLE = "TOOLKIT_RUN"
-_FORGOTTEN_SECONDS = 86400
+_FORGOTTEN_SECONDS = 600  # the commands of a pipe start together
 _NAME = re.compile(r"[A-Za-z0-9][\w.:-]{0,99}")
 
 
@@ -95,35 +95,35 @@ def _pipe(descriptor: int) -> str:
 
 @contextlib.contextmanager
 def _state(path: str) -> Iterator[dict[str, Any]]:
-    """What is noted of pipes, to be changed by one process at a time; what is older than a day is forgotten."""
+    """What is noted of pipes, to be changed by one process at a time; what is older than some minutes is forgotten."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    with open(descriptor, "r+b") as stream:
+    try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         try:
-            state = json.loads(stream.read())
+            state = json.loads(os.pread(descriptor, os.fstat(descriptor).st_size, 0))
             oldest = time.time() - _FORGOTTEN_SECONDS
             state = {part: {name: one for name, one in state[part].items() if one["since"] > oldest} for part in ("runs", "pipes")}
         except (ValueError, KeyError, TypeError, AttributeError):  # new, or its writer was killed
             state = {"runs": {}, "pipes": {}}
         yield state
-        stream.seek(0)
-        stream.truncate()
-        stream.write(json.dumps(state, separators=(",", ":")).encode())
+        text = json.dumps(state, separators=(",", ":")).encode()
+        os.ftruncate(descriptor, os.pwrite(descriptor, text, 0))
+    finally:
+        os.close(descriptor)
 
 
 def _state_file(environment: Mapping[str, str]) -> str | None:
     """A file in a directory that is only this user's; None where there is no such place: the command is then a run by itself."""
-    place = environment.get("XDG_RUNTIME_DIR", "")
-    if not _is_private(place):
-        place = os.path.join(environment.get("TMPDIR") or "/tmp", f"scape-toolkit-{os.getuid()}")
-        with contextlib.suppress(OSError):
-            os.mkdir(place, 0o700)
-    try:
-        with open("/proc/sys/kernel/random/boot_id") as stream:
-            boot = stream.read().strip()
-    except OSError:
-        return None
-    return os.path.join(place, f"scape-toolkit-pipes-{boot}.json") if _is_private(place) else None
+    shared = [os.path.join(place, f"scape-toolkit-{os.getuid()}") for place in ("/dev/shm", environment.get("TMPDIR") or "/tmp")]
+    with contextlib.suppress(OSError), open("/proc/sys/kernel/random/boot_id") as stream:
+        name = f"scape-toolkit-pipes-{stream.read().strip()}.json"
+        for place in (environment.get("XDG_RUNTIME_DIR", ""), *shared):
+            if place in shared:
+                with contextlib.suppress(OSError):
+                    os.mkdir(place, 0o700)
+            if _is_private(place):
+                return os.path.join(place, name)
+    return None
 
 
 def _is_private(place: str) -> bool:

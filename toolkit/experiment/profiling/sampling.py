@@ -22,21 +22,24 @@ class Process:
         self.rss_bytes = self.peak_bytes = 0
         try:
             self._descriptor = os.open(f"/proc/{pid}/status", os.O_RDONLY | os.O_CLOEXEC)
-        except ProcessLookupError as error:
-            raise FileNotFoundError(error.errno, error.strerror) from error
+        except OSError:  # it has ended, or as many files are open as may be
+            self._descriptor = -1
 
     def read(self) -> bool:
         """Take its memory as it is; False when it has ended."""
         try:
-            status = os.pread(self._descriptor, 4096, 0)
-        except ProcessLookupError:
+            status = os.pread(self._descriptor, 4096, 0) if self._descriptor >= 0 else _text(f"/proc/{self.pid}/status")
+        except OSError:
+            return False
+        if not status:
             return False
         self.rss_bytes = _field(status, b"\nVmRSS:")
         self.peak_bytes = max(self.peak_bytes, _field(status, b"\nVmHWM:"))
         return True
 
     def close(self) -> None:
-        os.close(self._descriptor)
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
 
 
 class Tree:
@@ -54,11 +57,7 @@ class Tree:
         """The sum of their resident memory in bytes, and how many they are."""
         found: dict[int, Process] = {}
         for pid in self._pids():
-            process = self._known.pop(pid, None)
-            try:
-                process = process or Process(pid)
-            except OSError:  # it has ended, or there are no descriptors left
-                continue
+            process = self._known.pop(pid, None) or Process(pid)
             if process.read():
                 found[pid] = process
                 self.peak_bytes = max(self.peak_bytes, process.peak_bytes)
@@ -107,7 +106,7 @@ def children(pid: int) -> list[int]:
                     found += [int(word) for word in words.split()]
             finally:
                 os.close(descriptor)
-    except (FileNotFoundError, ProcessLookupError):
+    except OSError:
         pass  # it has ended
     return found
 

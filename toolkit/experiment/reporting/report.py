@@ -70,14 +70,15 @@ def make_report(request: Request) -> Report:
     if missing and not files:
         raise missing[0]
     found = _collect(request, files, missing)
-    if not found.runs and not found.failed and not found.quality:
-        first = f", such as {found.bad[0][0]}: {found.bad[0][1]}" if found.bad else ""
-        raise BadData(" ".join(request.sources)[:200], f"no run record can be used{first}", "give files that profile-wrap wrote")
     scales = request.scales
     laws = fit_laws(found, QUANTITIES, scales, request.resolution)
     memories = {host: _memory(seen) for host, seen in found.machines.items()}
     figures, unknown = placed(found.quality, found.outputs, scales.index("output"))
     found.bad += [(place, "its resolution is not known: no bandwidth in it, and no run record lists it as output") for place in unknown]
+    found.bad.sort()
+    if not found.runs and not found.failed and not figures:
+        first = f" ({found.bad[0][0]}: {found.bad[0][1]})" if found.bad else ""
+        raise BadData(" ".join(request.sources)[:200], f"no run record can be used{first}", "give files that profile-wrap wrote")
     tables = {
         "statistics": statistics_table(found, scales, laws),
         "shares": shares_table(found, scales),

@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 
-from toolkit.core.errors import CannotCreate, NoInput, ToolError
+from toolkit.core.errors import CannotCreate, NoInput, NotPermitted, ToolError
 from toolkit.experiment.staging import manifest, remote_tree
 from toolkit.experiment.staging.attempt import Errors, Wishes
 from toolkit.experiment.staging.engine import IN_FLIGHT, Put, Result, part_name, push
@@ -79,7 +79,7 @@ class Push:
         errors = remote_tree.make_directories(self._session.channel, wanted)
         for error in errors[: len(self._missing)]:
             if error is not None:
-                raise error
+                raise error if isinstance(error, NotPermitted) else CannotCreate(error.place, error.problem, error.remedy)
         return {entry.path: error for entry, error in zip(entries, errors[len(tops) :], strict=True) if error is not None}
 
     def copy(self, files: Sequence[Entry], target: Tree) -> Iterator[tuple[Entry, Result]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.experiment.profiling.conftest import Run
+from toolkit.experiment.profiling.runs import _is_private, _state_file
 from toolkit.experiment.run_record import read_run_records
 
 WRAP = "profile-wrap -o run.jsonl --tag"
@@ -103,16 +104,19 @@ def test_the_variable_names_the_record(shell, tmp_path: Path) -> None:  # type: 
     assert sorted(os.listdir(tmp_path)) == ["named.jsonl", "other.jsonl"]
 
 
-def test_what_others_could_change_is_not_trusted(shell, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    """A directory that others may write to is not used; each command is a run by itself then."""
+def test_what_others_could_change_is_not_trusted(tmp_path: Path) -> None:
     place = tmp_path / "runtime"
-    place.mkdir()
-    place.chmod(0o777)
-    os.mkdir(tmp_path / f"scape-toolkit-{os.getuid()}", 0o755)
-    (tmp_path / f"scape-toolkit-{os.getuid()}").chmod(0o755)
-    shell(f"{WRAP} pipe=1 echo x | {WRAP} pipe=1 cat", XDG_RUNTIME_DIR=str(place), TMPDIR=str(tmp_path))
-    assert len(runs(tmp_path)["1"]) == 2
-    assert os.listdir(place) == []
+    place.mkdir(0o700)
+    assert _is_private(str(place))
+    assert str(place) in (_state_file({"XDG_RUNTIME_DIR": str(place)}) or "")
+    for mode in (0o777, 0o750, 0o701):
+        place.chmod(mode)
+        assert not _is_private(str(place))
+        assert str(place) not in (_state_file({"XDG_RUNTIME_DIR": str(place)}) or "")
+    place.chmod(0o700)
+    (tmp_path / "link").symlink_to(place)
+    assert not _is_private(str(tmp_path / "link"))
+    assert not _is_private(str(tmp_path / "absent"))
 
 
 def test_a_state_that_is_torn_is_begun_anew(shell, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
@@ -124,3 +128,14 @@ def test_a_state_that_is_torn_is_begun_anew(shell, tmp_path: Path) -> None:  # t
     shell(f"{WRAP} pipe=1 echo x | {WRAP} pipe=1 cat", XDG_RUNTIME_DIR=str(place))
     assert len(runs(tmp_path)["1"]) == 1
     assert state.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_state_that_cannot_be_written_stops_nothing(shell, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    place = tmp_path / "runtime"
+    place.mkdir(0o700)
+    shell("profile-wrap -o first.jsonl true | cat", XDG_RUNTIME_DIR=str(place))
+    [state] = place.iterdir()
+    state.unlink()
+    state.mkdir()
+    assert shell(f"{WRAP} pipe=1 echo x | {WRAP} pipe=1 cat", XDG_RUNTIME_DIR=str(place)).stdout == b"x\n"
+    assert len(runs(tmp_path)["1"]) == 2

@@ -75,10 +75,23 @@ def test_two_points_have_no_uncertainty(tmp_path):
     assert law.a == pytest.approx(1)
     assert (law.error, law.low, law.spread, law.offsets[0].error, law.interval(256, "anvil")) == (None,) * 5
     assert law.note.startswith("2 points determine the line")
-    (row,) = (row for row in report.tables["forecast"] if row["quantity"] == "time")
-    assert (row["resolution"], row["low"], row["high"]) == (2048, None, None)
-    assert row["value"] == pytest.approx(10**5)
-    assert row["beyond"] == 16
+    assert law.r_squared is None
+    report = report_of(tmp_path, [timed(1, 64), timed(10, 128)], forecast=(1024.0, 2048.0))
+    near, far = (row for row in report.tables["forecast"] if row["quantity"] == "time")
+    assert (near["resolution"], near["low"], near["high"], near["beyond"]) == (1024, None, None, 8)
+    assert near["value"] == pytest.approx(10**4)
+    assert (far["value"], far["beyond"], far["note"]) == (None, 16, "too far: measured up to 128 only")
+
+
+def test_points_that_bend_are_noted(tmp_path):
+    def runs(start):
+        return [timed(start + (r / 64) ** 3 * (1 + 0.01 * (r % 7)), r) for r in (32, 64, 128, 256, 512)]
+
+    straight, bent = (law_of(report_of(tmp_path, runs(start))) for start in (0.0, 5.0))
+    assert straight.note == "few points (5): the intervals are wide"
+    assert bent.note.endswith("the points bend upwards: far beyond them it is more than the law says")
+    several = [run for host in ("anvil", "bellows") for run in (timed(5 + (r / 64) ** 3, r, host=host) for r in (32, 64, 128, 256, 512))]
+    assert "upwards" in law_of(report_of(tmp_path, several)).note
 
 
 def test_one_resolution_has_no_law(tmp_path):
@@ -133,9 +146,9 @@ def test_the_laws_are_found_again(tmp_path):
 
 def test_memory_that_a_machine_does_not_have(tmp_path):
     runs = [command("scc", 10**9, r * 10**8, tags={"output": str(r)}) for r in (16, 32, 64)]
-    report = report_of(tmp_path, runs, forecast=(128.0, 1024.0))
+    report = report_of(tmp_path, runs, forecast=(128.0, 512.0))
     fits = {row["resolution"]: row["fits"] for row in report.tables["forecast"] if row["quantity"] == "memory"}
-    assert fits == {128: True, 1024: False}  # 12.8 and 102 GB of 32
+    assert fits == {128: True, 512: False}  # 12.8 and 51.2 GB of 32
 
 
 def test_the_seeds_laws_give_what_the_seed_says():

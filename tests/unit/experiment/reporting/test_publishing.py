@@ -36,6 +36,7 @@ def whole_report(directory: Path, hosts: Any = (("anvil", 1.0), ("bellows", 1.7)
             quality(min(8000, int(10 ** chance.gauss(4 - bandwidth / 80, 1))), 8000, chance.choice([1, 2, 5, 12, None])) for _ in range(20)
         ]
         put(directory / f"quality.{bandwidth}.json", *({**one, "bandwidth": bandwidth} for one in some))
+    put(directory / "other.json", {**quality(0, 9), "bandwidth": 256, "tolerance": 10.0})
     return make_report(Request((str(directory),), compare=("anvil", hosts[-1][0])))
 
 
@@ -122,6 +123,7 @@ def test_figures_that_nothing_was_measured_for_say_so(tmp_path: Path) -> None:
     (tmp_path / "run.jsonl").write_bytes(written([command("true", 10**6, 10**6)]))
     drawn = all_figures(make_report(Request((str(tmp_path),))))
     assert [one.name for one in drawn] == NAMES
+    assert max(len(line) for one in drawn for line in re.findall(rb"<text[^>]*>([^<]*)</text>", one.svg)) < 100
     assert [one.words.split()[0] for one in drawn] == ["No"] * 8
 
 
