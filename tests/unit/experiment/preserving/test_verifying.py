@@ -258,7 +258,7 @@ def test_what_is_fetched_is_checked(three_commands: Experiment, tmp_path: Path, 
 
 
 @given(st.sampled_from(["manifest-sha256.txt", "fetch.txt", "bag-info.txt", "bagit.txt", "tagmanifest-sha512.txt"]), st.data())
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_tag_file_makes_it_fail(bag: Path, name: str, data: st.DataObject) -> None:
     """Whatever stands in a tag file, verify ends with findings or with an error of ours."""
     older = (bag / name).read_bytes() if (bag / name).exists() else None
@@ -277,7 +277,7 @@ JUNK = st.sampled_from([None, 0, -1, 1e400, "", "x", "../..", "\ud800", "\0", []
 
 
 @given(st.data())
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_metadata_and_no_record_make_it_fail(bag: Path, data: st.DataObject) -> None:
     """Whatever stands in place of a value, verify and show end with what they found or with an error of ours."""
     kept = [bag / "data/ro-crate-metadata.json", bag / "data/records/run.jsonl"]
