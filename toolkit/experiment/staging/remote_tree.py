@@ -48,6 +48,7 @@ _MOST_QUESTIONS = 512  # without an answer
 _MOST_DIRECTORIES = 100  # open at a time
 _FIRST_LISTS, _MOST_LISTS = 4, 32  # questions for the next names of a directory at a time
 _MOST_NAMES = 4_000_000  # in a tree; a server that sends more sends them without an end
+_MOST_AGAIN = 1000  # names that a directory may have twice
 _READ_BACK = 4 << 20  # bytes under way
 
 Request = tuple[int, bytes]
@@ -256,6 +257,8 @@ class _Directory:
         self.handle = b""
         self.lists = 0  # questions for names without an answer
         self.together = _FIRST_LISTS
+        self.names: set[bytes] = set()
+        self.again = 0  # names that were there already
         self.ended = False
 
 
@@ -347,6 +350,12 @@ class _Walk:
             attributes = fields.attributes()
             if name in (b".", b".."):
                 continue
+            if name in directory.names:  # renamed under our eyes
+                directory.again += 1
+                if directory.again > _MOST_AGAIN:
+                    raise protocol.broken(self._channel.name, "the same names again and again")
+                continue
+            directory.names.add(name)
             if not name or b"/" in name or b"\0" in name:
                 raise protocol.broken(self._channel.name, f"the name {shown(name)!r}, which no directory can hold")
             self._take(directory.path + b"/" + name if directory.path else name, attributes)
