@@ -202,7 +202,7 @@ def test_a_link_that_breaks_ten_times(
             if action == "push":
                 _, failed = stage.push(os.fsencode(full), machine, os.fsencode(empty), wishes, outcomes.append)
             else:
-                _, failed = stage.pull(machine, os.fsencode(full), os.fsencode(empty), wishes, outcomes.append)
+                _, failed = stage.pull(os.fsencode(empty), machine, os.fsencode(full), wishes, outcomes.append)
     assert proxy.connections >= 8
     assert failed == 0 and tree(full) == tree(empty)
     told = {outcome.path: outcome.status for outcome in outcomes}
