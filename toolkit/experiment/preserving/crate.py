@@ -147,7 +147,7 @@ def _file(one: Attachment) -> Entity:
 
 def _kept_file(kept: Any, now: datetime) -> Entity:
     where = {"contentUrl": kept.url, "sdDatePublished": _time(now)} if kept.url else {}
-    path = _readable(kept.path)
+    path = readable(kept.path)
     entity = _file(Attachment(kept.name, os.path.basename(path), kept.size, kept.sha256))
     return entity | {"alternateName": path} | where
 
@@ -172,7 +172,7 @@ def _actions(gathered: Gathered, people: list[Entity], graph: _Graph) -> Iterabl
             "@id": action_id(command),
             "@type": "CreateAction",
             "name": name + (f", repetition {command.repetition} of {command.repetitions}" if command.repetitions > 1 else ""),
-            "description": shlex.join(_readable(word) for word in command.argv),
+            "description": shlex.join(readable(word) for word in command.argv),
             "instrument": graph.add(_program(command, name, graph)),
             "agent": people,
             "startTime": _time(began(command)),
@@ -201,7 +201,7 @@ def _references(gathered: Gathered, command: Command, role: str, graph: _Graph) 
         if key in gathered.kept:
             found.append({"@id": identifier(gathered.kept[key].name)})
         else:
-            path = _readable(key[0])
+            path = readable(key[0])
             text = "A state of this file that a later command overwrote: only its digest is kept."
             work = {"@id": f"#overwritten-{_safe(key[1])}", "@type": "CreativeWork", "name": os.path.basename(path), "description": text}
             found.append(graph.add(work | {"alternateName": path, "sha256": key[1], "contentSize": str(file.bytes)}))
@@ -275,14 +275,14 @@ def _machine(command: Command) -> Iterable[Entity]:
 
 
 def _fact(identity: str, name: str, value: str) -> Entity:
-    return {"@id": identity, "@type": "PropertyValue", "name": name, "value": _readable(value)}
+    return {"@id": identity, "@type": "PropertyValue", "name": name, "value": readable(value)}
 
 
 def _safe(text: str) -> str:
     return quote(text, safe="", errors="backslashreplace")
 
 
-def _readable(text: str) -> str:
+def readable(text: str) -> str:
     """Text without the halves of code points that stand for bytes of no encoding."""
     return text.encode(errors="backslashreplace").decode()
 

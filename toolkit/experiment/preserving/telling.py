@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from toolkit.experiment.preserving.crate import readable
 from toolkit.experiment.preserving.gathering import began
 from toolkit.experiment.preserving.places import absolute
 from toolkit.experiment.preserving.replaying import Crate, Output, Repeated, Replay
@@ -47,7 +48,8 @@ def _uses(crate: Crate) -> dict[tuple[str, str], list[str]]:
     found: dict[tuple[str, str], dict[str, None]] = {}
     for command in crate.commands:
         for file in command.files:
-            found.setdefault((file.role, absolute(command.directory, file.path)), {})[command.command] = None
+            path = readable(absolute(command.directory, file.path))
+            found.setdefault((file.role, path), {})[command.command] = None
     return {key: list(commands) for key, commands in found.items()}
 
 

@@ -36,7 +36,7 @@ class Stream(Protocol):
         """Send all of them."""
 
     def close(self) -> None:
-        """End it; both of the others return or raise OSError."""
+        """End it; both of the others return or raise OSError or EOFError."""
 
     def complaint(self) -> str:
         """Why it ended, as far as the transport has said so."""
@@ -141,7 +141,7 @@ class Channel:
             self._lost()
         except ToolError as error:
             self.end(error)
-        except OSError as error:
+        except (OSError, EOFError) as error:
             self._lost(error)
         except BaseException as error:
             self._lost(error)  # nothing waits for ever for a fault of ours
@@ -214,7 +214,7 @@ class Channel:
         try:
             while pieces := self._next_pieces():
                 self._stream.send(pieces)
-        except OSError:
+        except (OSError, EOFError):
             pass  # the reader tells why, once it has read the rest
         except BaseException as error:
             self._lost(error)

@@ -60,7 +60,7 @@ class Connection(Protocol):
     def execute(
         self, command: str, stdin: BinaryIO | None = None, stdout: BinaryIO | None = None, stderr: BinaryIO | None = None
     ) -> int:
-        """Run `command` in the user's shell there and return its exit status (128 + n for signal n).
+        """Run `command` in the user's shell there and return its exit status; 255 when a signal ended it.
 
         Streams that are None are empty or thrown away. Raises Unavailable when the server runs no commands, Lost.
         """

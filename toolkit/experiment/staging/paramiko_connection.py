@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
 import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -129,7 +130,7 @@ class ParamikoConnection:
         session.close()
         if status < 0:
             self._still_there(None)
-            raise Unavailable(self.name, "did not say how the command ended", "it was killed, or its server allows SFTP only")
+            return 255
         return status
 
     def close(self) -> None:
@@ -249,33 +250,32 @@ def _check_key(host: Host, access: Access, known: KnownKeys, kind: str, key: str
 
 def _authenticate(transport: paramiko.Transport, host: Host, access: Access) -> None:
     """Log in by the first key that is accepted. Raises NotPermitted."""
-    import getpass
-
     user = host.user or getpass.getuser()
     said = "no key was found"
-    for key in _keys(access):
-        try:
-            if not transport.auth_publickey(user, key):
-                return
-            said = "it wants more than a key"
-        except paramiko.AuthenticationException as error:
-            said = str(error)
-        except (paramiko.SSHException, EOFError, OSError) as error:
-            raise _lost(host.host, error) from error
-        if not transport.is_active():
-            break
+    with contextlib.closing(_keys(access)) as keys:
+        for key in keys:
+            try:
+                if not transport.auth_publickey(user, key):
+                    return
+                said = "it wants more than a key"
+            except paramiko.AuthenticationException as error:
+                said = str(error)
+            except (paramiko.SSHException, EOFError, OSError) as error:
+                raise _lost(host.host, error) from error
+            if not transport.is_active():
+                break
     raise NotPermitted(host.host, f"refused {user}: {said}", "give a key that is accepted there, by --identity or the agent")
 
 
-def _keys(access: Access):  # type: ignore[no-untyped-def]
+def _keys(access: Access) -> Generator[paramiko.PKey, None, None]:
     """The user's keys, those that were named first."""
     for path in access.identities:
         key = _key(path)
         if key is None:
             raise NotPermitted(str(path), "is no private key that can be read without a passphrase", "load it into the agent")
         yield key
-    with contextlib.suppress(paramiko.SSHException, OSError):
-        yield from paramiko.Agent().get_keys()
+    with contextlib.suppress(paramiko.SSHException, OSError), contextlib.closing(paramiko.Agent()) as agent:
+        yield from agent.get_keys()
     for name in _IDENTITIES:
         key = _key(Path.home() / ".ssh" / name)
         if key is not None:

@@ -119,10 +119,10 @@ class SshConnection:
             with ssh_control.session(self._socket, self.name, command, [stream.fileno() for stream in streams]) as session:
                 status = session.exit_status()
         if status is None:
-            if self._process.poll() is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(0.5)
                 raise Lost(self.name, "the connection was lost: " + (_last_line(self._log) or "ssh ended"), "try again later")
-            raise Unavailable(self.name, "runs no commands", "its server allows SFTP only")
-        return status
+        return 255 if status is None else status
 
     def close(self) -> None:
         """End everything on the connection."""
@@ -245,12 +245,14 @@ _REASONS: tuple[tuple[str, type[ToolError], str], ...] = (
 def _failure(name: str, log: Path) -> ToolError:
     """What ssh's own words mean."""
     said = log.read_text("utf-8", "replace")
-    last = _last_line(log)
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
     if "REMOTE HOST IDENTIFICATION HAS CHANGED" in said or "host key has changed" in said.lower():
         return changed(name)
     if re.search(r"host key is known|Host key verification failed", said):
         return NotPermitted(name, "is not known")  # completed by open_ssh
     for pattern, kind, remedy in _REASONS:
-        if re.search(pattern, said):
-            return kind(name, last, remedy)
+        for line in lines:
+            if re.search(pattern, line):
+                return kind(name, line, remedy)
+    last = _last_line(log)
     return Lost(name, f"cannot be reached: {last}" if last else "did not answer", "try again later")

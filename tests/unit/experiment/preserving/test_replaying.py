@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -241,3 +244,21 @@ def test_a_record_without_end(shell: Shell) -> None:
     result = shell.again()
     assert "its record has no end" in result.commands[0].problem and not result.is_equal
     assert isinstance(result.commands[0].was, Command)
+
+
+@pytest.mark.parametrize(("answer", "status"), [(b"y\n", 0), (b"n\n", 2), (b"\x03", -signal.SIGINT)], ids=["yes", "no", "Ctrl-C"])
+def test_a_person_at_a_terminal_is_asked(experiment: Experiment, tmp_path: Path, root: Path, answer: bytes, status: int) -> None:
+    experiment.ran(["sh", "-c", f"touch {tmp_path}/ran"], streams={"stdin": "/dev/null"})
+    create(Request([experiment.records()], DESCRIPTION), str(tmp_path / "bag"))
+    process, terminal = pty.fork()
+    if process == 0:
+        os.execv(sys.executable, [sys.executable, str(root / "bin" / "preserve"), "replay", str(tmp_path / "bag")])
+    said = b""
+    with contextlib.suppress(OSError):  # the terminal of a process that ended
+        while piece := os.read(terminal, 1000):
+            asked, said = b"programs?" in said, said + piece
+            if b"programs?" in said and not asked:
+                os.write(terminal, answer)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == status
+    os.close(terminal)
+    assert b"  sh -c 'touch" in said and (tmp_path / "ran").exists() is (status == 0)

@@ -11,7 +11,19 @@ from hypothesis import strategies as st
 
 from toolkit.experiment.staging import manifest
 
-NAMES = [b"plain", b"line\nfeed", b"back\\slash", b"carriage\r", b"\xff\xfe", b" space ", b"-", b"-dash", b"deep/er", b"\\n", b"\xc5\xbc"]
+NAMES = [
+    b"plain",
+    b"line\nfeed",
+    b"back\\slash",
+    b"carriage\rreturn",
+    b"\xff\xfe",
+    b" space ",
+    b"-",
+    b"-dash",
+    b"deep/er",
+    b"\\n",
+    b"\xc5\xbc",
+]
 
 
 def test_sha256sum_reads_it_and_it_reads_sha256sum(tmp_path: Path) -> None:
@@ -25,8 +37,12 @@ def test_sha256sum_reads_it_and_it_reads_sha256sum(tmp_path: Path) -> None:
     written = manifest.write(digests)
     checked = subprocess.run(["sha256sum", "-c", "--strict", "-"], input=written, cwd=tmp_path, capture_output=True)
     assert (checked.returncode, checked.stderr) == (0, b"")
-    words = [b"./-" if name == b"-" else name for name in NAMES]
-    theirs = subprocess.run(["sha256sum", "--", *words], cwd=tmp_path, capture_output=True, check=True).stdout
+    theirs = subprocess.run(
+        ["sha256sum", "--", *(name.replace(b"-", b"./-", 1) if name == b"-" else name for name in NAMES)],
+        cwd=tmp_path,
+        capture_output=True,
+        check=True,
+    ).stdout
     assert manifest.read(theirs) == digests
 
 
