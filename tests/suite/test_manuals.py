@@ -182,5 +182,5 @@ def test_every_reference_to_our_own_pages_exists(page: Path) -> None:
     for line in page.read_text().splitlines():
         if line.startswith((".Xr ", ".It Xr ")):
             name, section = line.split("Xr ")[1].split()[:2]
-            if section in {"1", "5", "7"} and name not in {"cron", "crontab", "awk", "jq", "make", "gdalinfo", "exiftool"}:
+            if section in {"1", "5", "7"} and name not in {"cron", "crontab", "awk", "jq", "make", "gdalinfo", "exiftool", "proc"}:
                 assert (name, section) in pages, line
