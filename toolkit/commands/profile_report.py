@@ -29,7 +29,7 @@ standard input.""",
 )
 @click.argument("sources", metavar="RUN...", nargs=-1, required=True)
 @click.option("-o", "--output", metavar="DIR", required=True, help="Write the report here; an earlier report is replaced.")
-@click.option("--by", metavar="TAG,...", default="", help="Tell steps apart by these tags too.")
+@click.option("--by", metavar="TAG[,TAG]", default="", help="Tell steps apart by these tags too.")
 @click.option("--resolution", metavar="TAG", default="", help="The tag that laws are fitted against. [input or output, what fits better]")
 @click.option("--compare", metavar="A B", nargs=2, help="Two machines, or two days, months or years: how many times as much B takes.")
 @click.option("--forecast", metavar="R", multiple=True, type=click.FloatRange(0, min_open=True), help="Foretell this resolution. [2048]")

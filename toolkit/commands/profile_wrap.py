@@ -20,10 +20,10 @@ OPTIONS = [
     (("--plot",), "plot", False, "PNG", "Draw memory over time with the stages."),
 ]
 EXAMPLES = """
-profile-wrap -o RUN.jsonl -- scc sphere.npy photo.npy -o block.npy
-profile-wrap -o RUN.jsonl projmap photo.npy -b 128 | profile-wrap -o RUN.jsonl scc sphere.npy - | profile-wrap -o RUN.jsonl rank-candidates
-profile-wrap -o RUN.jsonl --tag input=128 --input sphere.npy --output block.npy -- scc sphere.npy photo.npy -o block.npy
-profile-wrap -r 5 --plot memory.png -- sort -o sorted words < /dev/null
+profile-wrap -o RUN.jsonl scc sphere.npy photo.npy > block.npy
+profile-wrap -o RUN.jsonl edges photo.jpg | profile-wrap -o RUN.jsonl gzip > photo.gz
+profile-wrap --tag input=128 --input a.npy --output c.npy scc a.npy b.npy -o c.npy
+profile-wrap -r 5 --plot memory.png sort words < /dev/null
 """
 
 
@@ -35,8 +35,12 @@ class _Command:
         plain = None if f"_{NAME.replace('-', '_').upper()}_COMPLETE" in os.environ else _plain(sys.argv[1:])
         if plain is None:
             _declared()()
-        else:
+            return
+        try:
             sys.exit(_run(*plain))
+        except Exception as error:  # click's commands have the same
+            _say(f"internal error: {type(error).__name__}: {error}; run it again with -vv and report what it prints")
+            sys.exit(125)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(_declared(), name)

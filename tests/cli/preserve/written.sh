@@ -1,7 +1,7 @@
 # The record of a command as profile-wrap writes it, with its two files; everything goes at the end.
 trap 'rm -rf crate work again' EXIT
 mkdir work
-printf 'b\na\nc\n' > work/words
+printf "${words:-b\na\nc\n}" > work/words
 sort work/words > work/sorted
 python3 - > work/run.jsonl <<'END'
 import hashlib, json, os

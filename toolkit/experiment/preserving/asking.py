@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -83,7 +84,11 @@ def _replayed(crate: Crate, directory: str | None) -> Replay:
     except OSError as error:
         remedy = "choose a new name" if os.path.lexists(directory) else "choose a directory that exists and can be written"
         raise CannotCreate(directory, error.strerror or str(error), remedy) from error
-    return replay(crate, directory)
+    try:
+        return replay(crate, directory)
+    except BaseException:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise
 
 
 def _finding_lines(verdict: Verdict, as_json: bool) -> Iterable[str]:

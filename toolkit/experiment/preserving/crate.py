@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from toolkit import __version__
+from toolkit.experiment.preserving.environment import mapping
 from toolkit.experiment.preserving.gathering import Gathered, began, ended
 from toolkit.experiment.preserving.pipes import pipes_of
 from toolkit.experiment.preserving.places import METADATA, absolute
@@ -146,7 +147,7 @@ def _file(one: Attachment) -> Entity:
 
 def _kept_file(kept: Any, now: datetime) -> Entity:
     where = {"contentUrl": kept.url, "sdDatePublished": _time(now)} if kept.url else {}
-    path = _readable(kept.path)
+    path = readable(kept.path)
     entity = _file(Attachment(kept.name, os.path.basename(path), kept.size, kept.sha256))
     return entity | {"alternateName": path} | where
 
@@ -171,7 +172,7 @@ def _actions(gathered: Gathered, people: list[Entity], graph: _Graph) -> Iterabl
             "@id": action_id(command),
             "@type": "CreateAction",
             "name": name + (f", repetition {command.repetition} of {command.repetitions}" if command.repetitions > 1 else ""),
-            "description": shlex.join(_readable(word) for word in command.argv),
+            "description": shlex.join(readable(word) for word in command.argv),
             "instrument": graph.add(_program(command, name, graph)),
             "agent": people,
             "startTime": _time(began(command)),
@@ -200,11 +201,11 @@ def _references(gathered: Gathered, command: Command, role: str, graph: _Graph) 
         if key in gathered.kept:
             found.append({"@id": identifier(gathered.kept[key].name)})
         else:
-            path = _readable(key[0])
+            path = readable(key[0])
             text = "A state of this file that a later command overwrote: only its digest is kept."
             work = {"@id": f"#overwritten-{_safe(key[1])}", "@type": "CreativeWork", "name": os.path.basename(path), "description": text}
             found.append(graph.add(work | {"alternateName": path, "sha256": key[1], "contentSize": str(file.bytes)}))
-    return [entity for number, entity in enumerate(found) if entity not in found[:number]]
+    return list({entity["@id"]: entity for entity in found}.values())
 
 
 def _pipe(pipe: Any, pipes: Sequence[Any]) -> Entity:
@@ -216,11 +217,11 @@ def _pipe(pipe: Any, pipes: Sequence[Any]) -> Entity:
 
 def _program(command: Command, name: str, graph: _Graph) -> Entity:
     """The program that ran, by the digest of its file; its version is that digest where it tells no other."""
-    program = command.software.get("program") or {}
+    program = mapping(command.software.get("program"))
     digest = str(program.get("sha256") or "")
     url = f"{_CONTENT}{digest}/" if digest else ""
     needs = [graph.add(_toolkit(str(command.software.get("toolkit") or __version__)))]
-    for package, version in sorted((command.software.get("packages") or {}).items()):
+    for package, version in sorted(mapping(command.software.get("packages")).items()):
         address = f"https://pypi.org/project/{quote(str(package))}/{quote(str(version))}/"
         needs.append(graph.add(_software(address, str(package), str(version))))
     if python := str(command.software.get("python") or ""):
@@ -263,7 +264,7 @@ def _usage(command: Command) -> Iterable[Entity]:
 
 
 def _machine(command: Command) -> Iterable[Entity]:
-    cpu = command.machine.get("cpu") or {}
+    cpu = mapping(command.machine.get("cpu"))
     told = {"host": command.machine.get("host"), "processor": cpu.get("model"), "threads": cpu.get("threads")}
     told |= {"memory_bytes": command.machine.get("memory_bytes"), "graphics": command.machine.get("graphics")}
     if command.git:
@@ -274,14 +275,14 @@ def _machine(command: Command) -> Iterable[Entity]:
 
 
 def _fact(identity: str, name: str, value: str) -> Entity:
-    return {"@id": identity, "@type": "PropertyValue", "name": name, "value": _readable(value)}
+    return {"@id": identity, "@type": "PropertyValue", "name": name, "value": readable(value)}
 
 
 def _safe(text: str) -> str:
     return quote(text, safe="", errors="backslashreplace")
 
 
-def _readable(text: str) -> str:
+def readable(text: str) -> str:
     """Text without the halves of code points that stand for bytes of no encoding."""
     return text.encode(errors="backslashreplace").decode()
 

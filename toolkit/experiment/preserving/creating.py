@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,9 +18,11 @@ from toolkit.experiment.preserving.bag import Digests, NewBag, new_bag
 from toolkit.experiment.preserving.code import add_code
 from toolkit.experiment.preserving.crate import Attachment, Description, metadata
 from toolkit.experiment.preserving.gathering import Gathered, Kept, References, changed, common_root, gather
-from toolkit.experiment.preserving.places import METADATA, RECORDS, Root, payload_name
+from toolkit.experiment.preserving.pipes import is_pipe, pipes_of, stream
+from toolkit.experiment.preserving.places import METADATA, RECORDS, Root, absolute, payload_name
 from toolkit.experiment.run_record import Command, read_run_records
 
+_log = logging.getLogger(__name__)
 _READERS = 4  # hashing two digests of one file keeps one processor busy
 
 
@@ -43,8 +46,9 @@ def create(request: Request, target: str) -> None:
     """
     records = {name: _read(path) for name, path in zip(_record_names(request.records), request.records, strict=True)}
     commands = _commands(records, request.records)
-    root = Root(os.path.abspath(request.root)) if request.root is not None else common_root(commands)
+    root = _root(request.root, commands) if request.root is not None else common_root(commands)
     gathered = gather(commands, root, request.moved, request.references)
+    _warn(gathered)
     description = _described(request.description, commands)
     now = datetime.now(UTC)
     information = _information(description, now)
@@ -62,6 +66,25 @@ def _described(description: Description, commands: Sequence[Command]) -> Descrip
     names = list(dict.fromkeys(os.path.basename(command.argv[0]) for command in commands))
     title = description.title or ", ".join(names[:5]) + (" and others" if names[5:] else "")
     return replace(description, title=title, text=description.text or f"{len(commands)} recorded command{'s' * (len(commands) > 1)}.")
+
+
+def _root(directory: str, commands: Sequence[Command]) -> Root:
+    """The directory as the records call it: they know no symbolic links in the directories that commands ran in."""
+    places = [Root(os.path.abspath(directory)), Root(os.path.realpath(directory))]
+    return next((one for one in places if any(one.contains(absolute("/", command.directory)) for command in commands)), places[0])
+
+
+def _warn(gathered: Gathered) -> None:
+    """Say what a crate will not be able to repeat, or lacks, while it can still be recorded otherwise."""
+    known, pipes = {path for path, _ in gathered.kept}, pipes_of(gathered.commands)
+    for command in gathered.commands:
+        name, stdin, stdout = os.path.basename(command.argv[0]), stream(command, "stdin"), stream(command, "stdout")
+        if is_pipe(stdin) and not any(pipe.reader is command for pipe in pipes):
+            _log.warning("%s: read from a program that was not recorded, so it cannot be repeated; put profile-wrap before that, too", name)
+        if stdin.startswith("/") and not stdin.startswith("/dev/") and stdin not in known:
+            _log.warning("%s: read %s, which was not recorded, so it cannot be repeated; give profile-wrap --input", name, stdin)
+        if gathered.root.contains(stdout) and not stdout.startswith("/dev/") and stdout not in known:
+            _log.warning("%s: wrote to %s, which was not recorded and is not kept; give profile-wrap --output", name, stdout)
 
 
 def _read(path: str) -> bytes:

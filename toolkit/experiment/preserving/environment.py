@@ -45,7 +45,7 @@ def changes(pairs: Sequence[tuple[Command, Command]]) -> list[Change]:
 
 def _facts(command: Command) -> Iterator[tuple[str, str]]:
     machine, software = command.machine, command.software
-    cpu, group = _mapping(machine.get("cpu")), _mapping(machine.get("cgroup"))
+    cpu, group = mapping(machine.get("cpu")), mapping(machine.get("cgroup"))
     for what, value in (
         ("host", machine.get("host")),
         ("system", machine.get("system")),
@@ -62,15 +62,16 @@ def _facts(command: Command) -> Iterator[tuple[str, str]]:
     ):
         yield what, "" if value is None else str(value)
     name = os.path.basename(command.argv[0])
-    program = _mapping(software.get("program"))
+    program = mapping(software.get("program"))
     yield f"{name}, version", str(program.get("version") or "")
     yield f"{name}, SHA-256 of its file", str(program.get("sha256") or "")
-    for package, version in sorted(_mapping(software.get("packages")).items()):
+    for package, version in sorted(mapping(software.get("packages")).items()):
         yield f"package {package}", str(version)
     yield from ((f"${name}", value) for name, value in sorted(command.environment.items()) if _TAKEN.fullmatch(name))
-    git = _mapping(command.git)
+    git = mapping(command.git)
     yield "git commit", str(git.get("commit") or "") + (", modified" if git.get("modified") else "")
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
+def mapping(value: Any) -> Mapping[str, Any]:
+    """A part of a record that should be a mapping; an empty one where it is none."""
     return value if isinstance(value, Mapping) else {}

@@ -79,12 +79,18 @@ def began(command: Command) -> datetime:
 
 def ended(command: Command) -> datetime | None:
     """When a command ended; None where its record does not say."""
-    return began(command) + timedelta(microseconds=command.exit.wall_ns / 1000) if command.exit else None
+    if command.exit is None:
+        return None
+    try:
+        return began(command) + timedelta(microseconds=command.exit.wall_ns / 1000)
+    except OverflowError as error:
+        raise BadData(command.source, f"the command {command.command} took {command.exit.wall_ns} ns", "repair the record") from error
 
 
 def common_root(commands: Iterable[Command]) -> Root:
     """The directory that all commands ran in or below."""
-    return Root(os.path.commonpath([absolute("/", command.directory) for command in commands]))
+    directories = [absolute("/", command.directory) for command in commands if command.directory]  # none where it had been removed
+    return Root(os.path.commonpath(directories or ["/"]))
 
 
 def gather(commands: Sequence[Command], root: Root, moved: Mapping[str, str], references: References) -> Gathered:

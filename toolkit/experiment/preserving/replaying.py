@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from toolkit.core.errors import BadData, CannotCreate, NoInput
 from toolkit.core.progress import progress
 from toolkit.experiment.preserving.comparing import Difference, Tolerance, difference, tolerance_for
-from toolkit.experiment.preserving.environment import Change, changes
+from toolkit.experiment.preserving.environment import Change, changes, mapping
 from toolkit.experiment.preserving.gathering import began, ended
-from toolkit.experiment.preserving.pipes import is_pipe, pipes_of, stream
+from toolkit.experiment.preserving.pipes import is_pipe, pipelines, pipes_of, stream
 from toolkit.experiment.preserving.places import METADATA, RECORDS, Root, absolute, payload_name
 from toolkit.experiment.preserving.running import Layout, run_together
 from toolkit.experiment.preserving.shapes import Entity, ids, many, path_of, read_metadata, text_of
@@ -81,7 +81,29 @@ def read_crate(bag: str) -> Crate:
         place = os.path.join(bag, "data", METADATA)
         raise BadData(place, "does not tell where the files of the experiment were", "name a crate that preserve made")
     tolerances = [Tolerance.parse(text_of(fact, "value")) for fact in facts if text_of(fact, "name") == "tolerance"]
-    return Crate(bag, Root(absolute("/", roots[0])), tolerances, read_run_records(_records(bag, root)))
+    commands = [command for command in read_run_records(_records(bag, root)) if command.argv]
+    for command in commands:
+        if not all(_is_for_programs(text) for text in _texts(command)):
+            raise BadData(command.source, f"has a command, {command.command}, with text that no program can be given", "leave it")
+    return Crate(bag, Root(absolute("/", roots[0])), tolerances, commands)
+
+
+def _texts(command: Command) -> Iterable[str]:
+    """All of a record that is handed to the system: words, paths, settings."""
+    yield from command.argv
+    yield command.directory
+    yield from (file.path for file in command.files)
+    yield from (stream(command, name) for name in ("stdin", "stdout", "stderr"))
+    for settings in (command.environment, command.tags):
+        yield from settings.keys()
+        yield from settings.values()
+
+
+def _is_for_programs(text: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
 
 
 def _records(bag: str, root: Entity) -> Iterable[str]:
@@ -90,15 +112,10 @@ def _records(bag: str, root: Entity) -> Iterable[str]:
 
 
 def runs(crate: Crate) -> list[list[Command]]:
-    """The commands to repeat, those of one pipe together, in the order in which they began; of repetitions only the last."""
-    together: dict[str, list[Command]] = {}
-    for command in sorted(crate.commands, key=began):
-        together.setdefault(command.run, []).append(command)
-    found = []
-    for commands in together.values():
-        last = {(tuple(command.argv), command.directory): command.repetition for command in commands}  # rising: the last one stays
-        found.append([one for one in commands if one.repetition == last[tuple(one.argv), one.directory]])
-    return found
+    """The commands to repeat, those that pipes connect together, in the order in which they began; of repetitions only the last."""
+    commands = sorted(crate.commands, key=began)
+    last = {(one.run, tuple(one.argv), one.directory): one.repetition for one in commands}  # rising: the last one stays
+    return pipelines([one for one in commands if one.repetition == last[one.run, tuple(one.argv), one.directory]])
 
 
 def replay(crate: Crate, directory: str) -> Replay:
@@ -151,7 +168,7 @@ def _written(command: Command) -> list[str]:
 
 def _lay_out(crate: Crate, layout: Layout, paths: Iterable[str], missing_is_fine: bool = False) -> None:
     """Copy files of the crate to where the commands look for them; the crate's own are never touched."""
-    programs = {absolute(one.directory, str((one.software.get("program") or {}).get("path") or "")) for one in crate.commands}
+    programs = {absolute(one.directory, str(mapping(one.software.get("program")).get("path") or "")) for one in crate.commands}
     for path in paths:
         source, target = crate.file(path), layout.fresh(path)
         if not os.path.exists(source):
@@ -176,6 +193,8 @@ def _refusal(command: Command, together: Sequence[Command], layout: Layout) -> s
         return "a secret was left out of its command line"
     if not command.directory:
         return "it ran in a directory that had been removed"
+    if command.repetitions > 1 and is_pipe(stream(command, "stdout")):
+        return "its repetitions wrote to one pipe"
     if is_pipe(stdin) and not any(pipe.reader is command for pipe in pipes):
         return "its standard input came from a program that was not recorded"
     if stdin.startswith("/") and not stdin.startswith("/dev/") and not os.path.exists(layout.fresh(stdin)):

@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from toolkit.experiment.preserving.crate import readable
 from toolkit.experiment.preserving.gathering import began
 from toolkit.experiment.preserving.places import absolute
 from toolkit.experiment.preserving.replaying import Crate, Output, Repeated, Replay
@@ -20,7 +21,7 @@ _USES = (("written_by", "of"), ("read_by", "for"))
 
 def content(crate: Crate, entities: Mapping[str, Entity]) -> Content:
     """What is in a crate: sizes and memory in bytes, times in ns."""
-    root = entities["./"]
+    root, uses = entities["./"], _uses(crate)
     people = [text_of(entities.get(one, {}), "name") for one in ids(root.get("author"))]
     files = [entity for identity, entity in entities.items() if "File" in types(entity) and path_of(identity)]
     return {
@@ -32,7 +33,7 @@ def content(crate: Crate, entities: Mapping[str, Entity]) -> Content:
         "root": crate.root.path,
         "tolerances": [f"{one.pattern}={one.rtol:g}:{one.atol:g}" for one in crate.tolerances],
         "commands": [_command(command) for command in sorted(crate.commands, key=began)],
-        "files": [_file(crate, entity) for entity in sorted(files, key=lambda entity: str(entity["@id"]))],
+        "files": [_file(crate, entity, uses) for entity in sorted(files, key=lambda entity: str(entity["@id"]))],
     }
 
 
@@ -42,17 +43,22 @@ def _command(command: Command) -> Content:
     return told | {"argv": list(command.argv), **figures, "peak_bytes": peak(command.exit), "host": command.machine.get("host")}
 
 
-def _file(crate: Crate, entity: Entity) -> Content:
+def _uses(crate: Crate) -> dict[tuple[str, str], list[str]]:
+    """The commands that read or wrote each file, by role and the path that they knew it by."""
+    found: dict[tuple[str, str], dict[str, None]] = {}
+    for command in crate.commands:
+        for file in command.files:
+            path = readable(absolute(command.directory, file.path))
+            found.setdefault((file.role, path), {})[command.command] = None
+    return {key: list(commands) for key, commands in found.items()}
+
+
+def _file(crate: Crate, entity: Entity, uses: Mapping[tuple[str, str], list[str]]) -> Content:
     path = path_of(str(entity["@id"]))
     size, known = text_of(entity, "contentSize"), text_of(entity, "alternateName")
-    uses = {role: [one.command for one in crate.commands if _has(one, role, known)] for role in ("input", "output")}
     told = {"path": path, "bytes": int(size) if size.isdecimal() else None, "sha256": text_of(entity, "sha256"), "known_as": known or None}
-    there = os.path.exists(os.path.join(crate.bag, "data", path))
-    return told | {"url": text_of(entity, "contentUrl") or None, "here": there, "read_by": uses["input"], "written_by": uses["output"]}
-
-
-def _has(command: Command, role: str, known: str) -> bool:
-    return any(file.role == role and absolute(command.directory, file.path) == known for file in command.files)
+    told |= {"url": text_of(entity, "contentUrl") or None, "here": os.path.exists(os.path.join(crate.bag, "data", path))}
+    return told | {"read_by": uses.get(("input", known), []), "written_by": uses.get(("output", known), [])}
 
 
 def content_lines(told: Content) -> Iterator[str]:

@@ -19,6 +19,7 @@ from toolkit.experiment.run_record import read_run_records
 
 _BLOCK = 1 << 20
 _READERS = 4
+_ROLES = (("input", "object"), ("output", "result"))
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ def _untold(bag: str, entities: Mapping[str, Entity], payload: Mapping[str, int]
         action = entities.get(action_id(command), {})
         if not action:
             yield Finding(os.path.relpath(command.source, bag), f"has the command {command.command}, of which the metadata does not tell")
+        told = {role: {text_of(entities.get(one, {}), "sha256") for one in ids(action.get(name))} for role, name in _ROLES}
         for file in command.files if action else ():
-            told = ids(action.get("object" if file.role == "input" else "result"))
-            if file.sha256 not in {text_of(entities.get(one, {}), "sha256") for one in told}:
+            if file.sha256 not in told.get(file.role, ()):
                 yield Finding(action["@id"], f"does not tell of its {file.role} {file.path} with the recorded digest")

@@ -3,7 +3,7 @@
 When a process executes a program, Linux keeps the high-water mark of what it was before: `ru_maxrss` of a child is never less than the
 memory of the process that forked it (setmax_mm_hiwater_rss in fs/exec.c), which is a Python interpreter's here. So a shell, that
 is small, forks the command: the shell's parent half kills itself, the other half waits at a gate, becomes this process' child
-(PR_SET_CHILD_SUBREAPER, prctl(2)), and is let go when all is ready. What ru_maxrss then starts from is about a megabyte.
+(PR_SET_CHILD_SUBREAPER, prctl(2)), and is let go when all is ready. What ru_maxrss then starts from is less than a megabyte.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import errno
 import os
+import re
 import select
 import signal
 import struct
@@ -21,8 +22,9 @@ from collections.abc import Mapping, Sequence
 from toolkit.core.errors import ToolError, Unavailable
 
 _SHELL, _ENV = "/bin/sh", "/usr/bin/env"
-# `env -i` brings the environment back as it was: shells drop names that they cannot spell, and add some of their own.
-_SCRIPT = '(kill -9 $$; read go <&{gate} || exit 125; exec {gate}<&-; exec "$0" -i "$@"); :'
+_SCRIPT = '(kill -9 $$; read toolkit_go <&{gate} || exit 125; exec {gate}<&-; {tidy}exec "$@"); :'
+_SPELT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_OF_SHELLS = {"IFS", "OPTIND", "PPID", "toolkit_go"}
 _SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 FORWARDED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGTERM", "SIGALRM", "SIGXCPU")
 
@@ -66,6 +68,10 @@ class Child:
     def __init__(self, pid: int, floor_bytes: int, gate: int) -> None:
         self.pid, self.floor_bytes, self._gate = pid, floor_bytes, gate
         self.descriptor = os.pidfd_open(pid)  # readable when it has ended
+        try:
+            self._transfers = os.open(f"/proc/{pid}/io", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            self._transfers = -1
 
     def release(self) -> None:
         """Let it begin."""
@@ -74,9 +80,17 @@ class Child:
                 os.write(self._gate, b"go\n")
             os.close(self._gate)
 
+    def transfers(self) -> bytes:
+        """What its /proc/PID/io says, until it is reaped; nobody but root could open that any more when it has ended."""
+        try:
+            return os.pread(self._transfers, 4096, 0)
+        except OSError:
+            return b""
+
     def close(self) -> None:
         """Close what was kept open for it."""
-        os.close(self.descriptor)
+        for descriptor in {self.descriptor, self._transfers} - {-1}:
+            os.close(descriptor)
 
 
 class Signals:
@@ -138,9 +152,13 @@ def launch(argv: list[str], environment: Mapping[str, str], streams: Mapping[int
             return Child(pid, _own_peak(), -1)
         read, write = os.pipe()
         kept.append((os.POSIX_SPAWN_DUP2, read, gate))
-        pairs = [f"{name}={value}" for name, value in environment.items()]
-        words = ["sh", "-c", _SCRIPT.format(gate=gate), _ENV, *pairs, *argv]
-        shell = os.posix_spawn(_SHELL, words, {}, file_actions=kept, setsigmask=mask, setsigdef=ignored)
+        words = ["sh", "-c", _SCRIPT.format(gate=gate, tidy="" if "PWD" in environment else "unset PWD; "), "sh"]
+        if _is_left_alone(environment) and not argv[0].startswith("-"):
+            words += argv
+        else:
+            words += [_ENV, "-i", *(f"{name}={value}" for name, value in environment.items()), *argv]
+            environment = {}
+        shell = os.posix_spawn(_SHELL, words, environment, file_actions=kept, setsigmask=mask, setsigdef=ignored)
         os.close(read)
         os.waitpid(shell, 0)
         children = own_children()
@@ -150,6 +168,21 @@ def launch(argv: list[str], environment: Mapping[str, str], streams: Mapping[int
     except OSError as error:
         status = NotFound if error.errno == errno.ENOENT else NotExecutable
         raise status(argv[0], error.strerror or str(error)) from error
+
+
+def _is_left_alone(environment: Mapping[str, str]) -> bool:
+    """Whether the shell passes the environment on as it is. Others than dash count their levels in it, and dash too drops names that it
+    cannot spell, and corrects PWD; then env(1) has to bring it back, which takes more memory than the smallest commands do."""
+    if os.path.basename(os.path.realpath(_SHELL)) != "dash" or not all(map(_SPELT.fullmatch, environment)):
+        return False
+    return _OF_SHELLS.isdisjoint(environment) and ("PWD" not in environment or _is_here(environment["PWD"]))
+
+
+def _is_here(place: str) -> bool:
+    try:
+        return place.startswith("/") and os.path.samestat(os.stat(place), os.stat("."))
+    except OSError:
+        return False
 
 
 def free_descriptor(taken: Mapping[int, int]) -> int | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import errno
+import contextlib
+import fcntl
 import os
 import signal
 import time
@@ -17,7 +18,7 @@ from toolkit.experiment.profiling.nvidia import Graphics
 from toolkit.experiment.profiling.privacy import arguments_of, environment_of, tags_of
 from toolkit.experiment.profiling.request import Request
 from toolkit.experiment.profiling.runs import Membership
-from toolkit.experiment.profiling.sampling import Rhythm, Series, Tree, times_of, transfers_of
+from toolkit.experiment.profiling.sampling import Rhythm, Series, Tree, children, times_of, transfers_in, transfers_of
 from toolkit.experiment.profiling.software import software, source_version
 from toolkit.experiment.profiling.stages import Phrases, Stages
 from toolkit.experiment.profiling.writing import LateRecord, Record
@@ -28,7 +29,9 @@ _RUN_UNTOLD_NS = 2_000_000_000  # by then all commands of a pipe have started
 _SECOND_NS = 1_000_000_000
 _GROWTH = 1.05  # PSS is read where RSS has grown by so much, and
 _PSS_SHARE = 100  # after a reading that took t not again for 100 t
+_SAME = 0.98  # the kernel counts pages in batches: two readings of one peak differ by some dozens
 _BLOCK = 65536
+_PIPE_BYTES = 1 << 20  # some thousands of stages
 
 
 class Outcome:
@@ -47,14 +50,15 @@ def wrap(request: Request) -> Outcome:
     Raises NotFound and NotExecutable when it cannot start, NoInput when an input is missing, CannotCreate when the record cannot be
     written. What goes wrong after the command has begun is in the outcome.
     """
-    environment = dict(os.environ)
+    environment, streams = dict(os.environ), standard_streams()
+    _keep_closed()
     path = launching.find_program(request.argv[0], environment)
     begin_of_input = _begin_of_input() if request.repetitions > 1 else 0
     launching.adopt_orphans()
     membership = Membership(environment)
     named = request.output or os.environ.get("TOOLKIT_RUN_RECORD")
     record = Record(named) if named else LateRecord(lambda: f"{membership.settle()}.jsonl")
-    common = _common(request, path, environment)
+    common = {**_common(request, path, environment), "streams": streams}
     outcome, drawn = Outcome(), []
     for repetition in range(1, request.repetitions + 1):
         if repetition > 1:
@@ -77,9 +81,16 @@ def _begin_of_input() -> int:
     try:
         return os.lseek(0, 0, os.SEEK_CUR)
     except OSError as error:
-        if error.errno == errno.EBADF:
-            raise UsageError("-r", "cannot repeat: standard input is closed", "use < /dev/null") from error
         raise UsageError("-r", "cannot repeat: standard input is no file that can be read again", "use < FILE or < /dev/null") from error
+
+
+def _keep_closed() -> None:
+    """Take the numbers of standard streams that are closed, so that no file of ours gets them; the command has them closed as before."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
 
 
 def _common(request: Request, path: str, environment: Mapping[str, str]) -> dict[str, Any]:
@@ -94,7 +105,6 @@ def _common(request: Request, path: str, environment: Mapping[str, str]) -> dict
         "argv": argv,
         **({"argv_hidden": hidden} if hidden else {}),
         "directory": directory,
-        "streams": standard_streams(),
         "tags": tags_of(request.tags),
         "environment": environment_of(environment),
         "machine": machine.machine(),
@@ -114,7 +124,7 @@ class _Watch:
         self._environment = environment
         self._identifier = os.urandom(8).hex()
         self._told, self._early = False, True
-        self._tree = Tree(launching.own_children)
+        self._tree = Tree(lambda: children(os.getpid()))
         self._series, self._rhythm = Series(), Rhythm(request.interval_ns)
         self._peak_rss = 0
         self._peak_pss: int | None = None
@@ -125,8 +135,7 @@ class _Watch:
     def run(self, outcome: Outcome) -> dict[str, Any]:
         """Run the command and record it; what was recorded is returned for the plot."""
         files = described("input", self._request.inputs)
-        self._stages_read, stages_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        os.set_blocking(stages_write, True)
+        self._stages_read, stages_write = _stages_pipe()
         streams, self._errors_read = {}, -1
         number = launching.free_descriptor(taken={})
         number = number if number is not None else os.dup(stages_write)
@@ -150,13 +159,14 @@ class _Watch:
             told = self._finish(child, outcome)
             told["pressure"] = machine.pressure_between(pressure, machine.pressure())
             child.close()
-        stages = self._stages.finish(told["wall_ns"], child.pid, told["peak_rss_bytes"] or 0)
+        stages = self._stages.finish(told["wall_ns"], child.pid, self._own_peak)
         outcome.warnings += self._stages.warnings
         self._series.flush()
-        try:
-            files += described("output", self._request.outputs)
-        except ToolError as error:
-            outcome.warnings.append(f"output {error}")
+        for path in self._request.outputs:
+            try:
+                files += described("output", [path])
+            except ToolError as error:
+                outcome.warnings.append(f"output {error}")
         self._tell(outcome, [*self._run_line(), *self._parts(self._series.samples, stages, files, told)])
         return {"samples": self._series.samples, "stages": stages, "exit": told}
 
@@ -176,6 +186,8 @@ class _Watch:
             if signals.descriptor in ready:
                 signals.forward(child.pid)
             open_ends -= {end for end in open_ends & set(ready) if not self._take(end)}
+            if self._stages_read in ready:
+                due = min(due, self._elapsed() + self._rhythm.after(0))
             if child.descriptor in ready:
                 return
             now = self._elapsed()
@@ -230,6 +242,7 @@ class _Watch:
                 return
             if found is None or found.si_pid == child:
                 return
+            self._orphans.add_moved(transfers_of(found.si_pid))
             self._orphans.reap(found.si_pid)
 
     def _finish(self, child: launching.Child, outcome: Outcome) -> dict[str, Any]:
@@ -240,7 +253,9 @@ class _Watch:
         if self._phrases:
             self._phrases.finish(wall)
         own = _Totals()
+        own.add_moved(transfers_in(child.transfers()))
         status = own.reap(child.pid)
+        self._own_peak = own.peak_bytes if own.peak_bytes > child.floor_bytes else 0
         self._reap_orphans(child.pid)
         rss, left = self._tree.read()
         for pid in self._tree:
@@ -251,7 +266,7 @@ class _Watch:
         outcome.status, outcome.signal = max(status, 0), -status if status < 0 else None
         polled = max(self._tree.peak_bytes, self._stages.peak_bytes)
         exact = max(own.peak_bytes, self._orphans.peak_bytes)
-        peak, source = (exact, "ru_maxrss") if exact > child.floor_bytes and exact >= polled else (polled, "VmHWM")
+        peak, source = (exact, "ru_maxrss") if exact > child.floor_bytes and exact >= _SAME * polled else (polled, "VmHWM")
         return {
             "status": None if status < 0 else status,
             "signal": signal.Signals(-status).name if status < 0 else None,
@@ -310,7 +325,6 @@ class _Totals:
 
     def reap(self, pid: int) -> int:
         """Take an ended process; its exit status, or less than 0 for the signal that killed it."""
-        self._add_moved(transfers_of(pid))
         _, status, usage = os.wait4(pid, 0)
         self.peak_bytes = max(self.peak_bytes, usage.ru_maxrss * 1024)
         found = [usage.ru_utime * 1e9, usage.ru_stime * 1e9, usage.ru_majflt, usage.ru_minflt, usage.ru_nvcsw, usage.ru_nivcsw]
@@ -319,21 +333,32 @@ class _Totals:
 
     def add_running(self, pid: int) -> None:
         """Take what a process has used that goes on running."""
-        self._add_moved(transfers_of(pid))
+        self.add_moved(transfers_of(pid))
         user, system = times_of(pid) or (0, 0)
         self._sums["user_ns"] += user
         self._sums["system_ns"] += system
 
     def with_others(self, others: _Totals) -> dict[str, Any]:
         """The sums as the `exit` line names them."""
-        self._add_moved(others._moved)
+        self.add_moved(others._moved)
         names = ("read_bytes", "written_bytes", "read_call_bytes", "written_call_bytes")
         moved = {name: self._moved[name] if self._moved else None for name in names}
         return {**{name: total + others._sums[name] for name, total in self._sums.items()}, **moved}
 
-    def _add_moved(self, moved: dict[str, int] | None) -> None:
+    def add_moved(self, moved: dict[str, int] | None) -> None:
+        """Take the bytes that a process moved, where they are known."""
         if moved:
             self._moved = {name: total + (self._moved or {}).get(name, 0) for name, total in moved.items()}
+
+
+def _stages_pipe() -> tuple[int, int]:
+    """A pipe that never breaks and never blocks its writers: what outlives this process may go on writing stages, to nobody."""
+    read, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    with contextlib.suppress(OSError):
+        fcntl.fcntl(read, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+    both = os.open(f"/proc/self/fd/{write}", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    os.close(write)
+    return read, both
 
 
 def _write_all(descriptor: int, content: bytes) -> None:

@@ -2,8 +2,9 @@
 
 A pipe has an inode, which its writer and its reader both see. Each command notes its ends in a file of the user's, and takes as its own
 run whatever has noted the other end; when a command in the middle starts last, two runs that were apart become one, so that a command
-asks for its run as late as it can. Commands that only write to the same pipe, or only read from it, are not of one run: all that a
-script writes to ``tee`` is not.
+asks for its run as late as it can. A program between two of them that is not wrapped is found in /proc.
+
+Commands that only write to the same pipe, or only read from it, are not of one run: all that a script writes to ``tee`` is not.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 VARIABLE = "TOOLKIT_RUN"
-_FORGOTTEN_SECONDS = 86400
+_FORGOTTEN_SECONDS = 600  # the commands of a pipe start together
 _NAME = re.compile(r"[A-Za-z0-9][\w.:-]{0,99}")
 
 
@@ -34,9 +35,9 @@ class Membership:
         named = environment.get(VARIABLE, "")
         self._identifier = named if _NAME.fullmatch(named) else new_identifier()
         self._state = None if named == self._identifier else _state_file(environment)
-        reads, writes = _pipe(0), _pipe(1)
-        self.is_shared = self._state is not None and bool(reads or writes)
-        self._change(lambda state: _join(state, self._identifier, reads, writes))
+        reads, self._writes = _pipe("self", 0), _pipe("self", 1)
+        self.is_shared = self._state is not None and bool(reads or self._writes)
+        self._change(lambda state: _join(state, self._identifier, reads, self._writes))
 
     def settle(self) -> str:
         """The id of the run, which from now on is the run's also for those that join later."""
@@ -45,6 +46,7 @@ class Membership:
         return self._identifier
 
     def _settle(self, state: dict[str, Any]) -> None:
+        _join(state, self._identifier, "", *_onward(state["pipes"], self._writes))
         self._identifier = _root(state["runs"], self._identifier)
         state["runs"].setdefault(self._identifier, {"since": time.time()})["settled"] = True
 
@@ -58,15 +60,30 @@ class Membership:
                 self.is_shared = True
 
 
-def _join(state: dict[str, Any], identifier: str, reads: str, writes: str) -> None:
+def _join(state: dict[str, Any], identifier: str, reads: str, *writes: str) -> None:
     runs, pipes = state["runs"], state["pipes"]
-    runs[identifier] = {"since": time.time()}
-    for pipe, own, other in ((reads, "readers", "writers"), (writes, "writers", "readers")):
+    runs.setdefault(identifier, {"since": time.time()})
+    for pipe, own, other in ((reads, "readers", "writers"), *((pipe, "writers", "readers") for pipe in writes)):
         if pipe:
             ends = pipes.setdefault(pipe, {"readers": [], "writers": [], "since": time.time()})
             ends[own].append(identifier)
             for neighbour in ends[other]:
                 _unite(runs, identifier, neighbour)
+
+
+def _onward(pipes: dict[str, Any], pipe: str) -> set[str]:
+    """The pipes that what is written to `pipe` goes on to, through programs that are not wrapped: ``profile-wrap a | gzip | ...``."""
+    found: set[str] = set()
+    if pipe and not pipes.get(pipe, {}).get("readers"):
+        links: dict[str, set[str]] = {}
+        for process in filter(str.isdigit, os.listdir("/proc")):
+            if reads := _pipe(process, 0):
+                links.setdefault(reads, set()).add(_pipe(process, 1))
+        todo = [pipe]
+        for one in todo:  # it grows meanwhile
+            todo += sorted(links.get(one, set()) - found - {"", pipe})
+            found.update(todo[1:])
+    return found
 
 
 def _unite(runs: dict[str, Any], one: str, other: str) -> None:
@@ -84,10 +101,10 @@ def _root(runs: dict[str, Any], identifier: str) -> str:
     return identifier
 
 
-def _pipe(descriptor: int) -> str:
-    """The inode of the pipe that a descriptor is an end of; nothing for a file, a terminal or a pipe with a name."""
+def _pipe(process: str, descriptor: int) -> str:
+    """The inode of the pipe that a process' descriptor is an end of; nothing for a file, a terminal or a pipe with a name."""
     try:
-        target = os.readlink(f"/proc/self/fd/{descriptor}")
+        target = os.readlink(f"/proc/{process}/fd/{descriptor}")
     except OSError:
         return ""
     return target if target.startswith("pipe:") else ""
@@ -95,35 +112,35 @@ def _pipe(descriptor: int) -> str:
 
 @contextlib.contextmanager
 def _state(path: str) -> Iterator[dict[str, Any]]:
-    """What is noted of pipes, to be changed by one process at a time; what is older than a day is forgotten."""
+    """What is noted of pipes, to be changed by one process at a time; what is older than some minutes is forgotten."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    with open(descriptor, "r+b") as stream:
+    try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         try:
-            state = json.loads(stream.read())
+            state = json.loads(os.pread(descriptor, os.fstat(descriptor).st_size, 0))
             oldest = time.time() - _FORGOTTEN_SECONDS
             state = {part: {name: one for name, one in state[part].items() if one["since"] > oldest} for part in ("runs", "pipes")}
         except (ValueError, KeyError, TypeError, AttributeError):  # new, or its writer was killed
             state = {"runs": {}, "pipes": {}}
         yield state
-        stream.seek(0)
-        stream.truncate()
-        stream.write(json.dumps(state, separators=(",", ":")).encode())
+        text = json.dumps(state, separators=(",", ":")).encode()
+        os.ftruncate(descriptor, os.pwrite(descriptor, text, 0))
+    finally:
+        os.close(descriptor)
 
 
 def _state_file(environment: Mapping[str, str]) -> str | None:
     """A file in a directory that is only this user's; None where there is no such place: the command is then a run by itself."""
-    place = environment.get("XDG_RUNTIME_DIR", "")
-    if not _is_private(place):
-        place = os.path.join(environment.get("TMPDIR") or "/tmp", f"scape-toolkit-{os.getuid()}")
-        with contextlib.suppress(OSError):
-            os.mkdir(place, 0o700)
-    try:
-        with open("/proc/sys/kernel/random/boot_id") as stream:
-            boot = stream.read().strip()
-    except OSError:
-        return None
-    return os.path.join(place, f"scape-toolkit-pipes-{boot}.json") if _is_private(place) else None
+    shared = [os.path.join(place, f"scape-toolkit-{os.getuid()}") for place in ("/dev/shm", environment.get("TMPDIR") or "/tmp")]
+    with contextlib.suppress(OSError), open("/proc/sys/kernel/random/boot_id") as stream:
+        name = f"scape-toolkit-pipes-{stream.read().strip()}.json"
+        for place in (environment.get("XDG_RUNTIME_DIR", ""), *shared):
+            if place in shared:
+                with contextlib.suppress(OSError):
+                    os.mkdir(place, 0o700)
+            if _is_private(place):
+                return os.path.join(place, name)
+    return None
 
 
 def _is_private(place: str) -> bool:

@@ -22,21 +22,24 @@ class Process:
         self.rss_bytes = self.peak_bytes = 0
         try:
             self._descriptor = os.open(f"/proc/{pid}/status", os.O_RDONLY | os.O_CLOEXEC)
-        except ProcessLookupError as error:
-            raise FileNotFoundError(error.errno, error.strerror) from error
+        except OSError:  # it has ended, or as many files are open as may be
+            self._descriptor = -1
 
     def read(self) -> bool:
         """Take its memory as it is; False when it has ended."""
         try:
-            status = os.pread(self._descriptor, 4096, 0)
-        except ProcessLookupError:
+            status = os.pread(self._descriptor, 4096, 0) if self._descriptor >= 0 else _text(f"/proc/{self.pid}/status")
+        except OSError:
+            return False
+        if not status:
             return False
         self.rss_bytes = _field(status, b"\nVmRSS:")
         self.peak_bytes = max(self.peak_bytes, _field(status, b"\nVmHWM:"))
         return True
 
     def close(self) -> None:
-        os.close(self._descriptor)
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
 
 
 class Tree:
@@ -54,11 +57,7 @@ class Tree:
         """The sum of their resident memory in bytes, and how many they are."""
         found: dict[int, Process] = {}
         for pid in self._pids():
-            process = self._known.pop(pid, None)
-            try:
-                process = process or Process(pid)
-            except OSError:  # it has ended, or there are no descriptors left
-                continue
+            process = self._known.pop(pid, None) or Process(pid)
             if process.read():
                 found[pid] = process
                 self.peak_bytes = max(self.peak_bytes, process.peak_bytes)
@@ -107,7 +106,7 @@ def children(pid: int) -> list[int]:
                     found += [int(word) for word in words.split()]
             finally:
                 os.close(descriptor)
-    except (FileNotFoundError, ProcessLookupError):
+    except OSError:
         pass  # it has ended
     return found
 
@@ -146,14 +145,16 @@ def transfers_of(pid: int) -> dict[str, int] | None:
     """The bytes that a process and the children that it has waited for moved; None where the system does not tell.
 
     ``read_bytes`` and ``written_bytes`` went to and from devices, ``read_call_bytes`` and ``written_call_bytes`` through read(2),
-    write(2) and their like, pipes and caches included. It can be asked until the process is reaped.
+    write(2) and their like, pipes and caches included.
     """
-    text = _text(f"/proc/{pid}/io")
-    if not text:
-        return None
+    return transfers_in(_text(f"/proc/{pid}/io"))
+
+
+def transfers_in(text: bytes) -> dict[str, int] | None:
+    """The same from what /proc/PID/io says."""
     told = dict(row.split(b": ") for row in text.splitlines())
     names = {"read_bytes": b"read_bytes", "written_bytes": b"write_bytes", "read_call_bytes": b"rchar", "written_call_bytes": b"wchar"}
-    return {name: int(told[key]) for name, key in names.items()}
+    return {name: int(told[key]) for name, key in names.items()} if told else None
 
 
 class Rhythm:

@@ -91,7 +91,7 @@ class Stages:
         """All stages; those still open end with the command, and what only an end tells is unknown of them.
 
         The command's own process, `pid`, often ends before the end of its last stage is read; the kernel has kept its high-water
-        mark since that stage's begin, `peak_bytes`.
+        mark since that stage's begin, `peak_bytes`; 0 where it is unknown.
         """
         if self._rest.strip():
             self._refuse(self._rest)
@@ -99,7 +99,8 @@ class Stages:
             self._close(stage, time_ns, {})
         self._open = []
         for ended in self._unread.get(pid, []):
-            ended.update(peak_rss_bytes=max(peak_bytes, ended["peak_rss_bytes"] or 0), peak_source="VmHWM")
+            if peak_bytes:
+                ended.update(peak_rss_bytes=max(peak_bytes, ended["peak_rss_bytes"] or 0), peak_source="VmHWM")
         for ended in self.ended:
             ended.update(begin_ns=min(ended["begin_ns"], time_ns), end_ns=min(ended["end_ns"], time_ns))
         return sorted(self.ended, key=lambda stage: (stage["begin_ns"], self._order[id(stage)]))

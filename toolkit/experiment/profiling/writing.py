@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -10,6 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from toolkit.core.errors import CannotCreate, InputOutput
+
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}  # of some network file systems; one write is whole there too
 
 
 class Record:
@@ -36,13 +39,20 @@ class Record:
             if not self._regular:
                 self._write(text)
                 return
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+            self._lock(fcntl.LOCK_EX)
             try:
                 self._append(text)
             finally:
-                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+                self._lock(fcntl.LOCK_UN)
         except OSError as error:
             raise InputOutput(self.path, error.strerror or str(error), "the record is incomplete") from error
+
+    def _lock(self, how: int) -> None:
+        try:
+            fcntl.flock(self._descriptor, how)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
 
     def _append(self, text: bytes) -> None:
         size = os.fstat(self._descriptor).st_size

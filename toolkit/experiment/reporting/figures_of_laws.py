@@ -86,7 +86,8 @@ def _paint(
             look = {"color": INK, "marker": "o", "markersize": 5, "fillstyle": _FILLED[place], "markerfacecoloralt": "white"}
             handles.append(Line2D([], [], linestyle="none", **look))
             names.append(shortened(f"on {machine}", 32))
-    seen = sorted({x for law in laws for _, x, _ in points[law]})
+    theirs = {float(SEED_MEASURED[quantity.name][0])} if any(name.startswith("the seed") for name in names) else set()
+    seen = sorted({float(x) for law in laws for _, x, _ in points[law]} | theirs)
     axes.set_xticks(_spaced(seen), [f"{x:g}" for x in _spaced(seen)])
     axes.xaxis.set_minor_locator(LogLocator(base=2, subs=[]))
     axes.xaxis.set_minor_formatter(NullFormatter())

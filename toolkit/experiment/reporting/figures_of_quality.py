@@ -63,10 +63,9 @@ def _quantiles(figure: Figure, rows: Sequence[Mapping[str, Any]]) -> None:
     handles, names = [], []
     for number, row in enumerate(rows):
         look = stroke(number)
-        alone = row["n"] == 1
         axes.plot(shares, row["quantiles"], markevery=[0, 10, 20, 30, 40, 50], clip_on=False, **look)
         handles.append(Line2D([], [], **look))
-        names.append(f"{_name(row, rows)}  ({row['n']} correlation{'' if alone else 's'})")
+        names.append(f"{_name(row, rows)}: n = {row['n']}")
     axes.set_xlim(0, 100)
     highest = max([*positive, least])
     axes.set_ylim(0 if zero else least, 10.0 ** math.ceil(math.log10(highest * 1.0001)))

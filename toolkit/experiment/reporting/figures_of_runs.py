@@ -27,7 +27,9 @@ _MOST_PANELS = 8
 _MOST_ROWS = 16
 _ROW = 0.2  # inches of a bar
 _ABOVE, _BELOW = 0.46, 0.5  # inches that a panel of shares needs besides its bars
-_PANEL = 2.35  # inches of a panel of memory over time
+_CURVE, _STRIP = 1.3, 0.125  # inches of memory over time, and of a stage below it
+_MOST_STRIPS = 8
+_AROUND = 1.05  # inches of a panel besides
 OUTSIDE = "outside stages"
 
 
@@ -61,7 +63,8 @@ def memory_over_time(report: Report) -> Sheet:
     if not largest:
         return nothing("No samples of memory were taken: the commands ended too soon")
     chosen = sorted(largest.items())[:_MOST_PANELS]
-    rows = -(-len(chosen) // 2)
+    beside = [chosen[number : number + 2] for number in range(0, len(chosen), 2)]
+    heights = [_CURVE + _AROUND + _STRIP * max(_strips(report, *one) for one in some) for some in beside]
     words = []
     for step, scales in chosen:
         points = report.collected.curves[step, scales][0]
@@ -69,11 +72,18 @@ def memory_over_time(report: Report) -> Sheet:
         words.append(f"{step.title} at {at_resolutions(scales)}: at most {brief(highest / 1e6)} MB in {brief(points[-1][0] / 1e9)} s")
 
     def paint(figure: Figure) -> None:
-        for number, (step, scales) in enumerate(chosen):
-            bottom = (rows - 1 - number // 2) * _PANEL
-            _memory_panel(figure, step, scales, report.collected.curves[step, scales], number % 2 * 3.9, bottom)
+        top = sum(heights)
+        for some, height in zip(beside, heights, strict=True):
+            for number, (step, scales) in enumerate(some):
+                tall = height - _AROUND
+                _memory_panel(figure, step, scales, report.collected.curves[step, scales], 0.75 + 3.9 * number, top - 0.55 - tall, tall)
+            top -= height
 
-    return Sheet(rows * _PANEL, "; ".join(words), paint)
+    return Sheet(sum(heights), "; ".join(words), paint)
+
+
+def _strips(report: Report, step: Step, scales: tuple[Any, ...]) -> int:
+    return min(len(report.collected.curves[step, scales][1]), _MOST_STRIPS)
 
 
 def _place(report: Report, row: Mapping[str, Any]) -> str:
@@ -104,7 +114,7 @@ def _share_panel(figure: Figure, report: Report, name: str, rows: Sequence[Mappi
     axes = axes_at(figure, left, top - tall, width, tall)
     begins = [0.0] * len(rows)
     for (_, values), look in zip(parts, looks, strict=True):
-        axes.barh(range(len(rows)), [100 * value for value in values], left=begins, height=0.8, **look)
+        axes.barh(range(len(rows)), [100 * value for value in values], left=begins, height=min(0.8, 0.16 * len(rows) / tall), **look)
         begins = [begin + 100 * value for begin, value in zip(begins, values, strict=True)]
     axes.set_xlim(0, 100)
     axes.set_ylim(len(rows) - 0.5, -0.5)
@@ -120,29 +130,38 @@ def _share_panel(figure: Figure, report: Report, name: str, rows: Sequence[Mappi
 
 
 def _memory_panel(
-    figure: Figure, step: Step, scales: Sequence[Any], curve: tuple[list[list[int]], list[list[Any]]], left: float, bottom: float
+    figure: Figure,
+    step: Step,
+    scales: Sequence[Any],
+    curve: tuple[list[list[int]], list[list[Any]]],
+    left: float,
+    base: float,
+    tall: float,
 ) -> None:
+    """Its axes are `tall`, inches, and their lower left corner is at (`left`, `base`)."""
+    from matplotlib.ticker import MaxNLocator
+
     points, bands = curve
-    left, width, base, tall = left + 0.75, 3.05, bottom + 0.5, _PANEL - 1.05
-    axes = axes_at(figure, left, base, width, tall)
+    axes = axes_at(figure, left, base, 3.05, tall)
     seconds, megabytes = [time / 1e9 for time, _ in points], [size / 1e6 for _, size in points]
     last = max([seconds[-1], *(end / 1e9 for _, _, end in bands)]) or 1.0
     highest = max(megabytes) or 1.0
     axes.fill_between(seconds, megabytes, color=COLOURS[5], alpha=0.35, linewidth=0)
     axes.plot(seconds, megabytes, color=COLOURS[0], linewidth=1.3)
     axes.set_xlim(0, last * 1.01)
-    shown = bands[:6]
-    strip = 0.115 * highest  # of a stage, below 0
+    shown = bands[:_MOST_STRIPS]
+    strip = 1.08 * highest * _STRIP / (tall - _STRIP * len(shown))  # of a stage, below 0
     for number, (name, begin, end) in enumerate(shown):
         low = -strip * (number + 1)
         axes.barh(low + strip / 2, (end - begin) / 1e9, left=begin / 1e9, height=strip * 0.8, color=COLOURS[(number + 2) % 7], linewidth=0)
-        middle = (begin + end) / 2e9
-        side = "left" if middle < last * 0.25 else "right" if middle > last * 0.75 else "center"
-        at = {"left": begin / 1e9, "right": end / 1e9, "center": middle}[side]
-        box = {"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
-        axes.text(at, low + strip / 2, shortened(name, 24), size=6.5, ha=side, va="center_baseline", color=INK, bbox=box)
+        within, gap = (end - begin) / 1e9 / last * 3.05 > 0.055 * len(name) + 0.1, 0.012 * last
+        side = "center" if within else "left" if begin / 1e9 < 0.5 * last else "right"
+        at = {"center": (begin + end) / 2e9, "left": end / 1e9 + gap, "right": begin / 1e9 - gap}[side]
+        box = {"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.85} if within else None
+        axes.text(at, low + strip / 2, shortened(name, 24), size=6, ha=side, va="center_baseline", color=INK, bbox=box)
     axes.set_ylim(-strip * len(shown) or -0.01 * highest, highest * 1.08)
     axes.axhline(0, color=GREY, linewidth=0.6)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.set_yticks([tick for tick in axes.get_yticks() if 0 <= tick <= highest * 1.08])
     axes.grid(axis="y")
     axes.set_xlabel("s", size=8.5, labelpad=1)

@@ -19,6 +19,7 @@ CONFIDENCE = 0.95
 FEW = 4  # degrees of freedom below which an interval says more about the number of points than about the law
 SEED: Mapping[tuple[str, str], tuple[float, float]] = {("scc", "memory"): (0.9029, -3.9114), ("scc", "time"): (1.078, -6.875)}
 SEED_FARTHEST = 2048  # the resolution that the seed foretold: 27 h and 1 TB
+FARTHEST = 8  # times the greatest resolution measured: beyond, a law is a guess
 FITTED = ("time", "processor", "memory")
 _EXACT = 1e-12  # a residual that is only rounding
 
@@ -89,7 +90,8 @@ def fit_laws(found: Collected, quantities: Sequence[Any], scales: Sequence[str],
     """A law for each step and quantity that has two resolutions or more.
 
     Against the tag `chosen`; without one against that of `scales` which leaves the smaller residuals (a sphere's making depends on its
-    own resolution, a correlation on its own), and where they are equal against ``output``, then the first.
+    own resolution, a correlation on its own), and where they are equal against ``output``, then the first. What the seed has a law of is
+    fitted against ``output``, as the seed's is, where that is possible.
     """
     steps = sorted({place.step for place in found.rows})
     laws = []
@@ -100,7 +102,9 @@ def fit_laws(found: Collected, quantities: Sequence[Any], scales: Sequence[str],
             order = [chosen] if chosen else sorted(scales, key=lambda scale: (scale != "output", scales.index(scale)))
             tried = [_fit(step, quantity.name, scale, _points(found, step, quantity, scales.index(scale))) for scale in order]
             possible = [law for law in tried if law is not None]
-            if possible:
+            if possible and not chosen and possible[0].scale == "output" and not step.stage and (step.program, "time") in SEED:
+                laws.append(possible[0])
+            elif possible:
                 most = max(law.points for law in possible)
                 laws.append(min((law for law in possible if law.points == most), key=_badness))
     return laws
@@ -109,14 +113,17 @@ def fit_laws(found: Collected, quantities: Sequence[Any], scales: Sequence[str],
 def forecasts(laws: Sequence[Law], resolutions: Sequence[float], machines: Mapping[str, int | None]) -> list[dict[str, Any]]:
     """What the laws foretell for each machine that has been seen: a row for each law, resolution and machine.
 
-    `machines` has their memory in bytes. `beyond` says how many times the resolution is that of the farthest measured; `fits` whether the
-    machine has the memory.
+    `machines` has their memory in bytes. `beyond` says how many times the resolution is the farthest measured: beyond `FARTHEST` there
+    is no value. `fits` says whether the machine has the memory.
     """
     table = []
     for law in laws:
         for resolution in resolutions:
             for offset in law.offsets:
-                value, interval = law.at(resolution, offset.machine), law.interval(resolution, offset.machine)
+                beyond = max(1.0, resolution / law.most)
+                far = beyond > FARTHEST
+                value = None if far else law.at(resolution, offset.machine)
+                interval = None if far else law.interval(resolution, offset.machine)
                 memory = machines.get(offset.machine)
                 table.append(
                     {
@@ -131,8 +138,9 @@ def forecasts(laws: Sequence[Law], resolutions: Sequence[float], machines: Mappi
                         "low": interval[0] if interval else None,
                         "high": interval[1] if interval else None,
                         "seed": seed_value(law.step, law.quantity, resolution),
-                        "beyond": max(1.0, resolution / law.most),
-                        "fits": value * 1e6 <= memory if law.quantity == "memory" and memory else None,
+                        "beyond": beyond,
+                        "fits": value * 1e6 <= memory if law.quantity == "memory" and memory and value is not None else None,
+                        "note": f"too far: measured up to {law.most:g} only" if far else law.note,
                     }
                 )
     return table
@@ -182,20 +190,45 @@ def _fit(step: Step, quantity: str, scale: str, measured: Mapping[str, Sequence[
         *_about(a, error, reach),
         tuple(offsets),
         spread,
-        1 - residual / total if total > _EXACT else None,
+        1 - residual / total if total > _EXACT and freedom > 0 else None,
         count,
         freedom,
         min(every),
         max(every),
         squares,
-        _note(count, freedom),
+        _note(count, freedom, _bend(points, means, a, residual, freedom)),
     )
 
 
-def _note(points: int, freedom: int) -> str:
+def _note(points: int, freedom: int, bend: float) -> str:
     if freedom <= 0:
         return f"{points} points determine the line: its uncertainty is not known"
-    return f"few points ({points}): the intervals are wide" if freedom < FEW else ""
+    notes = [f"few points ({points}): the intervals are wide"] if freedom < FEW else []
+    if bend:
+        up = bend > 0
+        notes.append(f"the points bend {'upwards' if up else 'downwards'}: forecasts are too {'low' if up else 'high'}")
+    return "; ".join(notes)
+
+
+def _bend(
+    points: Mapping[str, Sequence[tuple[float, float]]], means: Mapping[str, tuple[float, float]], a: float, residual: float, freedom: int
+) -> float:
+    """The coefficient of a square that is added to the law, 0 where it does not differ from 0 with 95 % certainty."""
+    if freedom < 2 or residual < _EXACT:
+        return 0.0
+    rows = []  # x and y of each point and the square of x, about its machine's means
+    for machine, some in points.items():
+        x_mean, y_mean = means[machine]
+        square = math.fsum((x - x_mean) ** 2 for x, _ in some) / len(some)
+        rows += [(x - x_mean, y - y_mean, (x - x_mean) ** 2 - square) for x, y in some]
+    slope = math.fsum(x * z for x, _, z in rows) / math.fsum(x * x for x, _, _ in rows)
+    bent = [(z - slope * x, y - a * x) for x, y, z in rows]
+    squares = math.fsum(z * z for z, _ in bent)
+    if squares < _EXACT:
+        return 0.0
+    coefficient = math.fsum(z * y for z, y in bent) / squares
+    left = max(residual - coefficient * coefficient * squares, 0.0) / (freedom - 1)
+    return coefficient if abs(coefficient) > _student(freedom - 1) * math.sqrt(left / squares) else 0.0
 
 
 def _badness(law: Law) -> float:

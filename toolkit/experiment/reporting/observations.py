@@ -65,8 +65,8 @@ def rows(command: Command) -> dict[str, list[int | None]]:
             _covered((stage.begin_ns, stage.end_ns) for stage in some),
             _total(stage.user_ns for stage in some),
             _total(stage.system_ns for stage in some),
-            max((stage.peak_rss_bytes for stage in some if stage.peak_rss_bytes is not None), default=None),
-            None,
+            _highest(stage.peak_rss_bytes for stage in some),
+            _highest(stage.peak_tree_rss_bytes for stage in some),
             _total(stage.read_bytes for stage in some),
             _total(stage.written_bytes for stage in some),
             own[name],
@@ -116,6 +116,10 @@ def bands(command: Command) -> list[list[Any]]:
 def _total(values: Iterable[int | None]) -> int | None:
     known = [value for value in values if value is not None]
     return sum(known) if known else None
+
+
+def _highest(values: Iterable[int | None]) -> int | None:
+    return max((value for value in values if value is not None), default=None)
 
 
 def _covered(intervals: Iterable[tuple[int, int]]) -> int:

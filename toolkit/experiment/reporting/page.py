@@ -9,6 +9,7 @@ from typing import Any
 from toolkit import __version__
 from toolkit.experiment.reporting.collected import Step
 from toolkit.experiment.reporting.figures import Drawn
+from toolkit.experiment.reporting.laws import FARTHEST
 from toolkit.experiment.reporting.quality import PARTS
 from toolkit.experiment.reporting.report import Report
 from toolkit.experiment.reporting.sheet import brief
@@ -29,7 +30,7 @@ a { color: var(--link); } nav a { margin-right: 1rem; white-space: nowrap; }
 table { border-collapse: collapse; font-size: .8125rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .18rem .5rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
 th { border-bottom: 2px solid var(--soft); vertical-align: bottom; } td.text, th.text { text-align: left; }
-td.long { white-space: normal; max-width: 38rem; overflow-wrap: anywhere; }
+td.long { white-space: normal; min-width: 12rem; max-width: 56rem; overflow-wrap: anywhere; }
 tbody tr:nth-child(even) { background: var(--band); }
 summary { cursor: pointer; margin: .8rem 0; font-weight: 600; }
 figure { margin: 1rem 0 1.6rem; } figure svg { width: 100%; max-width: 48rem; height: auto; background: #fff; border-radius: 4px; }
@@ -77,7 +78,9 @@ def _summary(report: Report) -> str:
     found = report.collected
     days = "" if not found.days else f" on {found.days[0]}" if len(found.days) == 1 else f" from {found.days[0]} to {found.days[-1]}"
     machines = ", ".join(map(escape, found.machines)) if len(found.machines) <= 5 else f"{len(found.machines)} machines"
-    text = f"<p>{_count(found.runs, 'command')}{days}" + (f" on {machines}" if machines else "") + ".</p>\n"
+    quality = sum(row["n"] for row in report.tables["quality"])
+    text = f"<p>{_count(found.runs, 'command')}{days}" + (f" on {machines}" if machines else "")
+    text += (f"; quality of {_count(quality, 'correlation')}" if quality else "") + ".</p>\n"
     if found.bad or found.failed:
         words = [f'<a href="#failed">{_count(len(found.failed), "command")} did not end well</a>'] if found.failed else []
         words += [f'<a href="#bad">{_count(len(found.bad), "line or file", "lines or files")} could not be used</a>'] if found.bad else []
@@ -97,7 +100,7 @@ def _statistics(report: Report) -> str:
     text = (
         "<p>MB are 10<sup>6</sup> bytes. Quantiles lie on straight lines between values; s. d. is the standard deviation of the sample. "
         "Under <em>seed</em> stand the values of the laws that the seed experiment fitted on its six-core node: its single values are not "
-        "at hand.</p>\n"
+        "at hand. The time of a command in a pipe includes its waiting for those before it: its processor time, below, does not.</p>\n"
     )
     first = [quantity for quantity in QUANTITIES if quantity.name in _FIRST]
     rest = [quantity for quantity in QUANTITIES if quantity not in first]
@@ -143,20 +146,20 @@ def _laws_table(rows: Sequence[Mapping[str, Any]]) -> str:
     seeds = any(row["seed_a"] is not None for row in rows)
     several = any(len(row["machines"]) > 1 for row in rows)
     notes = any(row["note"] for row in rows)
-    heading: list[Cell] = [("", "text"), ("step", "text"), ("r", "text"), "a", "± s. e.", "95 %", *(["seed a"] if seeds else [])]
-    heading += [*([("machine", "text")] if several else []), "b", "± s. e.", "95 %", *(["seed b"] if seeds else [])]
+    heading: list[Cell] = [("", "text"), ("step", "text"), ("r", "text"), "a", "95 %", *(["seed a"] if seeds else [])]
+    heading += [*([("machine", "text")] if several else []), "b", "95 %", *(["seed b"] if seeds else [])]
     heading += ["spread", "R²", "points", *([("", "text")] if notes else [])]
     lines: list[list[Cell]] = []
     for row in rows:
         for number, one in enumerate(row["machines"]):
             first: list[Cell] = [(row["quantity"], "text"), (_title(row), "text"), (row["scale"], "text"), f"{row['a']:.4f}"]
-            first += [_fixed(row["a_error"]), _interval(row["a_low"], row["a_high"], "{:.3f}")]
+            first += [_interval(row["a_low"], row["a_high"], "{:.3f}")]
             first += [_fixed(row["seed_a"])] if seeds else []
             own: list[Cell] = [(one["machine"], "text")] if several else []
-            own += [f"{one['b']:.4f}", _fixed(one["b_error"]), _interval(one["b_low"], one["b_high"], "{:.3f}")]
+            own += [f"{one['b']:.4f}", _interval(one["b_low"], one["b_high"], "{:.3f}")]
             last: list[Cell] = [_fixed(row["seed_b"])] if seeds else []
             last += ["" if row["spread"] is None else f"× {brief(10 ** row['spread'])}", _fixed(row["r_squared"]), str(row["points"])]
-            last += [(row["note"], "text")] if notes else []
+            last += [(row["note"], "text long")] if notes else []
             lines.append([*(first if number == 0 else [""] * len(first)), *own, *(last if number == 0 else [""] * len(last))])
     return _table(heading, lines)
 
@@ -180,7 +183,8 @@ def _forecast(report: Report) -> str:
         return ""
     text = (
         "<p>What the laws foretell for whole commands on each machine seen. The interval is that of a new pair's median and holds with "
-        "95 %, as far as the law does: <em>beyond</em> says how many times farther than anything measured the resolution is.</p>\n"
+        "95 %, as far as the law does: <em>beyond</em> says how many times farther than anything measured the resolution is; beyond "
+        f"{FARTHEST} times nothing is foretold.</p>\n"
     )
     return text + _parted(rows, _forecast_table)
 
@@ -193,11 +197,14 @@ def _forecast_table(rows: Sequence[Mapping[str, Any]]) -> str:
             (_title(row), "text"),
             (row["machine"], "text"),
             f"{row['resolution']:g} ({row['scale']})",
-            _said(row["value"], row["quantity"]),
+            "–" if row["value"] is None else _said(row["value"], row["quantity"]),
             "" if row["low"] is None else f"{_said(row['low'], row['quantity'])} to {_said(row['high'], row['quantity'])}",
             f"× {row['beyond']:.3g}" if row["beyond"] > 1 else "",
             "" if row["seed"] is None else _said(row["seed"], row["quantity"]),
-            ("more memory than the machine has" if row["fits"] is False else "", "text"),
+            (
+                "; ".join([*(["more memory than the machine has"] if row["fits"] is False else []), *filter(None, [row["note"]])]),
+                "text long",
+            ),
         ]
         for row in rows
     ]
@@ -261,6 +268,7 @@ def _figure(drawn: Drawn) -> str:
 
 def _machines(rows: Sequence[Mapping[str, Any]]) -> str:
     lines: list[list[Cell]] = []
+    packed: list[list[Cell]] = []
     for row in rows:
         for seen in row["seen"]:
             machine, software = seen["machine"], seen["software"]
@@ -269,6 +277,8 @@ def _machines(rows: Sequence[Mapping[str, Any]]) -> str:
             memory = machine.get("memory_bytes")
             allowed = limits.get("memory_max_bytes")
             packages = software.get("packages") if isinstance(software.get("packages"), dict) else {}
+            if packages:
+                packed.append([(row["machine"], "text"), (", ".join(f"{name} {packages[name]}" for name in sorted(packages)), "text long")])
             lines.append(
                 [
                     (row["machine"], "text"),
@@ -278,19 +288,14 @@ def _machines(rows: Sequence[Mapping[str, Any]]) -> str:
                     _gigabytes(memory) + (f" ({_gigabytes(allowed)} allowed)" if allowed else ""),
                     (str(machine.get("graphics") or ""), "text"),
                     (", ".join(f"{name} {software[name]}" for name in ("toolkit", "python", "program") if name in software), "text long"),
-                    (", ".join(f"{name} {version}" for name, version in sorted(packages.items())), "text long"),
                 ]
             )
-    unique = [line for number, line in enumerate(lines) if line not in lines[:number]]
-    heading: list[Cell] = [
-        ("machine", "text"),
-        ("system", "text"),
-        ("processor", "text"),
-        "cores / threads",
-        "memory",
-        ("graphics", "text"),
-    ]
-    return _table([*heading, ("software", "text"), ("packages", "text")], unique) if unique else ""
+    unique, of_packages = ([line for number, line in enumerate(some) if line not in some[:number]] for some in (lines, packed))
+    heading: list[Cell] = [("machine", "text"), ("system", "text"), ("processor", "text"), "cores / threads", "memory"]
+    text = _table([*heading, ("graphics", "text"), ("software", "text")], unique) if unique else ""
+    if of_packages:
+        text += f"<details><summary>Packages</summary>\n{_table([('machine', 'text'), ('packages', 'text')], of_packages)}</details>\n"
+    return text
 
 
 def _failed(rows: Sequence[Mapping[str, Any]]) -> str:

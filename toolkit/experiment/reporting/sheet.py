@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,7 @@ def nothing(reason: str) -> Sheet:
     """A low sheet that says why it is empty."""
 
     def paint(figure: Figure) -> None:
-        figure.text(0.5, 0.3, reason, ha="center", va="center", size=11, color=GREY)
+        figure.text(0.5, 0.3, textwrap.fill(reason, 80), ha="center", va="center", size=10, color=GREY)
 
     return Sheet(0.8, reason, paint)
 

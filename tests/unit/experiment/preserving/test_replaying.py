@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +70,25 @@ def test_a_chain_and_a_pipe(shell: Shell, tmp_path: Path) -> None:
     assert (tmp_path / "again/files/count").read_text() == "2\n"
     assert result.is_equal and result.environment == []
     assert len(list((tmp_path / "again/records").iterdir())) == 4
+
+
+def test_a_script_of_one_run(shell: Shell) -> None:
+    """TOOLKIT_RUN gives all commands of a script one run; only pipes make them run at the same time."""
+    script = "wrap --output a -- sh -c 'sleep 0.2; echo 1 > a'; wrap --input a --output b -- cp a b; wrap --input b --output c -- cp b c"
+    shell.run(script, TOOLKIT_RUN="all")
+    assert shell.again().is_equal
+
+
+def test_several_writers_to_one_pipe(shell: Shell, tmp_path: Path) -> None:
+    shell.run("(for i in 3 1 2; do wrap -- sh -c \"sleep 0.1; echo $i\"; done) | (wrap -- head -c 2; wrap --output o -- cat > o)")
+    result = shell.again()
+    assert [one.problem for one in result.commands] == [""] * 5 and result.is_equal
+    assert (tmp_path / "again/files/o").read_text() == "1\n2\n"
+
+
+def test_repetitions_into_one_pipe(shell: Shell) -> None:
+    shell.run("wrap -r 2 -- echo 1 | wrap --output o -- wc -l > o")
+    assert "its repetitions wrote to one pipe" in shell.again().commands[0].problem
 
 
 def test_standard_input_from_a_file_and_output_behind_another(shell: Shell, tmp_path: Path) -> None:
@@ -241,3 +263,21 @@ def test_a_record_without_end(shell: Shell) -> None:
     result = shell.again()
     assert "its record has no end" in result.commands[0].problem and not result.is_equal
     assert isinstance(result.commands[0].was, Command)
+
+
+@pytest.mark.parametrize(("answer", "status"), [(b"y\n", 0), (b"n\n", 2), (b"\x03", -signal.SIGINT)], ids=["yes", "no", "Ctrl-C"])
+def test_a_person_at_a_terminal_is_asked(experiment: Experiment, tmp_path: Path, root: Path, answer: bytes, status: int) -> None:
+    experiment.ran(["sh", "-c", f"touch {tmp_path}/ran"], streams={"stdin": "/dev/null"})
+    create(Request([experiment.records()], DESCRIPTION), str(tmp_path / "bag"))
+    process, terminal = pty.fork()
+    if process == 0:
+        os.execv(sys.executable, [sys.executable, str(root / "bin" / "preserve"), "replay", str(tmp_path / "bag")])
+    said = b""
+    with contextlib.suppress(OSError):  # the terminal of a process that ended
+        while piece := os.read(terminal, 1000):
+            asked, said = b"programs?" in said, said + piece
+            if b"programs?" in said and not asked:
+                os.write(terminal, answer)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == status
+    os.close(terminal)
+    assert b"  sh -c 'touch" in said and (tmp_path / "ran").exists() is (status == 0)

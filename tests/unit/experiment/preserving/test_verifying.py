@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.server
 import json
@@ -13,9 +14,13 @@ from typing import Any
 
 import bagit
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from rocrate.rocrate import ROCrate
 
 from tests.unit.experiment.preserving.experiment import DESCRIPTION, Experiment
-from toolkit.core.errors import BadData, NoInput
+from toolkit.core.errors import BadData, NoInput, ToolError
+from toolkit.experiment.preserving.asking import show_crate
 from toolkit.experiment.preserving.creating import Request, create
 from toolkit.experiment.preserving.gathering import References
 from toolkit.experiment.preserving.verifying import verify
@@ -70,6 +75,17 @@ def test_a_changed_byte_anywhere(bag: Path, name: str) -> None:
     (bag / name).write_bytes(content)
     assert [line for line in lines(bag) if line.startswith(f"{name}: has changed: its sha256 and sha512 differ")]
     assert not bagit.Bag(str(bag)).is_valid() if name != "bagit.txt" else True
+
+
+def test_the_crates_of_others(tmp_path: Path) -> None:
+    """One that rocrate wrote and bagit packed, an older version with other digests: it keeps all rules but those of runs."""
+    (tmp_path / "table.csv").write_text("1,2\n")
+    crate = ROCrate()
+    crate.name, crate.description, crate.license = "A table", "Of numbers.", "CC0-1.0"
+    crate.add_file(tmp_path / "table.csv", dest_path="a table %41.csv")
+    crate.write(tmp_path / "bag")
+    bagit.make_bag(str(tmp_path / "bag"), checksums=["md5", "sha256"])
+    assert lines(tmp_path / "bag") == ["./: must conform to the profile Process Run Crate, and the profile be a CreativeWork"]
 
 
 def test_a_missing_file_and_one_too_many(bag: Path) -> None:
@@ -239,3 +255,43 @@ def test_what_is_fetched_is_checked(three_commands: Experiment, tmp_path: Path, 
     found = [f"{finding.place}: {finding.problem}" for finding in verify(str(bag), fetch=True).findings]
     assert found and found[0].startswith("data/files/words: could not be fetched: ")
     assert not (bag / "data/files/words").exists()
+
+
+@given(st.sampled_from(["manifest-sha256.txt", "fetch.txt", "bag-info.txt", "bagit.txt", "tagmanifest-sha512.txt"]), st.data())
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_tag_file_makes_it_fail(bag: Path, name: str, data: st.DataObject) -> None:
+    """Whatever stands in a tag file, verify ends with findings or with an error of ours."""
+    older = (bag / name).read_bytes() if (bag / name).exists() else None
+    pieces = st.sampled_from([b"data/", b"../", b"%0a", b"\n", b" ", b"\t", b"0" * 64, b"http://x/", b"\xff", b"\0", b"-", b"1", b":"])
+    (bag / name).write_bytes(b"".join(data.draw(st.lists(pieces, max_size=12))))
+    try:
+        assert verify(str(bag)).findings or name == "fetch.txt"  # an empty one is none
+    finally:
+        if older is None:
+            (bag / name).unlink()
+        else:
+            (bag / name).write_bytes(older)
+
+
+JUNK = st.sampled_from([None, 0, -1, 1e400, "", "x", "../..", "\ud800", "\0", [], {}, [None], {"@id": 3}, {"@id": "#command-c1"}, [[{}]]])
+
+
+@given(st.data())
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_metadata_and_no_record_make_it_fail(bag: Path, data: st.DataObject) -> None:
+    """Whatever stands in place of a value, verify and show end with what they found or with an error of ours."""
+    kept = [bag / "data/ro-crate-metadata.json", bag / "data/records/run.jsonl"]
+    older = [path.read_bytes() for path in kept]
+    content, lines = json.loads(older[0]), [json.loads(line) for line in older[1].splitlines()]
+    for part in (data.draw(st.sampled_from(content["@graph"])), data.draw(st.sampled_from(lines))):
+        part[data.draw(st.sampled_from(sorted(part)))] = data.draw(JUNK)
+    kept[0].write_text(json.dumps(content))
+    kept[1].write_text("".join(json.dumps(line) + "\n" for line in lines))
+    sealed(bag)
+    try:
+        for look in (lambda: verify(str(bag)), lambda: list(show_crate(str(bag), False)), lambda: list(show_crate(str(bag), True))):
+            with contextlib.suppress(ToolError):
+                look()
+    finally:
+        for path, text in zip(kept, older, strict=True):
+            path.write_bytes(text)

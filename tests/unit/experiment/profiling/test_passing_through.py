@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.unit.experiment.profiling.conftest import Run, Wrap
+from toolkit.experiment.run_record import read_run_records
 
+ROOT = Path(__file__).resolve().parents[4]
 SHOW = "import os, sys; sys.stdout.buffer.write(repr([sorted(os.environb.items()), [os.fsencode(w) for w in sys.argv]]).encode())"
 
 
@@ -81,11 +83,17 @@ def test_what_cannot_be_executed_although_it_may_be(wrap: Wrap, tmp_path: Path) 
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_arguments_and_environment(run: Run, environment: dict[str, str]) -> None:
+@pytest.mark.parametrize("odd", ["", "shell", "names"])
+def test_arguments_and_environment(run: Run, environment: dict[str, str], tmp_path: Path, odd: str) -> None:
+    """Variables that shells drop or set themselves are as they were."""
     every_byte = bytes(range(1, 256))
     words = [sys.executable, "-c", SHOW, b"", b"two words", b"*", b"$(x)", b"a=b", b"--", b"-n", every_byte]
-    names = {"SHLVL": "7", "BASH_FUNC_f%%": "() { x; }", "with.dot": "1", "PWD": "/elsewhere", "_": "x", "EMPTY": "", "LINES": "a\nb"}
-    settings = {**environment, **names, "BYTES": os.fsdecode(every_byte)}
+    names = {"SHLVL": "7", "OLDPWD": "/x", "_": "x", "PS1": "$ ", "PS4": "> ", "EMPTY": "", "LINES": "a\nb", "go": "1"}
+    if odd == "shell":
+        names |= {"PWD": str(tmp_path), "BYTES": os.fsdecode(every_byte)}
+    elif odd == "names":
+        names |= {"PWD": "/elsewhere", "IFS": "x", "OPTIND": "5", "PPID": "1", "BASH_FUNC_f%%": "() { x; }", "with.dot": "1"}
+    settings = {**environment, **names}
     plain = run(*words, env=settings)
     wrapped = run("profile-wrap", "-o", "run.jsonl", "--", *words, env=settings)
     before, after = eval(plain.stdout), eval(wrapped.stdout)
@@ -204,3 +212,68 @@ def test_quiet_and_the_options_in_every_spelling(run: Run, tmp_path: Path) -> No
         result = run("profile-wrap", *words, "echo", "-o", "--tag")
         assert (result.returncode, result.stdout, result.stderr) == (0, b"-o --tag\n", b"")
     assert (tmp_path / "run.jsonl").read_text().count('"tags":{"a":"b"}') == 3
+
+
+def test_ctrl_c_that_kills_it_is_recorded(environment: dict[str, str], tmp_path: Path) -> None:
+    pid, terminal = pty.fork()
+    if not pid:
+        os.chdir(tmp_path)
+        os.execvpe("profile-wrap", ["profile-wrap", "-o", "run.jsonl", "sh", "-c", "echo ready; sleep 60"], environment)
+    said = b""
+    while b"ready" not in said:
+        said += os.read(terminal, 1000)
+    os.write(terminal, b"\x03")
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGINT
+    os.close(terminal)
+    [command] = read_run_records([tmp_path / "run.jsonl"])
+    assert command.exit is not None and command.exit.signal == "SIGINT"
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_are_closed_stay_closed(run: Run, tmp_path: Path, closed: str) -> None:
+    show = "import os; print(sorted(os.listdir('/proc/self/fd')), file=open('{}', 'w'))"
+    for name, words in (("plain", []), ("wrapped", ["profile-wrap", "-o", "run.jsonl", "--stage-regex", "x"])):
+        script = f'{" ".join(words)} {sys.executable} -I -S -c "$0" {closed}'
+        assert run("bash", "-c", script, show.format(name)).returncode == 0
+    plain, wrapped = ((tmp_path / name).read_text() for name in ("plain", "wrapped"))
+    assert wrapped.replace(", '9'", "") == plain or "2>&-" in closed
+    [command] = read_run_records([tmp_path / "run.jsonl"])
+    assert [name for name, place in command.streams.items() if place is None] == [
+        name for name, sign in (("stdin", "<&-"), ("stdout", " >&-"), ("stderr", "2>&-")) if sign in f" {closed}"
+    ]
+
+
+def test_under_itself(wrap: Wrap, tmp_path: Path) -> None:
+    result, commands = wrap("profile-wrap", "-o", "run.jsonl", "sh", "-c", "echo word; exit 3")
+    assert (result.returncode, result.stdout, result.stderr) == (3, b"word\n", b"")
+    assert sorted(command.argv[0] for command in commands) == ["profile-wrap", "sh"]
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash"])
+def test_whatever_sh_is(run: Run, environment: dict[str, str], tmp_path: Path, shell: str, program) -> None:  # type: ignore[no-untyped-def]
+    code = """
+import sys
+from toolkit.commands import profile_wrap
+from toolkit.experiment.profiling import launching
+launching._SHELL = sys.argv.pop(1)
+profile_wrap.profile_wrap()
+"""
+    settings = {**environment, "PYTHONPATH": str(ROOT)}
+    words = ["-o", "run.jsonl", sys.executable, "-c", SHOW, "a b"]
+    result = run(sys.executable, "-c", code, program(shell, shell), *words, env=settings)
+    assert (result.returncode, result.stderr) == (0, b"")
+    shown = [[name, value] for name, value in eval(result.stdout)[0] if not name.startswith(b"TOOLKIT_STAGES_")]
+    assert dict(shown) == {os.fsencode(name): os.fsencode(value) for name, value in settings.items()}
+    [command] = read_run_records([tmp_path / "run.jsonl"])
+    assert command.exit is not None and command.exit.peak_source == "ru_maxrss"
+
+
+def test_a_stage_of_what_outlives_the_wrapper_harms_nobody(run: Run, tmp_path: Path) -> None:
+    """A shell dies of SIGPIPE, and would hang where the pipe is full."""
+    write = "for i in $(seq 3000); do printf '%0500d\\n' 1 >&$TOOLKIT_STAGES_FD; done 2> /dev/null"
+    late = f"while test -e waiting; do sleep 0.02; done; {write}; echo > ended"
+    (tmp_path / "waiting").touch()
+    result = run("profile-wrap", "-o", "run.jsonl", "sh", "-c", 'setsid sh -c "$0" > /dev/null 2>&1 &', late)
+    assert (result.returncode, result.stderr) == (0, b"")
+    (tmp_path / "waiting").unlink()
+    wait_until((tmp_path / "ended").exists)

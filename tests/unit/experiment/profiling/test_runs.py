@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.experiment.profiling.conftest import Run
+from toolkit.experiment.profiling.runs import _is_private, _state_file
 from toolkit.experiment.run_record import read_run_records
 
 WRAP = "profile-wrap -o run.jsonl --tag"
@@ -67,6 +68,15 @@ def test_two_pipes_of_one_script_that_share_their_ends(shell, tmp_path: Path) ->
     assert len(set.union(*found.values())) == len(found) == 6
 
 
+@pytest.mark.parametrize("late", ["", "sleep 0.5; "])
+@pytest.mark.parametrize("between", ["tr a-z A-Z", "tr a-z A-Z | sh -c 'cat'"])
+def test_programs_that_are_not_wrapped_stand_between(shell, tmp_path: Path, between: str, late: str) -> None:  # type: ignore[no-untyped-def]
+    script = f"{WRAP} pipe=1 echo word | {between} | ({late}{WRAP} pipe=1 cat)"
+    assert shell(f"{script}; {WRAP} pipe=2 true").stdout == b"WORD\n"
+    found = runs(tmp_path)
+    assert len(found["1"]) == 1 and found["1"] != found["2"]
+
+
 def test_two_writers_of_one_pipe_and_its_reader_are_one_run(shell, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     shell(f"({WRAP} pipe=1 echo a; {WRAP} pipe=1 echo b) | {WRAP} pipe=1 cat")
     assert len(runs(tmp_path)["1"]) == 1
@@ -103,16 +113,19 @@ def test_the_variable_names_the_record(shell, tmp_path: Path) -> None:  # type: 
     assert sorted(os.listdir(tmp_path)) == ["named.jsonl", "other.jsonl"]
 
 
-def test_what_others_could_change_is_not_trusted(shell, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    """A directory that others may write to is not used; each command is a run by itself then."""
+def test_what_others_could_change_is_not_trusted(tmp_path: Path) -> None:
     place = tmp_path / "runtime"
-    place.mkdir()
-    place.chmod(0o777)
-    os.mkdir(tmp_path / f"scape-toolkit-{os.getuid()}", 0o755)
-    (tmp_path / f"scape-toolkit-{os.getuid()}").chmod(0o755)
-    shell(f"{WRAP} pipe=1 echo x | {WRAP} pipe=1 cat", XDG_RUNTIME_DIR=str(place), TMPDIR=str(tmp_path))
-    assert len(runs(tmp_path)["1"]) == 2
-    assert os.listdir(place) == []
+    place.mkdir(0o700)
+    assert _is_private(str(place))
+    assert str(place) in (_state_file({"XDG_RUNTIME_DIR": str(place)}) or "")
+    for mode in (0o777, 0o750, 0o701):
+        place.chmod(mode)
+        assert not _is_private(str(place))
+        assert str(place) not in (_state_file({"XDG_RUNTIME_DIR": str(place)}) or "")
+    place.chmod(0o700)
+    (tmp_path / "link").symlink_to(place)
+    assert not _is_private(str(tmp_path / "link"))
+    assert not _is_private(str(tmp_path / "absent"))
 
 
 def test_a_state_that_is_torn_is_begun_anew(shell, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
@@ -124,3 +137,14 @@ def test_a_state_that_is_torn_is_begun_anew(shell, tmp_path: Path) -> None:  # t
     shell(f"{WRAP} pipe=1 echo x | {WRAP} pipe=1 cat", XDG_RUNTIME_DIR=str(place))
     assert len(runs(tmp_path)["1"]) == 1
     assert state.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_state_that_cannot_be_written_stops_nothing(shell, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    place = tmp_path / "runtime"
+    place.mkdir(0o700)
+    shell("profile-wrap -o first.jsonl true | cat", XDG_RUNTIME_DIR=str(place))
+    [state] = place.iterdir()
+    state.unlink()
+    state.mkdir()
+    assert shell(f"{WRAP} pipe=1 echo x | {WRAP} pipe=1 cat", XDG_RUNTIME_DIR=str(place)).stdout == b"x\n"
+    assert len(runs(tmp_path)["1"]) == 2

@@ -27,7 +27,12 @@ LAWS = {  # log10(y) = a log2(r) + b: s, MB, and the tag of r
     "scc": ((0.95, -6.2), (0.88, -3.9), "output"),
     "rank-candidates": ((0.85, -6.1), (0.5, -1.5), "output"),
 }
-STAGES = {"cylmap": ("read", "draw"), "projmap": ("draw",), "scc": ("analyse", "sweep"), "rank-candidates": ("rank",)}
+STAGES = {
+    "cylmap": ("read", "draw"),
+    "projmap": ("draw",),
+    "scc": ("read", "analyse", "open", "set-up", "sweep", "write"),
+    "rank-candidates": ("rank",),
+}
 PAIRS = [(first, second) for first in (64, 128, 256, 512) for second in (32, 64, 128, 256, 512) if second <= first]
 
 
@@ -56,9 +61,35 @@ def command(
         machine={**MACHINE, "host": host},
         software={"toolkit": "0.7", "python": "3.11.7", "program": {"path": f"/opt/bin/{name}", "sha256": "0" * 64}},
         samples=[Sample(time, rss, 1) for time, rss in samples],
-        stages=[Stage(stage, 7, begin, end, (end - begin) // 2, 0, peak_bytes // 2, "VmHWM", 10, 20) for stage, begin, end in stages],
+        stages=[_stage(*stage, peak_bytes) for stage in stages],
         files=list(files),
-        exit=Exit(status, wall_ns, wall_ns // 2, wall_ns // 10, None, peak_bytes, "VmHWM", peak_bytes + 1000, None, 4000, 5000),
+        exit=Exit(
+            status,
+            wall_ns,
+            wall_ns // 2,
+            wall_ns // 10,
+            peak_rss_bytes=peak_bytes,
+            peak_source="VmHWM",
+            peak_tree_rss_bytes=peak_bytes + 1000,
+            read_bytes=4000,
+            written_bytes=5000,
+        ),
+    )
+
+
+def _stage(name: str, begin: int, end: int, peak_bytes: int) -> Stage:
+    return Stage(
+        name,
+        7,
+        begin,
+        end,
+        user_ns=(end - begin) // 2,
+        system_ns=0,
+        peak_rss_bytes=peak_bytes // 2,
+        peak_source="VmHWM",
+        peak_tree_rss_bytes=peak_bytes // 2 + 7,
+        read_bytes=10,
+        written_bytes=20,
     )
 
 
@@ -82,7 +113,7 @@ def study(
 def _measured(name: str, wall: int, peak: int, first: int, second: int, host: str, repetition: int, chance: random.Random) -> Command:
     edges = [wall // 50, *(wall * (number + 1) // len(STAGES[name]) - wall // 50 for number in range(len(STAGES[name])))]
     stages = [(stage, edges[number], edges[number + 1]) for number, stage in enumerate(STAGES[name])]
-    samples = [(wall * part // 60, int(peak * min(1.0, 0.2 + 0.8 * part / 40) * (0.95 + 0.05 * chance.random()))) for part in range(61)]
+    samples = [(wall * part // 30, int(peak * min(1.0, 0.2 + 0.8 * part / 20) * (0.95 + 0.05 * chance.random()))) for part in range(31)]
     began = f"2026-11-{20 + repetition:02d}T07:00:00.000000000Z"
     files = []
     if name == "rank-candidates":

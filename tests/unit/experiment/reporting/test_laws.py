@@ -5,6 +5,7 @@ import math
 import pytest
 
 from tests.unit.experiment.reporting.records import command, study, written
+from toolkit.core.errors import UsageError
 from toolkit.core.mapreduce.running import Runner
 from toolkit.experiment.reporting.collected import Step
 from toolkit.experiment.reporting.laws import seed_value
@@ -75,10 +76,23 @@ def test_two_points_have_no_uncertainty(tmp_path):
     assert law.a == pytest.approx(1)
     assert (law.error, law.low, law.spread, law.offsets[0].error, law.interval(256, "anvil")) == (None,) * 5
     assert law.note.startswith("2 points determine the line")
-    (row,) = (row for row in report.tables["forecast"] if row["quantity"] == "time")
-    assert (row["resolution"], row["low"], row["high"]) == (2048, None, None)
-    assert row["value"] == pytest.approx(10**5)
-    assert row["beyond"] == 16
+    assert law.r_squared is None
+    report = report_of(tmp_path, [timed(1, 64), timed(10, 128)], forecast=(1024.0, 2048.0))
+    near, far = (row for row in report.tables["forecast"] if row["quantity"] == "time")
+    assert (near["resolution"], near["low"], near["high"], near["beyond"]) == (1024, None, None, 8)
+    assert near["value"] == pytest.approx(10**4)
+    assert (far["value"], far["beyond"], far["note"]) == (None, 16, "too far: measured up to 128 only")
+
+
+def test_points_that_bend_are_noted(tmp_path):
+    def runs(start):
+        return [timed(start + (r / 64) ** 3 * (1 + 0.01 * (r % 7)), r) for r in (32, 64, 128, 256, 512)]
+
+    straight, bent = (law_of(report_of(tmp_path, runs(start))) for start in (0.0, 5.0))
+    assert straight.note == "few points (5): the intervals are wide"
+    assert bent.note.endswith("the points bend upwards: forecasts are too low")
+    several = [run for host in ("anvil", "bellows") for run in (timed(5 + (r / 64) ** 3, r, host=host) for r in (32, 64, 128, 256, 512))]
+    assert "upwards" in law_of(report_of(tmp_path, several)).note
 
 
 def test_one_resolution_has_no_law(tmp_path):
@@ -98,12 +112,35 @@ def test_runs_without_resolutions_are_in_the_tables(tmp_path):
 
 
 def test_each_step_is_fitted_against_the_resolution_that_it_depends_on(tmp_path):
-    report = report_of(tmp_path, study())
+    report = report_of(tmp_path, study(repetitions=1))
     assert {law.step.program: law.scale for law in report.laws if law.quantity == "time"} == {
         "cylmap": "input", "projmap": "input", "scc": "output", "rank-candidates": "output"
     }  # fmt: skip
-    forced = report_of(tmp_path, study(), resolution="output")
+    forced = report_of(tmp_path, study(repetitions=1), resolution="output")
     assert {law.scale for law in forced.laws} == {"output"}
+
+
+def test_what_the_seed_has_a_law_of_is_fitted_against_the_same_resolution(tmp_path):
+    def runs(name):
+        pairs = ((64, 32), (128, 32), (128, 64), (256, 64))
+        return [command(name, first * 10**7, 10**8, tags={"input": str(first), "output": str(second)}) for first, second in pairs]
+
+    report = report_of(tmp_path, [*runs("scc"), *runs("cylmap")])
+    assert {law.step.program: law.scale for law in report.laws if law.quantity == "time"} == {"scc": "output", "cylmap": "input"}
+    seeds = {row["output"]: row["seed"] for row in report.tables["statistics"] if row["quantity"] == "time" and row["command"] == "scc"}
+    assert seeds == {32: pytest.approx(10 ** (1.078 * 5 - 6.875)), 64: pytest.approx(10 ** (1.078 * 6 - 6.875))}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ({"by": ("photo",)}, "--by photo: no run has this tag"),
+        ({"resolution": "width"}, "--resolution width: no run has a number under this"),
+    ],
+)
+def test_tags_that_no_run_has(tmp_path, wanted, message):
+    with pytest.raises(UsageError, match=message):
+        report_of(tmp_path, [timed(1, 64), timed(1, 128, tags={"width": "wide"})], **wanted)
 
 
 def test_another_tag_as_resolution(tmp_path):
@@ -123,7 +160,7 @@ def test_steps_are_told_apart_by_tags(tmp_path):
 
 
 def test_the_laws_are_found_again(tmp_path):
-    law = law_of(report_of(tmp_path, study(noise=0.01, hosts=(("anvil", 1.0), ("bellows", 2.0)))))
+    law = law_of(report_of(tmp_path, study(repetitions=1, noise=0.01, hosts=(("anvil", 1.0), ("bellows", 2.0)))))
     assert law.low < 0.95 < law.high
     assert law.a == pytest.approx(0.95, abs=0.01)
     assert law.at(128, "bellows") / law.at(128, "anvil") == pytest.approx(2.0, rel=0.02)
@@ -133,9 +170,9 @@ def test_the_laws_are_found_again(tmp_path):
 
 def test_memory_that_a_machine_does_not_have(tmp_path):
     runs = [command("scc", 10**9, r * 10**8, tags={"output": str(r)}) for r in (16, 32, 64)]
-    report = report_of(tmp_path, runs, forecast=(128.0, 1024.0))
+    report = report_of(tmp_path, runs, forecast=(128.0, 512.0))
     fits = {row["resolution"]: row["fits"] for row in report.tables["forecast"] if row["quantity"] == "memory"}
-    assert fits == {128: True, 1024: False}  # 12.8 and 102 GB of 32
+    assert fits == {128: True, 512: False}  # 12.8 and 51.2 GB of 32
 
 
 def test_the_seeds_laws_give_what_the_seed_says():
