@@ -125,11 +125,11 @@ class _Attempt:
         made = self._plan
         self._tell_what_is_left_out()
         unknown = [entry for entry in made.same if entry.kind == "file" and self._must_be_read(entry)]
-        if made.files or unknown:
-            self._start_check()
-        if made.directories or made.files or made.links:
-            self._make_directories()
         try:
+            if made.files or unknown:
+                self._start_check()
+            if made.directories or made.files or made.links:
+                self._make_directories()
             for entry in unknown:
                 self._ask(entry.path, self._ledger.digests.get(entry.path) or self._read(entry.path))
             self._copy()
