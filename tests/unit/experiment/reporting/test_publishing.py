@@ -173,6 +173,19 @@ def test_the_page(files: dict[str, bytes]) -> None:
     assert {"Fitted laws", "Forecast", "seed a", "1.0780", "26.7 h", "1.05 TB", "anvil", LONG} <= set(page.words)
 
 
+def test_thousands_of_bad_lines_do_not_fill_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drawing, "DOTS", 40)
+    path = tmp_path / "run.jsonl"
+    path.write_bytes(written([command("true", 10**6, 10**6)]) + b"?\n" * 3000)
+    files = files_of(make_report(Request((str(path),))))
+    lines = len(written([command("true", 10**6, 10**6)]).splitlines())
+    places = [line.split(",")[0] for line in files["tables/bad.csv"].decode().splitlines()[1:]]
+    assert places == [f"{path}:{lines + number}" for number in range(1, 3001)]
+    page = files["index.html"].decode()
+    assert page.count("is torn or no JSON") == 200
+    assert "… and 2800 more, in tables/bad.csv" in page
+
+
 def test_what_a_record_says_is_never_markup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drawing, "DOTS", 40)
     evil = "<script>alert(1)</script>&amp;\x00\ud800$\\frac{"
