@@ -35,8 +35,12 @@ class _Command:
         plain = None if f"_{NAME.replace('-', '_').upper()}_COMPLETE" in os.environ else _plain(sys.argv[1:])
         if plain is None:
             _declared()()
-        else:
+            return
+        try:
             sys.exit(_run(*plain))
+        except Exception as error:  # click's commands have the same
+            _say(f"internal error: {type(error).__name__}: {error}; run it again with -vv and report what it prints")
+            sys.exit(125)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(_declared(), name)

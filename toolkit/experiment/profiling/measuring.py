@@ -18,7 +18,7 @@ from toolkit.experiment.profiling.nvidia import Graphics
 from toolkit.experiment.profiling.privacy import arguments_of, environment_of, tags_of
 from toolkit.experiment.profiling.request import Request
 from toolkit.experiment.profiling.runs import Membership
-from toolkit.experiment.profiling.sampling import Rhythm, Series, Tree, children, times_of, transfers_of
+from toolkit.experiment.profiling.sampling import Rhythm, Series, Tree, children, times_of, transfers_in, transfers_of
 from toolkit.experiment.profiling.software import software, source_version
 from toolkit.experiment.profiling.stages import Phrases, Stages
 from toolkit.experiment.profiling.writing import LateRecord, Record
@@ -242,6 +242,7 @@ class _Watch:
                 return
             if found is None or found.si_pid == child:
                 return
+            self._orphans.add_moved(transfers_of(found.si_pid))
             self._orphans.reap(found.si_pid)
 
     def _finish(self, child: launching.Child, outcome: Outcome) -> dict[str, Any]:
@@ -252,6 +253,7 @@ class _Watch:
         if self._phrases:
             self._phrases.finish(wall)
         own = _Totals()
+        own.add_moved(transfers_in(child.transfers()))
         status = own.reap(child.pid)
         self._own_peak = own.peak_bytes if own.peak_bytes > child.floor_bytes else 0
         self._reap_orphans(child.pid)
@@ -323,7 +325,6 @@ class _Totals:
 
     def reap(self, pid: int) -> int:
         """Take an ended process; its exit status, or less than 0 for the signal that killed it."""
-        self._add_moved(transfers_of(pid))
         _, status, usage = os.wait4(pid, 0)
         self.peak_bytes = max(self.peak_bytes, usage.ru_maxrss * 1024)
         found = [usage.ru_utime * 1e9, usage.ru_stime * 1e9, usage.ru_majflt, usage.ru_minflt, usage.ru_nvcsw, usage.ru_nivcsw]
@@ -332,19 +333,20 @@ class _Totals:
 
     def add_running(self, pid: int) -> None:
         """Take what a process has used that goes on running."""
-        self._add_moved(transfers_of(pid))
+        self.add_moved(transfers_of(pid))
         user, system = times_of(pid) or (0, 0)
         self._sums["user_ns"] += user
         self._sums["system_ns"] += system
 
     def with_others(self, others: _Totals) -> dict[str, Any]:
         """The sums as the `exit` line names them."""
-        self._add_moved(others._moved)
+        self.add_moved(others._moved)
         names = ("read_bytes", "written_bytes", "read_call_bytes", "written_call_bytes")
         moved = {name: self._moved[name] if self._moved else None for name in names}
         return {**{name: total + others._sums[name] for name, total in self._sums.items()}, **moved}
 
-    def _add_moved(self, moved: dict[str, int] | None) -> None:
+    def add_moved(self, moved: dict[str, int] | None) -> None:
+        """Take the bytes that a process moved, where they are known."""
         if moved:
             self._moved = {name: total + (self._moved or {}).get(name, 0) for name, total in moved.items()}
 

@@ -2,8 +2,9 @@
 
 A pipe has an inode, which its writer and its reader both see. Each command notes its ends in a file of the user's, and takes as its own
 run whatever has noted the other end; when a command in the middle starts last, two runs that were apart become one, so that a command
-asks for its run as late as it can. Commands that only write to the same pipe, or only read from it, are not of one run: all that a
-script writes to ``tee`` is not.
+asks for its run as late as it can. A program between two of them that is not wrapped is found in /proc.
+
+Commands that only write to the same pipe, or only read from it, are not of one run: all that a script writes to ``tee`` is not.
 """
 
 from __future__ import annotations
@@ -34,9 +35,9 @@ class Membership:
         named = environment.get(VARIABLE, "")
         self._identifier = named if _NAME.fullmatch(named) else new_identifier()
         self._state = None if named == self._identifier else _state_file(environment)
-        reads, writes = _pipe(0), _pipe(1)
-        self.is_shared = self._state is not None and bool(reads or writes)
-        self._change(lambda state: _join(state, self._identifier, reads, writes))
+        reads, self._writes = _pipe("self", 0), _pipe("self", 1)
+        self.is_shared = self._state is not None and bool(reads or self._writes)
+        self._change(lambda state: _join(state, self._identifier, reads, self._writes))
 
     def settle(self) -> str:
         """The id of the run, which from now on is the run's also for those that join later."""
@@ -45,6 +46,7 @@ class Membership:
         return self._identifier
 
     def _settle(self, state: dict[str, Any]) -> None:
+        _join(state, self._identifier, "", *_onward(state["pipes"], self._writes))
         self._identifier = _root(state["runs"], self._identifier)
         state["runs"].setdefault(self._identifier, {"since": time.time()})["settled"] = True
 
@@ -58,15 +60,30 @@ class Membership:
                 self.is_shared = True
 
 
-def _join(state: dict[str, Any], identifier: str, reads: str, writes: str) -> None:
+def _join(state: dict[str, Any], identifier: str, reads: str, *writes: str) -> None:
     runs, pipes = state["runs"], state["pipes"]
-    runs[identifier] = {"since": time.time()}
-    for pipe, own, other in ((reads, "readers", "writers"), (writes, "writers", "readers")):
+    runs.setdefault(identifier, {"since": time.time()})
+    for pipe, own, other in ((reads, "readers", "writers"), *((pipe, "writers", "readers") for pipe in writes)):
         if pipe:
             ends = pipes.setdefault(pipe, {"readers": [], "writers": [], "since": time.time()})
             ends[own].append(identifier)
             for neighbour in ends[other]:
                 _unite(runs, identifier, neighbour)
+
+
+def _onward(pipes: dict[str, Any], pipe: str) -> set[str]:
+    """The pipes that what is written to `pipe` goes on to, through programs that are not wrapped: ``profile-wrap a | gzip | ...``."""
+    found: set[str] = set()
+    if pipe and not pipes.get(pipe, {}).get("readers"):
+        links: dict[str, set[str]] = {}
+        for process in filter(str.isdigit, os.listdir("/proc")):
+            if reads := _pipe(process, 0):
+                links.setdefault(reads, set()).add(_pipe(process, 1))
+        todo = [pipe]
+        for one in todo:  # it grows meanwhile
+            todo += sorted(links.get(one, set()) - found - {"", pipe})
+            found.update(todo[1:])
+    return found
 
 
 def _unite(runs: dict[str, Any], one: str, other: str) -> None:
@@ -84,10 +101,10 @@ def _root(runs: dict[str, Any], identifier: str) -> str:
     return identifier
 
 
-def _pipe(descriptor: int) -> str:
-    """The inode of the pipe that a descriptor is an end of; nothing for a file, a terminal or a pipe with a name."""
+def _pipe(process: str, descriptor: int) -> str:
+    """The inode of the pipe that a process' descriptor is an end of; nothing for a file, a terminal or a pipe with a name."""
     try:
-        target = os.readlink(f"/proc/self/fd/{descriptor}")
+        target = os.readlink(f"/proc/{process}/fd/{descriptor}")
     except OSError:
         return ""
     return target if target.startswith("pipe:") else ""

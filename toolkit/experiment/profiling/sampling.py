@@ -145,14 +145,16 @@ def transfers_of(pid: int) -> dict[str, int] | None:
     """The bytes that a process and the children that it has waited for moved; None where the system does not tell.
 
     ``read_bytes`` and ``written_bytes`` went to and from devices, ``read_call_bytes`` and ``written_call_bytes`` through read(2),
-    write(2) and their like, pipes and caches included. It can be asked until the process is reaped.
+    write(2) and their like, pipes and caches included.
     """
-    text = _text(f"/proc/{pid}/io")
-    if not text:
-        return None
+    return transfers_in(_text(f"/proc/{pid}/io"))
+
+
+def transfers_in(text: bytes) -> dict[str, int] | None:
+    """The same from what /proc/PID/io says."""
     told = dict(row.split(b": ") for row in text.splitlines())
     names = {"read_bytes": b"read_bytes", "written_bytes": b"write_bytes", "read_call_bytes": b"rchar", "written_call_bytes": b"wchar"}
-    return {name: int(told[key]) for name, key in names.items()}
+    return {name: int(told[key]) for name, key in names.items()} if told else None
 
 
 class Rhythm:

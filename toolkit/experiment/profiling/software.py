@@ -22,7 +22,7 @@ def software(path: str, environment: Mapping[str, str]) -> dict[str, Any]:
     A program in Python has ``interpreter`` and ``packages``: the versions that are installed for that interpreter.
     """
     program: dict[str, Any] = {"path": os.path.abspath(path), "sha256": _digest(path)}
-    found: dict[str, Any] = {"toolkit": __version__, "python": sys.version.split()[0], "program": program, "packages": {}}
+    found: dict[str, Any] = {"toolkit": __version__, "python": sys.version.split()[0], "libc": _libc(), "program": program, "packages": {}}
     if os.path.dirname(os.path.realpath(path)) == os.path.join(_COMMANDS, "bin") or os.path.dirname(os.path.abspath(path)) == _scripts():
         program["version"] = __version__ if _is_ours(path) else None
         interpreter: str | None = sys.executable
@@ -45,6 +45,13 @@ def source_version(path: str, directory: str) -> dict[str, Any] | None:
         if told is not None:
             return {"commit": told[0], "modified": told[1], "root": root}
     return None
+
+
+def _libc() -> str | None:
+    try:
+        return os.confstr("CS_GNU_LIBC_VERSION")
+    except (ValueError, OSError):  # another one than GNU's
+        return None
 
 
 def _digest(path: str) -> str | None:

@@ -13,7 +13,9 @@ import pytest
 
 from tests.unit.experiment.profiling.conftest import Run, Wrap
 from toolkit.experiment.profiling.sampling import Rhythm, Series, Tree, peak_of, reset_peak
+from toolkit.experiment.run_record import read_run_records
 
+ROOT = Path(__file__).resolve().parents[4]
 MB = 1_000_000
 SPIKE = "spike = bytearray(200_000_000); del spike"
 
@@ -107,6 +109,29 @@ def test_times_faults_switches_and_bytes(wrap: Wrap, tmp_path: Path) -> None:
     assert told.read_call_bytes and (told.written_bytes or 0) >= 0
     if os.path.exists("/proc/pressure/cpu"):
         assert told.pressure is not None and told.pressure["cpu"]["some_ns"] >= 0
+
+
+def test_bytes_and_stages_without_privileges(run: Run, tmp_path: Path) -> None:
+    """Root may read what is closed to others; where the tests are root's, this one is nobody's."""
+    code = """
+import ctypes, os, resource, sys
+from toolkit.commands import profile_wrap
+from toolkit.experiment.profiling import measuring, request
+if not os.getuid():
+    os.setgroups([]), os.setgid(65534), os.setuid(65534)
+    ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # PR_SET_DUMPABLE: as if it had been started so
+profile_wrap.profile_wrap()
+"""
+    tmp_path.chmod(0o777)
+    stage = """printf '{"stage":"copy","event":"%s","pid":%d}\\n' begin $$ >&$TOOLKIT_STAGES_FD"""
+    words = ["-o", "run.jsonl", "sh", "-c", f"{stage}; sleep 0.2; head -c 1000000 /dev/zero > /dev/null; id -u"]
+    result = run(sys.executable, "-c", code, *words, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert (result.returncode, result.stderr) == (0, b"") and result.stdout != b"0\n"
+    [command] = read_run_records([tmp_path / "run.jsonl"])
+    assert command.exit is not None and (command.exit.read_call_bytes or 0) > 1_000_000
+    assert any(sample.pss_bytes for sample in command.samples)
+    [stage_read] = command.stages
+    assert (stage_read.stage, stage_read.peak_source) == ("copy", "VmHWM")
 
 
 def test_a_process_that_ended_is_no_fault() -> None:

@@ -68,6 +68,15 @@ def test_two_pipes_of_one_script_that_share_their_ends(shell, tmp_path: Path) ->
     assert len(set.union(*found.values())) == len(found) == 6
 
 
+@pytest.mark.parametrize("late", ["", "sleep 0.5; "])
+@pytest.mark.parametrize("between", ["tr a-z A-Z", "tr a-z A-Z | sh -c 'cat'"])
+def test_programs_that_are_not_wrapped_stand_between(shell, tmp_path: Path, between: str, late: str) -> None:  # type: ignore[no-untyped-def]
+    script = f"{WRAP} pipe=1 echo word | {between} | ({late}{WRAP} pipe=1 cat)"
+    assert shell(f"{script}; {WRAP} pipe=2 true").stdout == b"WORD\n"
+    found = runs(tmp_path)
+    assert len(found["1"]) == 1 and found["1"] != found["2"]
+
+
 def test_two_writers_of_one_pipe_and_its_reader_are_one_run(shell, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     shell(f"({WRAP} pipe=1 echo a; {WRAP} pipe=1 echo b) | {WRAP} pipe=1 cat")
     assert len(runs(tmp_path)["1"]) == 1
