@@ -219,7 +219,7 @@ def test_what_cannot_be_repeated_is_said(experiment: Experiment, tmp_path: Path,
     experiment.ran(["cat"], streams={"stdin": f"{place}/text", "stdout": "/dev/null"})
     create(Request([experiment.records()], DESCRIPTION), str(tmp_path / "bag"))
     assert [record.getMessage().partition(";")[0] for record in caplog.records] == [
-        "wc: read from a program that was not recorded, so it cannot be repeated",
+        "wc: if it read what a program piped to it, put profile-wrap before that too, or it cannot be repeated",
         f"wc: wrote to {place}/count, which was not recorded and is not kept",
         f"cat: read {place}/text, which was not recorded, so it cannot be repeated",
     ]
