@@ -270,7 +270,16 @@ def test_a_commit_that_is_not_there(experiment: Experiment, tmp_path: Path, tree
     experiment.ran(["true"], git={"commit": "ab" * 20, "modified": False, "root": "/"})
     experiment.records()
     said = refusal(experiment, tmp_path, BadData, code=str(tree[0]), history=history)
-    assert "the recorded commit" in said
+    assert "has no recorded commit" in said
+
+
+def test_a_commit_of_another_branch_has_no_history_here(experiment: Experiment, tmp_path: Path, tree: tuple[Path, str]) -> None:
+    place, first = tree
+    second = git(place, "rev-parse", "HEAD")
+    git(place, "checkout", "-q", first)
+    experiment.ran(["true"], git={"commit": second, "modified": False, "root": str(place)})
+    experiment.records()
+    assert "its present branch lacks the recorded commit" in refusal(experiment, tmp_path, BadData, code=str(place), history=True)
 
 
 def test_code_without_git(experiment: Experiment, tmp_path: Path) -> None:
