@@ -157,7 +157,10 @@ def test_files_that_were_moved(three_commands: Experiment, tmp_path: Path) -> No
     Path(three_commands.records()).rename(record)
     os.rename(three_commands.place, tmp_path / "back")
     moved = {str(three_commands.place): str(tmp_path / "back")}
+    urls = {str(tmp_path / "back/words"): "https://x.example/1", str(three_commands.place / "out/count"): "https://x.example/2"}
     create(Request([str(record)], DESCRIPTION, moved=moved), str(tmp_path / "bag"))
+    create(Request([str(record)], DESCRIPTION, moved=moved, references=References(urls)), str(tmp_path / "elsewhere"))
+    assert len((tmp_path / "elsewhere/fetch.txt").read_text().splitlines()) == 2
     assert bagit.Bag(str(tmp_path / "bag")).validate()
     assert (tmp_path / "bag/data/files/words").exists()
 
