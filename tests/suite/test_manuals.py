@@ -157,7 +157,7 @@ def test_the_examples_of_the_help_name_real_options(name: str) -> None:
         for stage in line.split("|"):
             if stage.split()[:1] == [name]:
                 used = {word.split("=")[0] for word in stage.split() if word.startswith("-") and len(word) > 1}
-                assert {word for word in used if not word[1].isdigit()} <= known, line
+                assert {word for word in used if not word[1].isdigit() and word != "--"} <= known, line
 
 
 @each_page
@@ -179,8 +179,10 @@ def test_man_renders_it(page: Path, program) -> None:  # type: ignore[no-untyped
 @each_page
 def test_every_reference_to_our_own_pages_exists(page: Path) -> None:
     pages = {(path.stem, path.suffix[1:]) for path in PAGES}
+    tools = {"awk", "cron", "crontab", "exiftool", "gdalinfo", "jq", "make", "proc", "sh"}
+    others = tools | {"rsync", "sha256sum", "shasum", "ssh", "ssh_config"}
     for line in page.read_text().splitlines():
         if line.startswith((".Xr ", ".It Xr ")):
             name, section = line.split("Xr ")[1].split()[:2]
-            if section in {"1", "5", "7"} and name not in {"cron", "crontab", "awk", "jq", "make", "gdalinfo", "exiftool", "proc"}:
+            if section in {"1", "5", "7"} and name not in others:
                 assert (name, section) in pages, line

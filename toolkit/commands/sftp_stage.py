@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +13,8 @@ from toolkit.core.command import command
 
 if TYPE_CHECKING:
     from toolkit.experiment.staging.attempt import Wishes
-    from toolkit.experiment.staging.connection import Access, Host
+    from toolkit.experiment.staging.connection import Access
     from toolkit.experiment.staging.ledger import Outcome
-    from toolkit.experiment.staging.places import Place
     from toolkit.experiment.staging.plan import Plan
 
 _log = logging.getLogger(__name__)
@@ -30,9 +28,7 @@ _NAMES = {"inputs": "in", "outputs": "out", "form": "json"}
     examples="""
     sftp-stage push data cluster:/scratch/me/data
     sftp-stage pull cluster:/scratch/me/results results --exclude '*.tmp'
-    sftp-stage push data me@cluster:data --delete --dry-run
     sftp-stage run cluster:work --in sphere.npy --out '*.jsonl' -- rank-candidates sphere.npy
-    sftp-stage run cluster --in job --out 'job/*.out' --template sbatch -- sh job/all
     """,
 )
 @click.argument("action", metavar="ACTION", type=click.Choice(["push", "pull", "run"]))
@@ -46,7 +42,7 @@ _NAMES = {"inputs": "in", "outputs": "out", "form": "json"}
 @click.option("--json", "form", is_flag=True, help="Write a line of JSON for each file.")
 @click.option("--verify", type=click.Choice(["auto", "read-back", "none"]), default="auto", help="How files are verified. [auto]")
 @click.option("--no-manifest", is_flag=True, help="Keep no .sftp-stage/manifest.sha256 in the target.")
-@click.option("--fsync", is_flag=True, help="Have each file on disk before it gets its name.")
+@click.option("--fsync", "synchronise", is_flag=True, help="Have each file on disk before it gets its name.")
 @click.option("--limit", metavar="RATE", help="Bytes a second at most: 500k, 10M.")
 @click.option("--connections", type=click.IntRange(1, 16), metavar="N", default=1, help="Connections, for lossy networks. [1]")
 @click.option("--channels", type=click.IntRange(1, 10), metavar="N", help="Channels of a connection. [as the work needs]")
@@ -83,30 +79,26 @@ def sftp_stage(action: str, words: tuple[str, ...], **given: Any) -> int:
 
 def _stage(action: str, words: tuple[str, ...], given: dict[str, Any], wishes: Wishes, access: Access) -> int:
     from toolkit.core.errors import UsageError
-    from toolkit.experiment.staging.places import is_place
+    from toolkit.experiment.staging.places import host_of, is_place, parse_place
     from toolkit.experiment.staging.session import Machine
     from toolkit.experiment.staging.stage import pull, push
 
     if len(words) != 2:
         raise UsageError(action, "needs a local name and HOST:PATH", f"write sftp-stage {action} LOCAL HOST:PATH")
-    local, far = words if is_place(words[1]) else words[::-1]
-    place, host = _place(far, given)
+    local, far = words[::-1] if is_place(words[0]) and not is_place(words[1]) else words
+    place = parse_place(far)
     if is_place(local):
         raise UsageError(local, "is on another machine too", "write ./ before a local name with a colon")
-    with Machine(host, access, wishes.connections) as machine:
-        report = _write if given["form"] and not wishes.dry_run else _silent
-        if action == "push":
-            plan, failed = push(os.fsencode(local), machine, place.path, wishes, report)
-        else:
-            plan, failed = pull(machine, place.path, os.fsencode(local), wishes, report)
-    if wishes.dry_run:
-        failed = _say(plan, given["form"])
-    return 1 if failed else 0
+    with Machine(host_of(place, given["port"]), access, wishes.connections) as machine:
+        report = _write if given["form"] else lambda outcome: None
+        plan, failed = {"push": push, "pull": pull}[action](os.fsencode(local), machine, place.path, wishes, report)
+    return 1 if failed or (wishes.dry_run and _say(plan, given["form"])) else 0
 
 
 def _run(words: tuple[str, ...], given: dict[str, Any], wishes: Wishes, access: Access) -> int:
     from toolkit.core.errors import UsageError
     from toolkit.experiment.staging.jobs import read_template
+    from toolkit.experiment.staging.places import host_of, parse_place
     from toolkit.experiment.staging.remote_run import Errand, run_there
     from toolkit.experiment.staging.session import Machine
 
@@ -116,42 +108,26 @@ def _run(words: tuple[str, ...], given: dict[str, Any], wishes: Wishes, access: 
         raise UsageError("--poll", "says nothing without --template", "leave it out")
     template = read_template(given["template"]) if given["template"] else None
     errand = Errand(words[1:], given["inputs"], given["outputs"], template, given["poll"] or 10.0, given["record"])
-    place, host = _place(words[0], given, path_needed=False)
-    with Machine(host, access, wishes.connections) as machine:
-        return run_there(errand, machine, place, wishes, _silent)
-
-
-def _place(text: str, given: dict[str, Any], path_needed: bool = True) -> tuple[Place, Host]:
-    from toolkit.core.errors import UsageError
-    from toolkit.experiment.staging.connection import Host
-    from toolkit.experiment.staging.places import parse_place
-
-    place = parse_place(text, path_needed)
-    if place.port and given["port"]:
-        raise UsageError("--port", f"is in {text} already", "leave one out")
-    return place, Host(place.host, place.port or given["port"], place.user or None)
+    place = parse_place(words[0], path_needed=False)
+    with Machine(host_of(place, given["port"]), access, wishes.connections) as machine:
+        return run_there(errand, machine, place, wishes, lambda outcome: None)
 
 
 def _wishes(given: dict[str, Any]) -> Wishes:
-    from toolkit.core.errors import UsageError
-    from toolkit.experiment.staging.attempt import Wishes
+    from dataclasses import fields
+
+    from toolkit.experiment.staging.attempt import Wishes, parse_rate
     from toolkit.experiment.staging.patterns import read_patterns
 
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([kMGT]?)", given["limit"] or "0")
-    limit = float(match[1]) * 1000 ** ("kMGT".index(match[2]) + 1 if match[2] else 0) if match else 0.0
-    if given["limit"] and limit < 1:
-        raise UsageError("--limit", f"{given['limit']!r} is no rate", "write 500k or 10M, bytes a second")
-    exclude = (*given["exclude"], *(pattern for file in given["exclude_from"] for pattern in read_patterns(file)))
-    names = ("follow", "checksum", "delete", "dry_run", "verify", "channels", "connections", "retries")
-    plain = {name: given[name] for name in names}
-    return Wishes(exclude=exclude, manifest=not given["no_manifest"], synchronise=given["fsync"], limit=limit or None, **plain)
+    patterns = [pattern for file in given["exclude_from"] for pattern in read_patterns(file)]
+    read = {"exclude": (*given["exclude"], *patterns), "manifest": not given["no_manifest"], "limit": parse_rate("--limit", given["limit"])}
+    return Wishes(**{field.name: given[field.name] for field in fields(Wishes) if field.name in given} | read)
 
 
 def _access(given: dict[str, Any]) -> Access:
     from toolkit.experiment.staging.connection import Access
 
-    keys = {"identities": given["identities"], "known_hosts": given["known_hosts"], "accept_key": given["accept_key"]}
-    return Access(transport=given["transport"], ssh_options=given["ssh_options"], **keys)
+    return Access(**{name: given[name] for name in ("transport", "identities", "known_hosts", "accept_key", "ssh_options")})
 
 
 def _write(outcome: Outcome) -> None:
@@ -160,19 +136,14 @@ def _write(outcome: Outcome) -> None:
     click.echo(json.dumps(outcome.record()))
 
 
-def _silent(outcome: Outcome) -> None:
-    pass
-
-
 def _say(plan: Plan, form: bool) -> int:
     """What a dry run found, a line for each file; gives how much would fail."""
     import json
 
     for verb, entries in {"send": plan.files, "link": plan.links, "delete": plan.deletions}.items():
         for entry in entries:
-            name = os.fsdecode(entry.path)
-            line = json.dumps({"path": name, "bytes": entry.size, "status": f"would {verb}"}) if form else f"{verb} {name}"
-            click.echo(line if form else line.encode("utf-8", "surrogateescape").replace(b"\n", b"\\n"))
+            told = {"path": os.fsdecode(entry.path), "bytes": entry.size, "status": f"would {verb}"}
+            click.echo(json.dumps(told) if form else verb.encode() + b" " + entry.path.replace(b"\n", b"\\n"))
     for error in plan.problems.values():
         _log.error("%s", error)
     return len(plan.problems)

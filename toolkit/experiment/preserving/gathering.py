@@ -89,7 +89,8 @@ def ended(command: Command) -> datetime | None:
 
 def common_root(commands: Iterable[Command]) -> Root:
     """The directory that all commands ran in or below."""
-    return Root(os.path.commonpath([absolute("/", command.directory) for command in commands]))
+    directories = [absolute("/", command.directory) for command in commands if command.directory]  # none where it had been removed
+    return Root(os.path.commonpath(directories or ["/"]))
 
 
 def gather(commands: Sequence[Command], root: Root, moved: Mapping[str, str], references: References) -> Gathered:

@@ -16,7 +16,7 @@ from toolkit.core.progress import progress
 from toolkit.experiment.preserving.comparing import Difference, Tolerance, difference, tolerance_for
 from toolkit.experiment.preserving.environment import Change, changes, mapping
 from toolkit.experiment.preserving.gathering import began, ended
-from toolkit.experiment.preserving.pipes import is_pipe, pipes_of, stream
+from toolkit.experiment.preserving.pipes import is_pipe, pipelines, pipes_of, stream
 from toolkit.experiment.preserving.places import METADATA, RECORDS, Root, absolute, payload_name
 from toolkit.experiment.preserving.running import Layout, run_together
 from toolkit.experiment.preserving.shapes import Entity, ids, many, path_of, read_metadata, text_of
@@ -112,27 +112,10 @@ def _records(bag: str, root: Entity) -> Iterable[str]:
 
 
 def runs(crate: Crate) -> list[list[Command]]:
-    """The commands to repeat, those of one pipe together, in the order in which they began; of repetitions only the last."""
-    together: dict[str, list[Command]] = {}
-    for command in sorted(crate.commands, key=began):
-        together.setdefault(command.run, []).append(command)
-    found = []
-    for commands in together.values():
-        last = {(tuple(command.argv), command.directory): command.repetition for command in commands}  # rising: the last one stays
-        found.append(_in_order([one for one in commands if one.repetition == last[tuple(one.argv), one.directory]]))
-    return found
-
-
-def _in_order(commands: list[Command]) -> list[Command]:
-    """The commands of a pipe, each before the one that reads what it writes."""
-    before = {pipe.reader.command: pipe.writer for pipe in pipes_of(commands)}
-    depth = {}
-    for command in commands:
-        steps, writer = 0, before.get(command.command)
-        while writer is not None and steps < len(commands):  # a hostile record can tell of a ring
-            steps, writer = steps + 1, before.get(writer.command)
-        depth[command.command] = steps
-    return sorted(commands, key=lambda command: depth[command.command])
+    """The commands to repeat, those that pipes connect together, in the order in which they began; of repetitions only the last."""
+    commands = sorted(crate.commands, key=began)
+    last = {(one.run, tuple(one.argv), one.directory): one.repetition for one in commands}  # rising: the last one stays
+    return pipelines([one for one in commands if one.repetition == last[one.run, tuple(one.argv), one.directory]])
 
 
 def replay(crate: Crate, directory: str) -> Replay:
@@ -210,6 +193,8 @@ def _refusal(command: Command, together: Sequence[Command], layout: Layout) -> s
         return "a secret was left out of its command line"
     if not command.directory:
         return "it ran in a directory that had been removed"
+    if command.repetitions > 1 and is_pipe(stream(command, "stdout")):
+        return "its repetitions wrote to one pipe"
     if is_pipe(stdin) and not any(pipe.reader is command for pipe in pipes):
         return "its standard input came from a program that was not recorded"
     if stdin.startswith("/") and not stdin.startswith("/dev/") and not os.path.exists(layout.fresh(stdin)):

@@ -14,8 +14,9 @@ from typing import IO
 
 from toolkit.core.errors import CannotCreate, Unavailable
 from toolkit.experiment.preserving.environment import environment_for
+from toolkit.experiment.preserving.gathering import began, ended
 from toolkit.experiment.preserving.pipes import pipes_of, stream
-from toolkit.experiment.preserving.places import Root, absolute
+from toolkit.experiment.preserving.places import RECORDS, Root, absolute
 from toolkit.experiment.run_record import Command, read_run_records
 
 _MOST_FILES = 2000  # words of a command line
@@ -63,27 +64,31 @@ class Layout:
 
 
 def run_together(commands: Sequence[Command], layout: Layout, number: int) -> Iterator[tuple[Command, Command | None, str]]:
-    """Run commands at the same time with the pipes that were between them.
+    """Run commands at the same time with the pipes that were between them; each after those that had ended before it began.
 
     Yields each with its new record, None where none arose, and the last line of what it wrote to a log of errors.
     """
-    records = [os.path.join(layout.directory, "records", f"{number + at:04}.jsonl") for at in range(1, len(commands) + 1)]
-    with contextlib.ExitStack() as stack:
-        inputs, outputs = _pipes(commands, stack)
-        processes = []
-        try:
-            for command, record in zip(commands, records, strict=True):
-                processes.append(_start(command, layout, record, inputs.get(command.command), outputs.get(command.command)))
-            stack.close()  # only the processes hold the pipes now: each sees the end of its input
-            for process in processes:
-                process.wait()
-        except BaseException:
-            for process in processes:
-                process.terminate()
-            for process in processes:
-                process.wait()
-            raise
-    for command, record in zip(commands, records, strict=True):
+    records = {one.command: os.path.join(layout.directory, RECORDS, f"{at:04}.jsonl") for at, one in enumerate(commands, number + 1)}
+    processes: dict[str, subprocess.Popen[bytes]] = {}
+    try:
+        with contextlib.ExitStack() as stack:
+            inputs, outputs = _pipes(commands, stack)
+            for command in sorted(commands, key=began):
+                for other in commands:
+                    if other.command in processes and (ended(other) or began(other)) <= began(command):
+                        processes[other.command].wait()
+                ends = inputs.get(stream(command, "stdin")), outputs.get(stream(command, "stdout"))
+                processes[command.command] = _start(command, layout, records[command.command], *ends)
+        for process in processes.values():  # which alone hold the pipes now: each sees the end of its input
+            process.wait()
+    except BaseException:
+        for process in processes.values():
+            process.terminate()
+        for process in processes.values():
+            process.wait()
+        raise
+    for command in commands:
+        record = records[command.command]
         found = read_run_records([record]) if os.path.exists(record) else []
         yield command, found[-1] if found else None, _last_line(_log(layout, record) + ".err")
 
@@ -103,13 +108,13 @@ def wrapper() -> str:
 
 
 def _pipes(commands: Sequence[Command], stack: contextlib.ExitStack) -> tuple[dict[str, IO[bytes]], dict[str, IO[bytes]]]:
-    """An end to read from and an end to write to for the commands, by their ids, that had one."""
+    """New pipes for those between the commands, by the old ones' names: an end to read from and one to write to."""
     inputs: dict[str, IO[bytes]] = {}
     outputs: dict[str, IO[bytes]] = {}
-    for pipe in pipes_of(commands):
+    for name in {stream(pipe.writer, "stdout") for pipe in pipes_of(commands)}:
         read, write = os.pipe2(os.O_CLOEXEC)
-        inputs[pipe.reader.command] = stack.enter_context(os.fdopen(read, "rb"))
-        outputs[pipe.writer.command] = stack.enter_context(os.fdopen(write, "wb"))
+        inputs[name] = stack.enter_context(os.fdopen(read, "rb"))
+        outputs[name] = stack.enter_context(os.fdopen(write, "wb"))
     return inputs, outputs
 
 

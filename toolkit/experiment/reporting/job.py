@@ -27,7 +27,7 @@ class ReportJob(Job):
     ``["curve", program, labels, scales]``: [[began, id, points, bands]] of the command that began first;
     ``["machine", host]``: [hardware and software]; ``["ended"]``: [command id, program, scales, host, began, status, signal];
     ``["output", "path" or "sha256", which]``: [scales]; ``["quality"]``: [place, path, sha256, quality figures];
-    ``["bad"]``: [place, problem]; ``["other"]``: [place] of files that are something else.
+    ``["tags"]``: [name]; ``["bad"]``: [place, problem]; ``["other"]``: [place] of files that are something else.
     """
 
     def steps(self) -> list[Any]:
@@ -106,7 +106,9 @@ def _of_command(command: Command, parameters: dict[str, Any]) -> Iterator[Pair]:
     name, host = _plain(program(command.argv)), _plain(str(command.machine.get("host") or "unknown"))
     labels = [_plain(command.tags.get(tag, "")) for tag in parameters["by"]]
     scales = [resolution(command.tags.get(tag)) for tag in parameters["scales"]]
-    yield ["machine", host], [{"machine": command.machine, "software": _software(command)}]
+    yield ["machine", host], [{"machine": _hardware(command), "software": _software(command)}]
+    if command.tags:
+        yield ["tags"], [[_plain(tag)] for tag in command.tags]
     status, signal = (command.exit.status, command.exit.signal) if command.exit else (None, None)
     yield ["ended"], [[_plain(command.command), name, scales, host, _plain(command.began), status, signal, command.exit is not None]]
     if status != 0:
@@ -137,13 +139,20 @@ def _whole(directory: str, path: str) -> str:
     return os.path.normpath(os.path.join(directory, path))
 
 
+def _hardware(command: Command) -> dict[str, Any]:
+    """What stays the same from run to run; a number that is none, which JSON could not hold, is nothing."""
+    known = {name: command.machine.get(name) for name in ("system", "kernel", "architecture", "cpu", "memory_bytes", "cgroup", "graphics")}
+    if isinstance(known["cpu"], dict):
+        known["cpu"] = {name: value for name, value in known["cpu"].items() if name != "flags"}
+    return json.loads(json.dumps(known), parse_constant=lambda _: None)
+
+
 def _software(command: Command) -> dict[str, Any]:
     """Versions; the path and digest of a program differ from checkout to checkout and belong to the record."""
     known = command.software
     program_version = known.get("program", {}).get("version") if isinstance(known.get("program"), dict) else None
-    return {key: known[key] for key in ("toolkit", "python", "packages") if key in known} | (
-        {"program": program_version} if program_version else {}
-    )
+    found = {key: known[key] for key in ("toolkit", "python", "packages") if key in known}
+    return json.loads(json.dumps(found | ({"program": program_version} if program_version else {})), parse_constant=lambda _: None)
 
 
 if __name__ == "__main__":

@@ -90,7 +90,8 @@ def fit_laws(found: Collected, quantities: Sequence[Any], scales: Sequence[str],
     """A law for each step and quantity that has two resolutions or more.
 
     Against the tag `chosen`; without one against that of `scales` which leaves the smaller residuals (a sphere's making depends on its
-    own resolution, a correlation on its own), and where they are equal against ``output``, then the first.
+    own resolution, a correlation on its own), and where they are equal against ``output``, then the first. What the seed has a law of is
+    fitted against ``output``, as the seed's is, where that is possible.
     """
     steps = sorted({place.step for place in found.rows})
     laws = []
@@ -101,7 +102,9 @@ def fit_laws(found: Collected, quantities: Sequence[Any], scales: Sequence[str],
             order = [chosen] if chosen else sorted(scales, key=lambda scale: (scale != "output", scales.index(scale)))
             tried = [_fit(step, quantity.name, scale, _points(found, step, quantity, scales.index(scale))) for scale in order]
             possible = [law for law in tried if law is not None]
-            if possible:
+            if possible and not chosen and possible[0].scale == "output" and not step.stage and (step.program, "time") in SEED:
+                laws.append(possible[0])
+            elif possible:
                 most = max(law.points for law in possible)
                 laws.append(min((law for law in possible if law.points == most), key=_badness))
     return laws
@@ -203,9 +206,7 @@ def _note(points: int, freedom: int, bend: float) -> str:
     notes = [f"few points ({points}): the intervals are wide"] if freedom < FEW else []
     if bend:
         up = bend > 0
-        notes.append(
-            f"the points bend {'upwards' if up else 'downwards'}: far beyond them it is {'more' if up else 'less'} than the law says"
-        )
+        notes.append(f"the points bend {'upwards' if up else 'downwards'}: forecasts are too {'low' if up else 'high'}")
     return "; ".join(notes)
 
 

@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 from toolkit.experiment.reporting.collected import Collected, Place
-from toolkit.experiment.reporting.laws import Law, seed_value
+from toolkit.experiment.reporting.laws import seed_value
 from toolkit.experiment.reporting.summaries import QUANTILES, summary
 
 
@@ -34,9 +34,11 @@ QUANTITIES = (
 )
 
 
-def statistics_table(found: Collected, scales: Sequence[str], laws: Sequence[Law]) -> list[dict[str, Any]]:
-    """A row for each quantity, step, pair of resolutions and machine; ``seed`` is the value of the seed's law, where it has one."""
-    fitted = {(law.step, law.quantity): law.scale for law in laws}
+def statistics_table(found: Collected, scales: Sequence[str], chosen: str = "") -> list[dict[str, Any]]:
+    """A row for each quantity, step, pair of resolutions and machine.
+
+    ``seed`` is the value of the seed's law, where it has one, at the resolution under the tag `chosen`, else ``output``, else any.
+    """
     table = []
     for quantity in QUANTITIES:
         for place in found.rows:
@@ -44,7 +46,7 @@ def statistics_table(found: Collected, scales: Sequence[str], laws: Sequence[Law
             if not values:
                 continue
             about = summary(values, quantity.divisor)
-            scale = fitted.get((place.step, quantity.name)) or _first(scales, place)
+            scale = chosen or _first(scales, place)
             at = place.scales[scales.index(scale)] if scale else None
             table.append(
                 {

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from toolkit.core.errors import BadData, CannotCreate, ToolError, Unavailable
+from toolkit.core.errors import BadData, CannotCreate, ToolError, Unavailable, UsageError
 from toolkit.core.progress import progress
 from toolkit.experiment.staging import manifest
 from toolkit.experiment.staging.engine import Result
@@ -40,6 +41,17 @@ class Wishes:
     channels: int | None = None  # of each connection; None: as many as the work needs
     connections: int = 1
     retries: int = 5
+
+
+def parse_rate(option: str, text: str | None) -> float | None:
+    """Bytes a second of 500k, 10M, 1G; None for none. Raises UsageError, which names `option`."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([kMG]?)", text)
+    rate = float(match[1]) * {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}[match[2]] if match else 0.0
+    if rate < 1:
+        raise UsageError(option, f"{text!r} is no rate", "write 500k or 10M, bytes a second")
+    return rate
 
 
 class Direction(Protocol):
@@ -113,11 +125,11 @@ class _Attempt:
         made = self._plan
         self._tell_what_is_left_out()
         unknown = [entry for entry in made.same if entry.kind == "file" and self._must_be_read(entry)]
-        if made.files or unknown:
-            self._start_check()
-        if made.directories or made.files or made.links:
-            self._make_directories()
         try:
+            if made.files or unknown:
+                self._start_check()
+            if made.directories or made.files or made.links:
+                self._make_directories()
             for entry in unknown:
                 self._ask(entry.path, self._ledger.digests.get(entry.path) or self._read(entry.path))
             self._copy()

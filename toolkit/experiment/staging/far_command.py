@@ -44,6 +44,7 @@ class _Foreground:
 
     def __init__(self, session: Session, head: bytes) -> None:
         self._session, self._head, self._process = session, head, b""
+        self._begun = threading.Event()  # the process number is known, or there is none
         self._broken: OSError | None = None
 
     def run(self) -> int:
@@ -82,9 +83,9 @@ class _Foreground:
 
     def _carry_output(self, to_answer: int) -> None:
         with os.fdopen(to_answer, "rb") as answering:
-            if answering.readline() != GREETING:
-                return
-            self._process = answering.readline().strip()
+            if answering.readline() == GREETING:
+                self._process = answering.readline().strip()
+            self._begun.set()
             try:
                 while piece := answering.read1(1 << 16):
                     sys.stdout.buffer.write(piece)
@@ -101,7 +102,7 @@ class _Foreground:
                 self._session.connection.execute(INTERRUPT, given)
 
     def _interrupt(self, running: Future[int]) -> None:
-        if self._process:
+        if self._begun.wait(5.0) and self._process:
             self._stop()
             with contextlib.suppress(TimeoutError, ToolError):
                 running.result(timeout=5.0)

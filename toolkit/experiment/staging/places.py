@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
 from toolkit.core.errors import UsageError
+from toolkit.experiment.staging.connection import Host
 
 _HOST = r"(?:(?P<user>[^@/:]+)@)?(?:\[(?P<v6>[^\]/]+)\]|(?P<host>[^@/:\[\]]+))"
 _URL = re.compile(rf"sftp://{_HOST}(?::(?P<port>\d+))?(?P<path>/.*)?", re.DOTALL)
@@ -52,3 +53,10 @@ def parse_place(text: str, path_needed: bool = True) -> Place:
     if path == b"~" or path.startswith(b"~/"):
         path = path[2:].lstrip(b"/")
     return Place(user, host, port, re.sub(rb"(?<=.)/+$", b"", path, flags=re.DOTALL) or b".")
+
+
+def host_of(place: Place, port: int | None) -> Host:
+    """The machine of a place, at another `port` where one is given. Raises UsageError for two ports."""
+    if place.port and port:
+        raise UsageError("--port", f"is in sftp://{place.host}:{place.port} already", "leave one out")
+    return Host(place.host, place.port or port, place.user or None)

@@ -99,7 +99,7 @@ def _fetch(errand: Errand, machine: Machine, top: bytes, wishes: Wishes, report:
         found.update(fitting)
         return bool(fitting)
 
-    _, failed = pull(machine, top, b".", wishes, report, wanted)
+    _, failed = pull(b".", machine, top, wishes, report, wanted)
     for pattern in errand.outputs:
         if pattern not in found:
             failed += 1

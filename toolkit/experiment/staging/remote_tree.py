@@ -141,16 +141,22 @@ def read_bytes(channel: Channel, path: bytes, most: int = 1 << 20) -> bytes:
     kind, answer = next(_asked(channel, [_opening(path)]))
     if kind != HANDLE:
         raise _failure(channel, path, kind, answer, "opened")
-    handle = Fields(answer, channel.name).text()
+    handle, data, together = Fields(answer, channel.name).text(), b"", 4
     try:
-        data = b""
-        while len(data) <= most:
-            kind, answer = next(_asked(channel, [_reading(handle, len(data), channel.limits.read)]))
-            if kind != DATA:
-                break
-            data += _data(channel, answer, channel.limits.read)
+        while kind != STATUS and len(data) <= most:
+            block = channel.limits.read
+            answers = list(_asked(channel, [_reading(handle, len(data) + index * block, block) for index in range(together)]))
+            for index, (kind, answer) in enumerate(answers):
+                if kind != DATA:
+                    break
+                piece = _data(channel, answer, block)
+                data += piece
+                if len(piece) < block:  # the end, if there is nothing where the next block would be
+                    kind, answer = answers[index + 1] if index + 1 < together else (DATA, b"")
+                    break
+            together *= 2
     finally:
-        list(_asked(channel, [(CLOSE, text(handle))]))
+        channel.request(CLOSE, text(handle), _forget)
     if kind != DATA and _code(answer) != END:
         raise _failure(channel, path, kind, answer, "read")
     if len(data) > most:
@@ -182,7 +188,7 @@ def _digest(channel: Channel, path: bytes, size: int, opened: Answer) -> str | T
             ended = kind == STATUS and _code(answer) == END
             short = BadData(shown(path), f"is shorter on {channel.name} than it should be")
             problem = short if ended else _failure(channel, path, kind, answer, "read")
-    list(_asked(channel, [(CLOSE, text(handle))]))
+    channel.request(CLOSE, text(handle), _forget)
     return problem or total.hexdigest()
 
 
@@ -222,6 +228,10 @@ def _asked(channel: Channel, requests: Iterable[Request], most: int = _MOST_QUES
 def handler_into(box: queue.SimpleQueue[Answer]) -> Callable[[int, memoryview], None]:
     """A handler that keeps the answer."""
     return lambda kind, answer: box.put((kind, bytes(answer)))
+
+
+def _forget(kind: int, answer: memoryview) -> None:
+    """The answer to a CLOSE that nothing depends on."""
 
 
 def _code(answer: bytes) -> int:
@@ -289,7 +299,6 @@ class _Walk:
             if kind == GONE:
                 assert self._channel.ended is not None
                 raise self._channel.ended
-            self._waiting -= 1
             then(kind, answer)
             while self._found:
                 yield self._found.popleft()
@@ -302,6 +311,7 @@ class _Walk:
         self._channel.request(kind, body, lambda kind, answer: self._answers.put((then, kind, bytes(answer))))
 
     def _opened(self, directory: _Directory, kind: int, answer: bytes) -> None:
+        self._waiting -= 1
         if kind != HANDLE:
             self._failed(directory, kind, answer)
             self._open -= 1
@@ -322,19 +332,22 @@ class _Walk:
             self._ask(READDIR, text(directory.handle), lambda kind, answer: self._listed(directory, kind, answer))
 
     def _listed(self, directory: _Directory, kind: int, answer: bytes) -> None:
+        if directory.ended:  # what was asked beyond the end is waited for no more
+            return
         directory.lists -= 1
+        self._waiting -= 1
         if kind == NAME:
             self._take_names(directory, answer)
-            if not directory.ended and directory.lists <= directory.together // 2:
+            if directory.lists <= directory.together // 2:
                 directory.together = min(2 * directory.together, _MOST_LISTS)  # a large one
                 self._list(directory)
-        elif not directory.ended:
-            directory.ended = True
-            if kind != STATUS or _code(answer) != END:
-                self._failed(directory, kind, answer)
-        if directory.ended and not directory.lists:
-            self._ask(CLOSE, text(directory.handle), lambda kind, answer: None)
-            self._open -= 1
+            return
+        if kind != STATUS or _code(answer) != END:
+            self._failed(directory, kind, answer)
+        directory.ended = True
+        self._waiting -= directory.lists
+        self._open -= 1
+        self._channel.request(CLOSE, text(directory.handle), _forget)
 
     def _take_names(self, directory: _Directory, answer: bytes) -> None:
         fields = Fields(answer, self._channel.name)
@@ -374,6 +387,7 @@ class _Walk:
             self._next.append(_Directory(path))
 
     def _read_link(self, entry: Entry, kind: int, answer: bytes) -> None:
+        self._waiting -= 1
         if kind == NAME:
             self._found.append(Entry(entry.path, "link", 0, entry.mode, entry.mtime, _one_name(self._channel, answer)))
         elif kind != STATUS or _code(answer) != NO_SUCH_FILE:  # it has gone meanwhile

@@ -43,7 +43,7 @@ def _push(read: Callable[[], Tree], top: bytes, machine: Machine, far: bytes, wi
 
 
 def pull(
-    machine: Machine, far: bytes, local: bytes, wishes: Wishes, report: Report, wanted: Wanted | None = None
+    local: bytes, machine: Machine, far: bytes, wishes: Wishes, report: Report, wanted: Wanted | None = None
 ) -> tuple[Plan, int]:
     """Bring the contents of the directory `far`, or the file, into the directory `local`; as `push`. `wanted` chooses by path."""
     ledger = Ledger(report)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -198,3 +199,81 @@ def test_records_of_the_same_name(experiment: Experiment, tmp_path: Path) -> Non
     second.write_text(Path(first).read_text().replace("c1", "d1"))
     create(Request([first, str(second)], DESCRIPTION), str(tmp_path / "bag"))
     assert sorted(os.listdir(tmp_path / "bag/data/records")) == ["2-run.jsonl", "run.jsonl"]
+
+
+def test_a_root_by_a_symbolic_link(three_commands: Experiment, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(three_commands.place)
+    create(Request([three_commands.records()], DESCRIPTION, root=str(tmp_path / "link")), str(tmp_path / "bag"))
+    assert (tmp_path / "bag/data/files/words").exists()
+
+
+def test_a_directory_that_had_been_removed(experiment: Experiment, tmp_path: Path) -> None:
+    experiment.ran(["true"], directory="")
+    create(Request([experiment.records()], DESCRIPTION), str(tmp_path / "bag"))
+    assert bagit.Bag(str(tmp_path / "bag")).validate()
+
+
+def test_what_cannot_be_repeated_is_said(experiment: Experiment, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    place = experiment.place
+    experiment.ran(["wc"], streams={"stdin": "pipe:[5]", "stdout": f"{place}/count"})
+    experiment.ran(["cat"], streams={"stdin": f"{place}/text", "stdout": "/dev/null"})
+    create(Request([experiment.records()], DESCRIPTION), str(tmp_path / "bag"))
+    assert [record.getMessage().partition(";")[0] for record in caplog.records] == [
+        "wc: read from a program that was not recorded, so it cannot be repeated",
+        f"wc: wrote to {place}/count, which was not recorded and is not kept",
+        f"cat: read {place}/text, which was not recorded, so it cannot be repeated",
+    ]
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> tuple[Path, str]:
+    """A work tree of git with two commits, and the first one's id."""
+    place = tmp_path / "tree"
+    place.mkdir()
+    for text in ("first", "second"):
+        (place / "code").write_text(text)
+        git(place, "init", "-q")
+        git(place, "add", "code")
+        git(place, "commit", "-q", "-m", text)
+    return place, git(place, "rev-parse", "HEAD~1")
+
+
+def git(place: Path, *words: str, data: bytes = b"") -> str:
+    settings = ["-c", "user.name=Jan", "-c", "user.email=jan@example.org", "-c", "init.defaultBranch=main", "-c", "commit.gpgsign=false"]
+    result = subprocess.run(["git", *settings, *words], cwd=place, input=data, stdout=subprocess.PIPE, check=True)
+    return result.stdout.decode().strip()
+
+
+def test_the_commit_that_ran(experiment: Experiment, tmp_path: Path, tree: tuple[Path, str], caplog: pytest.LogCaptureFixture) -> None:
+    place, first = tree
+    experiment.ran(["true"], git={"commit": first, "modified": True, "root": str(place)})
+    create(Request([experiment.records()], DESCRIPTION, code=str(place)), str(tmp_path / "bag"))
+    archive = tmp_path / "bag/data/code" / f"tree-{first[:12]}.tar"
+    assert git(place, "get-tar-commit-id", data=archive.read_bytes()) == first
+    assert subprocess.run(["tar", "-xOf", archive, "code"], capture_output=True, text=True).stdout == "first"
+    assert "was modified when the commands ran" in caplog.text
+    entity = graph(tmp_path / "bag")[f"code/tree-{first[:12]}.tar"]
+    assert (entity["@type"], entity["version"]) == (["File", "SoftwareSourceCode"], first)
+    assert bagit.Bag(str(tmp_path / "bag")).validate()
+
+
+def test_the_code_with_its_history(experiment: Experiment, tmp_path: Path, tree: tuple[Path, str]) -> None:
+    place, first = tree
+    experiment.ran(["true"], git={"commit": first, "modified": False, "root": str(place)})
+    create(Request([experiment.records()], DESCRIPTION, code=str(place), history=True), str(tmp_path / "bag"))
+    git(tmp_path, "clone", "-q", "bag/data/code/tree.bundle", "clone")
+    assert git(tmp_path / "clone", "log", "--format=%s") == "second\nfirst"
+
+
+@pytest.mark.parametrize("history", [False, True])
+def test_a_commit_that_is_not_there(experiment: Experiment, tmp_path: Path, tree: tuple[Path, str], history: bool) -> None:
+    experiment.ran(["true"], git={"commit": "ab" * 20, "modified": False, "root": "/"})
+    experiment.records()
+    said = refusal(experiment, tmp_path, BadData, code=str(tree[0]), history=history)
+    assert "the recorded commit" in said
+
+
+def test_code_without_git(experiment: Experiment, tmp_path: Path) -> None:
+    experiment.ran(["true"])
+    experiment.records()
+    assert "is no work tree of git" in refusal(experiment, tmp_path, NoInput, code=str(experiment.place))

@@ -72,6 +72,25 @@ def test_a_chain_and_a_pipe(shell: Shell, tmp_path: Path) -> None:
     assert len(list((tmp_path / "again/records").iterdir())) == 4
 
 
+def test_a_script_of_one_run(shell: Shell) -> None:
+    """TOOLKIT_RUN gives all commands of a script one run; only pipes make them run at the same time."""
+    script = "wrap --output a -- sh -c 'sleep 0.2; echo 1 > a'; wrap --input a --output b -- cp a b; wrap --input b --output c -- cp b c"
+    shell.run(script, TOOLKIT_RUN="all")
+    assert shell.again().is_equal
+
+
+def test_several_writers_to_one_pipe(shell: Shell, tmp_path: Path) -> None:
+    shell.run("(for i in 3 1 2; do wrap -- sh -c \"sleep 0.1; echo $i\"; done) | (wrap -- head -c 2; wrap --output o -- cat > o)")
+    result = shell.again()
+    assert [one.problem for one in result.commands] == [""] * 5 and result.is_equal
+    assert (tmp_path / "again/files/o").read_text() == "1\n2\n"
+
+
+def test_repetitions_into_one_pipe(shell: Shell) -> None:
+    shell.run("wrap -r 2 -- echo 1 | wrap --output o -- wc -l > o")
+    assert "its repetitions wrote to one pipe" in shell.again().commands[0].problem
+
+
 def test_standard_input_from_a_file_and_output_behind_another(shell: Shell, tmp_path: Path) -> None:
     (shell.place / "in").write_text("x\n")
     shell.run("wrap --input in --output log -- cat < in > log; wrap --input in --output log -- cat < in >> log")

@@ -54,6 +54,7 @@ def test_what_the_validators_shapes_say(three_commands: Experiment, tmp_path: Pa
     references = References({path: "https://data.example/words"})
     create(Request([three_commands.records()], DESCRIPTION, references=references), str(tmp_path / "bag"))
     content = json.loads((tmp_path / "bag/data/ro-crate-metadata.json").read_text())
+    assert {key for entity in content["@graph"] for key in entity} - set(context) == {"@id", "@type"}, "words of no context"
     assert messages(content, context) == [("#command-c4", "The Action SHOULD have a result")]  # false has none
     for entity in content["@graph"]:
         if entity["@id"] == "#command-c1":

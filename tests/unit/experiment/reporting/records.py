@@ -27,7 +27,12 @@ LAWS = {  # log10(y) = a log2(r) + b: s, MB, and the tag of r
     "scc": ((0.95, -6.2), (0.88, -3.9), "output"),
     "rank-candidates": ((0.85, -6.1), (0.5, -1.5), "output"),
 }
-STAGES = {"cylmap": ("read", "draw"), "projmap": ("draw",), "scc": ("read", "analyse", "open", "set-up", "sweep", "write"), "rank-candidates": ("rank",)}
+STAGES = {
+    "cylmap": ("read", "draw"),
+    "projmap": ("draw",),
+    "scc": ("read", "analyse", "open", "set-up", "sweep", "write"),
+    "rank-candidates": ("rank",),
+}
 PAIRS = [(first, second) for first in (64, 128, 256, 512) for second in (32, 64, 128, 256, 512) if second <= first]
 
 
@@ -108,7 +113,7 @@ def study(
 def _measured(name: str, wall: int, peak: int, first: int, second: int, host: str, repetition: int, chance: random.Random) -> Command:
     edges = [wall // 50, *(wall * (number + 1) // len(STAGES[name]) - wall // 50 for number in range(len(STAGES[name])))]
     stages = [(stage, edges[number], edges[number + 1]) for number, stage in enumerate(STAGES[name])]
-    samples = [(wall * part // 60, int(peak * min(1.0, 0.2 + 0.8 * part / 40) * (0.95 + 0.05 * chance.random()))) for part in range(61)]
+    samples = [(wall * part // 30, int(peak * min(1.0, 0.2 + 0.8 * part / 20) * (0.95 + 0.05 * chance.random()))) for part in range(31)]
     began = f"2026-11-{20 + repetition:02d}T07:00:00.000000000Z"
     files = []
     if name == "rank-candidates":

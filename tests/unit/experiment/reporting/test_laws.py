@@ -5,6 +5,7 @@ import math
 import pytest
 
 from tests.unit.experiment.reporting.records import command, study, written
+from toolkit.core.errors import UsageError
 from toolkit.core.mapreduce.running import Runner
 from toolkit.experiment.reporting.collected import Step
 from toolkit.experiment.reporting.laws import seed_value
@@ -89,7 +90,7 @@ def test_points_that_bend_are_noted(tmp_path):
 
     straight, bent = (law_of(report_of(tmp_path, runs(start))) for start in (0.0, 5.0))
     assert straight.note == "few points (5): the intervals are wide"
-    assert bent.note.endswith("the points bend upwards: far beyond them it is more than the law says")
+    assert bent.note.endswith("the points bend upwards: forecasts are too low")
     several = [run for host in ("anvil", "bellows") for run in (timed(5 + (r / 64) ** 3, r, host=host) for r in (32, 64, 128, 256, 512))]
     assert "upwards" in law_of(report_of(tmp_path, several)).note
 
@@ -111,12 +112,35 @@ def test_runs_without_resolutions_are_in_the_tables(tmp_path):
 
 
 def test_each_step_is_fitted_against_the_resolution_that_it_depends_on(tmp_path):
-    report = report_of(tmp_path, study())
+    report = report_of(tmp_path, study(repetitions=1))
     assert {law.step.program: law.scale for law in report.laws if law.quantity == "time"} == {
         "cylmap": "input", "projmap": "input", "scc": "output", "rank-candidates": "output"
     }  # fmt: skip
-    forced = report_of(tmp_path, study(), resolution="output")
+    forced = report_of(tmp_path, study(repetitions=1), resolution="output")
     assert {law.scale for law in forced.laws} == {"output"}
+
+
+def test_what_the_seed_has_a_law_of_is_fitted_against_the_same_resolution(tmp_path):
+    def runs(name):
+        pairs = ((64, 32), (128, 32), (128, 64), (256, 64))
+        return [command(name, first * 10**7, 10**8, tags={"input": str(first), "output": str(second)}) for first, second in pairs]
+
+    report = report_of(tmp_path, [*runs("scc"), *runs("cylmap")])
+    assert {law.step.program: law.scale for law in report.laws if law.quantity == "time"} == {"scc": "output", "cylmap": "input"}
+    seeds = {row["output"]: row["seed"] for row in report.tables["statistics"] if row["quantity"] == "time" and row["command"] == "scc"}
+    assert seeds == {32: pytest.approx(10 ** (1.078 * 5 - 6.875)), 64: pytest.approx(10 ** (1.078 * 6 - 6.875))}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ({"by": ("photo",)}, "--by photo: no run has this tag; there are: input, output, width"),
+        ({"resolution": "width"}, "--resolution width: no run has a number under this"),
+    ],
+)
+def test_tags_that_no_run_has(tmp_path, wanted, message):
+    with pytest.raises(UsageError, match=message):
+        report_of(tmp_path, [timed(1, 64), timed(1, 128, tags={"width": "wide"})], **wanted)
 
 
 def test_another_tag_as_resolution(tmp_path):
@@ -136,7 +160,7 @@ def test_steps_are_told_apart_by_tags(tmp_path):
 
 
 def test_the_laws_are_found_again(tmp_path):
-    law = law_of(report_of(tmp_path, study(noise=0.01, hosts=(("anvil", 1.0), ("bellows", 2.0)))))
+    law = law_of(report_of(tmp_path, study(repetitions=1, noise=0.01, hosts=(("anvil", 1.0), ("bellows", 2.0)))))
     assert law.low < 0.95 < law.high
     assert law.a == pytest.approx(0.95, abs=0.01)
     assert law.at(128, "bellows") / law.at(128, "anvil") == pytest.approx(2.0, rel=0.02)

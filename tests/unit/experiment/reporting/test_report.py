@@ -44,7 +44,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return as_json(reported(*put(tmp_path_factory.mktemp("one"), [RUNS])))
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(chance=st.randoms(use_true_random=False), files=st.integers(1, 6), split_bytes=st.sampled_from([1, 20_000, 10**9]))
 def test_any_order_and_division_gives_the_same(expected: bytes, chance: random.Random, files: int, split_bytes: int) -> None:
     runs = [*RUNS, *chance.sample(RUNS, 3)]  # some are there twice, in other files
@@ -204,7 +204,10 @@ def test_an_empty_directory(tmp_path: Path) -> None:
         make_report(Request((str(tmp_path),)))
 
 
-@pytest.mark.parametrize("machine", [{}, {"host": None}, {"host": "x", "cpu": 3, "cgroup": None, "memory_bytes": "much"}])
+@pytest.mark.parametrize(
+    "machine",
+    [{}, {"host": None}, {"host": "x", "cpu": 3, "cgroup": None, "memory_bytes": "much"}, {"cgroup": {"cpu_limit": float("nan")}}],
+)
 def test_a_record_that_says_little_of_its_machine(tmp_path: Path, machine: dict[str, object]) -> None:
     run = command("scc", 10**9, 10**6)
     run.machine, run.software = machine, {"program": None, "packages": 3}
@@ -221,7 +224,7 @@ def test_shares_of_stages(tmp_path: Path) -> None:
 
 
 def test_csv_has_what_json_has(tmp_path: Path) -> None:
-    report = reported(*put(tmp_path, [RUNS]), by=("photo",))
+    report = reported(*put(tmp_path, [RUNS]), by=("input",))
 
     for name, rows in report.tables.items():
         read = list(csv.DictReader(io.StringIO(as_csv(rows).decode())))
@@ -230,3 +233,38 @@ def test_csv_has_what_json_has(tmp_path: Path) -> None:
             for key in ("mean", "value", "ratio", "a"):
                 if key in row:
                     assert (float(got[key]) if got[key] else None) == row[key], name
+
+
+VALUES = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.just([]), st.just({}), st.just(10**400))
+
+
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_a_record_with_a_wrong_value_is_used_or_named(data: st.DataObject) -> None:
+    """Whatever stands in place of one value: the report is made of the rest, or there is nothing to report."""
+    lines = [json.loads(line) for line in written(RUNS[:1]).splitlines()]
+    line = data.draw(st.sampled_from([line for number, line in enumerate(lines) if line["record"] != "sample" or number == 1]))
+    key = data.draw(st.sampled_from(sorted(line)))
+    line[key] = data.draw(VALUES)
+    good = written(RUNS[1:2])
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory, "run.jsonl")
+        path.write_bytes("".join(json.dumps(line) + "\n" for line in lines).encode() + good)
+        report = make_report(Request((str(path),)))
+    assert RUNS[1].command in {row.command for rows in report.collected.rows.values() for row in rows}
+    json.loads(as_json(report))
+
+
+@settings(max_examples=15, deadline=None)
+@given(chance=st.randoms(use_true_random=False), torn=st.integers(0, 3000))
+def test_damaged_bytes(chance: random.Random, torn: int) -> None:
+    content = bytearray(written(RUNS[:2]))
+    for _ in range(chance.randint(1, 5)):
+        content[chance.randrange(len(content))] = chance.randrange(256)
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory, "run.jsonl")
+        path.write_bytes(content[: len(content) - torn])
+        try:
+            json.loads(as_json(make_report(Request((str(path),)))))
+        except BadData as error:
+            assert "no run record can be used" in str(error)
