@@ -56,6 +56,8 @@ class Layout:
         changed = self.word(word, directory).replace(self.directory + "/", "\0")
         for area in (INSIDE, OUTSIDE):
             changed = re.sub(f"\0{area}[^\\s'\"<>|;&()$`\0]*", "", changed)
+        if "/" not in changed:
+            return ""
         for path in (*self.known, *([self.root.path] if self.root.path != "/" else [])):
             if path in changed and re.search(rf"(?<![\w./-]){re.escape(path)}(?![\w.-])", changed):
                 return path
