@@ -69,12 +69,12 @@ class Layout:
         return fresh if self._is_theirs(path, directory) and _PLAIN.fullmatch(fresh) else path
 
     def _is_theirs(self, value: str, directory: str) -> bool:
-        """Whether a path leads to the experiment's files, other than by a relative one below the root, which does so anywhere."""
+        """Whether a path must be changed: it leads to the experiment's files, or out of the root in relative steps."""
         if "/" not in value or "://" in value:
             return False
         path = absolute(directory, value)
-        if not value.startswith("/") and self.root.contains(path):
-            return False
+        if not value.startswith("/"):
+            return not self.root.contains(path)  # from the fresh directory it would lead anywhere
         return path in self.known or (self.root.path != "/" and self.root.contains(path)) or self._holds(path)
 
     def _holds(self, path: str) -> bool:

@@ -146,6 +146,7 @@ def test_a_path_that_cannot_be_changed_keeps_a_command_from_running(shell: Shell
         ("cat</w/a>/x/b;", "cat</new/files/a>/new/external/x/b;"),
         ("open('/w/a')", "open('/new/files/a')"),
         ("../x/b", "/new/external/x/b"),
+        ("../y", "/new/external/y"),
         ("cat ../x/b ./a sub/a", "cat /new/external/x/b ./a sub/a"),
         ("/w/not yet", "/new/files/not yet"),
     ],
