@@ -41,6 +41,16 @@ class NotExecutable(ToolError):
     exit_status = 126
 
 
+def environment_as_given() -> dict[str, str]:
+    """The environment that this process was started with; Python adds LC_CTYPE to its own where the locale is C (PEP 538)."""
+    try:
+        with open("/proc/self/environ", "rb") as stream:
+            pairs = [pair.partition(b"=") for pair in stream.read().split(b"\0") if b"=" in pair]
+    except OSError:
+        return dict(os.environ)
+    return {os.fsdecode(name): os.fsdecode(value) for name, _, value in reversed(pairs)}  # of two of a name the first counts
+
+
 def find_program(name: str, environment: Mapping[str, str]) -> str:
     """The file that execvp(3) would execute for `name`.
 
@@ -147,7 +157,7 @@ def launch(argv: list[str], environment: Mapping[str, str], streams: Mapping[int
     ignored = [signal.SIGPIPE, signal.SIGXFSZ]  # as Python starts; see subprocess' restore_signals
     gate = free_descriptor(taken=streams)
     try:
-        if gate is None or "=" in argv[0] or not (os.access(_SHELL, os.X_OK) and os.access(_ENV, os.X_OK)):
+        if gate is None or "=" in argv[0] or not _can_launch():
             pid = os.posix_spawnp(argv[0], argv, environment, file_actions=kept, setsigmask=mask, setsigdef=ignored)
             return Child(pid, _own_peak(), -1)
         read, write = os.pipe()
@@ -168,6 +178,11 @@ def launch(argv: list[str], environment: Mapping[str, str], streams: Mapping[int
     except OSError as error:
         status = NotFound if error.errno == errno.ENOENT else NotExecutable
         raise status(argv[0], error.strerror or str(error)) from error
+
+
+def _can_launch() -> bool:
+    """Whether there are the programs that it takes; a shell complains of a working directory that was removed."""
+    return os.access(_SHELL, os.X_OK) and os.access(_ENV, os.X_OK) and _is_here(os.path.realpath("/proc/self/cwd"))
 
 
 def _is_left_alone(environment: Mapping[str, str]) -> bool:
