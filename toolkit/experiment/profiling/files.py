@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import fcntl
 import hashlib
 import os
 import stat
@@ -26,16 +25,10 @@ def described(role: str, paths: Sequence[str]) -> list[dict[str, Any]]:
 def standard_streams() -> dict[str, Any]:
     """What this process' stdin, stdout and stderr are: a path, ``pipe:[INODE]`` as the kernel names a pipe, None where closed.
 
-    ``appended`` names those that write to the end of their file.
+    ``appended`` names those that are written behind what a file holds already, as the shell's ``>>`` does.
     """
-    names = ("stdin", "stdout", "stderr")
-    targets = {name: _target(descriptor) for descriptor, name in enumerate(names)}
-    appended = [name for descriptor, name in enumerate(names) if targets[name] and _flags(descriptor) & os.O_APPEND]
-    return {**targets, **({"appended": appended} if appended else {})}
-
-
-def _flags(descriptor: int) -> int:
-    return fcntl.fcntl(descriptor, fcntl.F_GETFL)
+    found: dict[str, Any] = {name: _target(descriptor) for descriptor, name in enumerate(_STREAMS)}
+    return found | {"appended": [name for number, name in enumerate(_STREAMS) if found[name] is not None and _appends(number)]}
 
 
 def _target(descriptor: int) -> str | None:
@@ -43,6 +36,10 @@ def _target(descriptor: int) -> str | None:
         return os.readlink(f"/proc/self/fd/{descriptor}")
     except OSError:
         return None
+
+
+def _appends(descriptor: int) -> bool:
+    return bool(fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_APPEND)
 
 
 def _regular(given: str) -> Iterator[str]:

@@ -182,7 +182,10 @@ def launch(argv: list[str], environment: Mapping[str, str], streams: Mapping[int
 
 def _can_launch() -> bool:
     """Whether there are the programs that it takes; a shell complains of a working directory that was removed."""
-    return os.access(_SHELL, os.X_OK) and os.access(_ENV, os.X_OK) and _is_here(os.path.realpath("/proc/self/cwd"))
+    try:
+        return bool(os.getcwd()) and os.access(_SHELL, os.X_OK) and os.access(_ENV, os.X_OK)
+    except OSError:
+        return False
 
 
 def _is_left_alone(environment: Mapping[str, str]) -> bool:

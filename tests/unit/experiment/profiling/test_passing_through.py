@@ -177,8 +177,8 @@ def test_ctrl_c_at_a_terminal_reaches_it_once(environment: dict[str, str], tmp_p
     os.write(terminal, b"\x03")
     while b"times" not in said or not said.endswith(b"\n"):
         said += os.read(terminal, 1000)
-    os.close(terminal)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    os.close(terminal)
     assert b"times 1\r\n" in said
 
 
