@@ -35,10 +35,12 @@ tbody tr:nth-child(even) { background: var(--band); }
 summary { cursor: pointer; margin: .8rem 0; font-weight: 600; }
 figure { margin: 1rem 0 1.6rem; } figure svg { width: 100%; max-width: 48rem; height: auto; background: #fff; border-radius: 4px; }
 .warning { border-left: 4px solid #d55e00; padding: .3rem .8rem; background: var(--band); }
+@page { size: A4 landscape; margin: 12mm; }
 @media print {
   body { max-width: none; margin: 0; font-size: 9.5pt; } nav { display: none; } h2, h3 { break-after: avoid; }
   details::details-content { content-visibility: visible; block-size: auto; } summary { list-style: none; }
   figure, tr { break-inside: avoid; } .wide { overflow: visible; } table { font-size: 7pt; } th, td { padding: .1rem .3rem; }
+  td.long { min-width: 7rem; }
 }
 """
 _STATISTICS = ("n", "mean", "sd", "min", "q05", "q25", "median", "q75", "q95", "max")
