@@ -12,7 +12,6 @@ import contextlib
 import ctypes
 import errno
 import os
-import re
 import select
 import signal
 import struct
@@ -23,7 +22,6 @@ from toolkit.core.errors import ToolError, Unavailable
 
 _SHELL, _ENV = "/bin/sh", "/usr/bin/env"
 _SCRIPT = '(kill -9 $$; read toolkit_go <&{gate} || exit 125; exec {gate}<&-; {tidy}exec "$@"); :'
-_SPELT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OF_SHELLS = {"IFS", "OPTIND", "PPID", "toolkit_go"}
 _SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 FORWARDED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGTERM", "SIGALRM", "SIGXCPU")
@@ -191,7 +189,7 @@ def _can_launch() -> bool:
 def _is_left_alone(environment: Mapping[str, str]) -> bool:
     """Whether the shell passes the environment on as it is. Others than dash count their levels in it, and dash too drops names that it
     cannot spell, and corrects PWD; then env(1) has to bring it back, which takes more memory than the smallest commands do."""
-    if os.path.basename(os.path.realpath(_SHELL)) != "dash" or not all(map(_SPELT.fullmatch, environment)):
+    if os.path.basename(os.path.realpath(_SHELL)) != "dash" or not all(name.isascii() and name.isidentifier() for name in environment):
         return False
     return _OF_SHELLS.isdisjoint(environment) and ("PWD" not in environment or _is_here(environment["PWD"]))
 
