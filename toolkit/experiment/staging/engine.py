@@ -7,9 +7,12 @@ take from one cursor. Answers come as events from the channels' threads; all dec
 from __future__ import annotations
 
 import collections
+import functools
 import queue
+import resource
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 from toolkit.core.errors import ToolError
@@ -34,17 +37,19 @@ def push(
     on_bytes: Callable[[int], None] | None = None,
     limit: float | None = None,
     synchronise: bool = False,
+    more: Future[Sequence[Channel]] | None = None,
 ) -> Iterator[Result]:
     """Send `files` and yield what became of each, in the order in which they end.
 
     Each appears under its name when it is whole, with its permissions and time, and replaces what was there. `on_bytes` is told of
-    bytes as the server confirms them; `limit`: bytes a second; `synchronise`: have each on the server's disk before it is renamed.
+    bytes as the server confirms them; `limit`: bytes a second; `synchronise`: have each on the server's disk before it is renamed;
+    `more`: channels, these ones among them, that are being opened and are used from then on.
     Errors of a file are in its result and its part is removed; Lost is raised after the results of all files that were whole, and then,
     or when the iterator is left early, the channels are closed.
     """
     from toolkit.experiment.staging.sending import Sending
 
-    flight = Flight(channels, on_bytes, limit, synchronise)
+    flight = Flight(channels, on_bytes, limit, synchronise, more)
     return flight.run(Sending(file, flight) for file in files)
 
 
@@ -54,11 +59,12 @@ def pull(
     on_bytes: Callable[[int], None] | None = None,
     limit: float | None = None,
     synchronise: bool = False,
+    more: Future[Sequence[Channel]] | None = None,
 ) -> Iterator[Result]:
     """Fetch `files` and yield what became of each, in the order in which they end; as `push`. Their directories must exist."""
     from toolkit.experiment.staging.fetching import Fetching
 
-    flight = Flight(channels, on_bytes, limit, synchronise)
+    flight = Flight(channels, on_bytes, limit, synchronise, more)
     return flight.run(Fetching(file, flight) for file in files)
 
 
@@ -100,7 +106,14 @@ class Allowance:
 class Flight:
     """The files of one call that are under way."""
 
-    def __init__(self, channels: Sequence[Channel], on_bytes: Callable[[int], None] | None, limit: float | None, synchronise: bool) -> None:
+    def __init__(
+        self,
+        channels: Sequence[Channel],
+        on_bytes: Callable[[int], None] | None,
+        limit: float | None,
+        synchronise: bool,
+        more: Future[Sequence[Channel]] | None,
+    ) -> None:
         self.lanes = [Lane(channel) for channel in channels]
         self.events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()  # called in the caller's thread
         self.synchronise = synchronise
@@ -108,8 +121,13 @@ class Flight:
         self._on_bytes = on_bytes
         self._active: dict[Transfer, None] = {}
         self._divisible: dict[Transfer, None] = {}
+        self._most = min(MOST_FILES, max(8, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 100))  # a descriptor for each
         self._left = 0  # bytes of active files that no block was made of
         self._finished: collections.deque[Result] = collections.deque()
+
+        self.several = len(self.lanes) > 1 or more is not None
+        if more is not None:
+            more.add_done_callback(lambda done: self.events.put(functools.partial(self._grow, done)))
 
     def run(self, transfers: Iterator[Transfer]) -> Iterator[Result]:
         """All of them."""
@@ -152,9 +170,15 @@ class Flight:
         if self._on_bytes is not None:
             self._on_bytes(count)
 
+    def _grow(self, more: Future[Sequence[Channel]]) -> None:
+        """Further channels are open, or could not be opened: then it goes without."""
+        if not more.cancelled() and more.exception() is None:
+            used = {lane.channel for lane in self.lanes}
+            self.lanes += [Lane(channel) for channel in more.result() if channel not in used]
+
     def _room(self) -> bool:
         """Is another file to be opened? As many as can be open, but not far ahead of the bytes."""
-        if len(self._active) >= min(MOST_FILES, *(lane.channel.limits.handles - 8 for lane in self.lanes)):
+        if len(self._active) >= min(self._most, *(lane.channel.limits.handles - 8 for lane in self.lanes)):
             return not self._active
         return self._left < 2 * WINDOW * len(self.lanes)
 

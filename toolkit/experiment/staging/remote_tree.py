@@ -44,7 +44,7 @@ from toolkit.experiment.staging.protocol import (
     text,
 )
 
-_MOST_QUESTIONS = 512  # without an answer
+_MOST_QUESTIONS = 4096  # without an answer
 _MOST_DIRECTORIES = 100  # open at a time
 _FIRST_LISTS, _MOST_LISTS = 4, 32  # questions for the next names of a directory at a time
 _MOST_NAMES = 4_000_000  # in a tree; a server that sends more sends them without an end

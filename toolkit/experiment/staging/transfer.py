@@ -30,7 +30,7 @@ class Transfer(ABC):
         self.lane: Lane
         self.error: ToolError | None = None
         self.cursor = file.offset  # where the next block begins
-        self.divisible = len(flight.lanes) > 1 and file.size - file.offset >= SPLIT
+        self.divisible = flight.several and file.size - file.offset >= SPLIT
         self.handles: dict[Lane, bytes] = {}  # open on the far side
         self.waiting = 0  # answers
         self.descriptor = -1  # of the local file

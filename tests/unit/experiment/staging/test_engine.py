@@ -8,7 +8,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,8 @@ from tests.peers.delaying import Proxy
 from tests.unit.experiment.staging.conftest import TRANSPORTS
 from tests.unit.experiment.staging.transfers import contents, get, put, sha256
 from toolkit.core.errors import CannotCreate, InputOutput, NoInput, NotPermitted, ToolError, TryLater
-from toolkit.experiment.staging import engine, remote_tree
+from toolkit.experiment.staging import remote_tree
+from toolkit.experiment.staging.channel import Channel
 from toolkit.experiment.staging.connection import Connection, Lost, connect
 from toolkit.experiment.staging.engine import IN_FLIGHT, Get, Put, Result, part_name, pull, push
 
@@ -88,6 +90,37 @@ def test_channels_share_a_large_file(connection: Connection, places: tuple[Path,
     assert sha256(there / "large") == sha256(here / "large")
     assert names(there) == [b"large", b"small"]
     assert sum(counted) == 17_000_006
+
+
+@pytest.mark.parametrize("way", [push, pull])
+def test_channels_that_open_later_help(server: sshd.Server, places: tuple[Path, Path], way: Callable) -> None:  # type: ignore[type-arg]
+    here, there = places
+    make = put if way is push else get
+    for number in range(12):
+        (here / str(number)).write_bytes(contents(3_000_000, number))
+    (here / "large").write_bytes(contents(16_000_000))
+    more: Future[Sequence[Channel]] = Future()
+    with connect(server.host, server.access("ssh")) as connection:
+        counted: list[int] = []
+        used: list[int] = []
+
+        def count(size: int) -> None:
+            counted.append(size)
+            if len(counted) == 4:
+                more.set_result(connection.channels(3))
+                for channel in more.result()[1:]:
+                    request = channel.request
+                    channel.request = lambda *words, request=request: (used.append(1), request(*words))[1]  # type: ignore[method-assign]
+
+        files = [make(path, there / path.name) for path in here.iterdir()]
+        run(list(way(connection.channels(1), files, count, more=more)))
+    assert used
+    assert all(sha256(there / path.name) == sha256(path) for path in here.iterdir())
+    assert names(there) == names(here)
+    failed: Future[Sequence[Channel]] = Future()
+    failed.set_exception(Lost("far", "is too far away"))
+    with connect(server.host, server.access("ssh")) as connection:
+        run(list(way(connection.channels(1), files[:2], more=failed)))
 
 
 @pytest.mark.parametrize("size", [100_000, 20_000_000])
@@ -332,4 +365,4 @@ def test_an_error_is_one_line_for_users(connection: Connection, places: tuple[Pa
     (result,) = push(connection.channels(1), [file])
     assert isinstance(result.error, ToolError)
     assert str(result.error) == f"{there}/no/file: cannot be created: No such file or directory on 127.0.0.1; check the path"
-    assert isinstance(file, Put) and engine.MOST_FILES == 256
+    assert isinstance(file, Put)
