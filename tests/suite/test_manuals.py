@@ -179,7 +179,8 @@ def test_man_renders_it(page: Path, program) -> None:  # type: ignore[no-untyped
 @each_page
 def test_every_reference_to_our_own_pages_exists(page: Path) -> None:
     pages = {(path.stem, path.suffix[1:]) for path in PAGES}
-    others = {"cron", "crontab", "awk", "jq", "make", "gdalinfo", "exiftool", "proc", "rsync", "sha256sum", "shasum", "sh", "ssh", "ssh_config"}
+    tools = {"awk", "cron", "crontab", "exiftool", "gdalinfo", "jq", "make", "proc", "sh"}
+    others = tools | {"rsync", "sha256sum", "shasum", "ssh", "ssh_config"}
     for line in page.read_text().splitlines():
         if line.startswith((".Xr ", ".It Xr ")):
             name, section = line.split("Xr ")[1].split()[:2]

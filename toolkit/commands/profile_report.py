@@ -10,6 +10,7 @@ import click
 from toolkit.commands.mapreduce import chosen_runner, runner_options
 from toolkit.core.command import command
 
+_MOST_LINES = 5  # of a file
 _log = logging.getLogger(__name__)
 
 
@@ -51,6 +52,19 @@ def profile_report(sources: tuple[str, ...], output: str, **given: Any) -> int:
     with stage("draw"):
         files = files_of(report)
     write_report(output, files)
-    for place, problem in report.collected.bad:
-        _log.warning("%s: %s; it is left out", place, problem)
+    _name_bad(report.collected.bad)
     return 1 if report.collected.bad else 0
+
+
+def _name_bad(bad: list[tuple[str, str]]) -> None:
+    """A line for each, but of a file that is bad throughout only the first few."""
+    named: dict[str, int] = {}
+    for place, problem in bad:
+        name, _, number = place.rpartition(":")
+        name = name if name and number.isdecimal() else place
+        named[name] = named.get(name, 0) + 1
+        if named[name] <= _MOST_LINES:
+            _log.warning("%s: %s; it is left out", place, problem)
+    for name, count in named.items():
+        if count > _MOST_LINES:
+            _log.warning("%s: %d more lines are left out; tables/bad.csv names them", name, count - _MOST_LINES)

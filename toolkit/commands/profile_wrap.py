@@ -72,13 +72,14 @@ def _plain(words: list[str]) -> tuple[list[str], dict[str, Any], bool] | None:
 
 def _declared() -> Any:
     """The same as click declares it."""
+    import logging
+
     import click
 
     from toolkit.core.command import command
 
     def function(words: tuple[str, ...], **given: Any) -> int:
-        context = click.get_current_context()
-        return _run(list(words), given, "-q" in sys.argv[1 : len(sys.argv) - len(words)] or bool(context.obj))
+        return _run(list(words), given, quiet=logging.getLogger("toolkit").level >= logging.ERROR)
 
     function.__doc__ = """Run COMMAND and record what it took: memory, time, stages, files and the machine it ran on.
 

@@ -32,9 +32,9 @@ def request_of(records: Sequence[str], given: Mapping[str, Any]) -> Request:
     references = References(single, _size(size) if size else None, _url(base) if size else "")
     for one in given["tolerance"]:
         Tolerance.parse(one)
-    authors = [Agent.parse(one) for one in given["author"]] or [_user()]
-    organisation = Agent.parse(given["organisation"]) if given["organisation"] else None
-    words = given["title"] or "", given["description"] or "", given["licence"] or ""
+    authors = [_agent(one, "--author") for one in given["author"]] or [_user()]
+    organisation = _agent(given["organisation"], "--organisation") if given["organisation"] is not None else None
+    words = given["title"] or "", given["description"] or "", _licence(given["licence"])
     moved = {os.path.abspath(old): os.path.abspath(new) for old, new in (_pair(one, "--moved") for one in given["moved"])}
     description = Description(*words, authors, organisation, given["tolerance"])
     return Request(records, description, given["root"], moved, references, given["code"], given["history"])
@@ -95,6 +95,19 @@ def _finding_lines(verdict: Verdict, as_json: bool) -> Iterable[str]:
     for finding in verdict.findings:
         told = {"place": finding.place, "problem": finding.problem}
         yield json.dumps(told) if as_json else plain(f"{finding.place}: {finding.problem}")
+
+
+def _agent(text: str, option: str) -> Agent:
+    agent = Agent.parse(text)
+    if not agent.name or "<" in agent.name:
+        raise UsageError(option, f"{text!r} is no name", "write it like Jan Kowalski, or 'Jan Kowalski <https://...>'")
+    return agent
+
+
+def _licence(text: str | None) -> str:
+    if text is not None and not re.fullmatch(r"https?://[^/\s]+\S*|[A-Za-z0-9][A-Za-z0-9.+-]*", text):
+        raise UsageError("--licence", f"{text!r} is neither a URL nor a short name of spdx.org", "write it like CC-BY-4.0")
+    return text or ""
 
 
 def _pair(text: str, option: str) -> tuple[str, str]:

@@ -18,8 +18,8 @@ from urllib.parse import quote
 
 from toolkit import __version__
 from toolkit.experiment.preserving.environment import mapping
-from toolkit.experiment.preserving.gathering import Gathered, began, ended
-from toolkit.experiment.preserving.pipes import pipes_of
+from toolkit.experiment.preserving.gathering import Gathered, Kept, began, ended
+from toolkit.experiment.preserving.pipes import Pipe, pipes_of
 from toolkit.experiment.preserving.places import METADATA, absolute
 from toolkit.experiment.run_record import Command
 
@@ -145,7 +145,7 @@ def _file(one: Attachment) -> Entity:
     return {"@id": identifier(one.name), "@type": list(one.types), "name": one.title, **content, **one.more}
 
 
-def _kept_file(kept: Any, now: datetime) -> Entity:
+def _kept_file(kept: Kept, now: datetime) -> Entity:
     where = {"contentUrl": kept.url, "sdDatePublished": _time(now)} if kept.url else {}
     path = readable(kept.path)
     entity = _file(Attachment(kept.name, os.path.basename(path), kept.size, kept.sha256))
@@ -165,8 +165,8 @@ def _actions(gathered: Gathered, people: list[Entity], graph: _Graph) -> Iterabl
     for command in sorted(gathered.commands, key=began):
         name = os.path.basename(command.argv[0]) if command.argv else "nothing"
         inputs, outputs = (_references(gathered, command, role, graph) for role in ("input", "output"))
-        inputs += [graph.add(_pipe(one, pipes)) for one in pipes if one.reader is command]
-        outputs += [graph.add(_pipe(one, pipes)) for one in pipes if one.writer is command]
+        inputs += [graph.add(_stream(one)) for one in pipes if one.reader is command]
+        outputs += [graph.add(_stream(one)) for one in pipes if one.writer is command]
         end = ended(command)
         yield {
             "@id": action_id(command),
@@ -208,7 +208,7 @@ def _references(gathered: Gathered, command: Command, role: str, graph: _Graph) 
     return list({entity["@id"]: entity for entity in found}.values())
 
 
-def _pipe(pipe: Any, pipes: Sequence[Any]) -> Entity:
+def _stream(pipe: Pipe) -> Entity:
     names = [os.path.basename(command.argv[0]) for command in (pipe.writer, pipe.reader)]
     text = "What went through a pipe was not kept."
     identity = f"#pipe-{_safe(pipe.writer.command)}"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -76,11 +78,12 @@ def _root(directory: str, commands: Sequence[Command]) -> Root:
 
 def _warn(gathered: Gathered) -> None:
     """Say what a crate will not be able to repeat, or lacks, while it can still be recorded otherwise."""
-    known, pipes = {path for path, _ in gathered.kept}, pipes_of(gathered.commands)
+    known, fed = {path for path, _ in gathered.kept}, {pipe.reader.command for pipe in pipes_of(gathered.commands)}
+    inherited = Counter(stream(command, "stdin") for command in gathered.commands)  # by several: from cron, ssh or a script
     for command in gathered.commands:
         name, stdin, stdout = os.path.basename(command.argv[0]), stream(command, "stdin"), stream(command, "stdout")
-        if is_pipe(stdin) and not any(pipe.reader is command for pipe in pipes):
-            _log.warning("%s: read from a program that was not recorded, so it cannot be repeated; put profile-wrap before that, too", name)
+        if is_pipe(stdin) and inherited[stdin] == 1 and command.command not in fed:
+            _log.warning("%s: if it read what a program piped to it, put profile-wrap before that too, or it cannot be repeated", name)
         if stdin.startswith("/") and not stdin.startswith("/dev/") and stdin not in known:
             _log.warning("%s: read %s, which was not recorded, so it cannot be repeated; give profile-wrap --input", name, stdin)
         if gathered.root.contains(stdout) and not stdout.startswith("/dev/") and stdout not in known:
@@ -104,15 +107,16 @@ def _record_names(paths: Iterable[str]) -> list[str]:
     return names
 
 
-def _commands(records: Mapping[str, bytes], paths: Sequence[str]) -> list[Command]:
-    class Lines(list[bytes]):
-        name = ""
+class _Named(io.BytesIO):
+    """What was read from a file, with its name for messages."""
 
-    sources = []
-    for path, content in zip(paths, records.values(), strict=True):
-        lines = Lines(content.splitlines())
-        lines.name = stream_name(path)
-        sources.append(lines)
+    name = ""
+
+
+def _commands(records: Mapping[str, bytes], paths: Sequence[str]) -> list[Command]:
+    sources = [_Named(content) for content in records.values()]
+    for path, source in zip(paths, sources, strict=True):
+        source.name = stream_name(path)
     commands = [command for command in read_run_records(sources) if command.argv]
     if not commands:
         raise BadData(", ".join(map(stream_name, paths)), "tells of no command", "name files that profile-wrap wrote")
@@ -134,10 +138,10 @@ def _copy(gathered: Gathered, bag: NewBag) -> None:
 
 
 def _add(bag: NewBag, kept: Kept) -> Digests:
-    add = bag.add_file(kept.name, kept.source) if kept.url is None else bag.add_reference(kept.name, kept.source, kept.url)
-    if add.sha256 != kept.sha256:
-        raise changed(kept, f"SHA-256 {add.sha256[:12]}..., not {kept.sha256[:12]}...")
-    return add
+    found = bag.add_file(kept.name, kept.source) if kept.url is None else bag.add_reference(kept.name, kept.source, kept.url)
+    if found.sha256 != kept.sha256:
+        raise changed(kept, f"SHA-256 {found.sha256[:12]}..., not {kept.sha256[:12]}...")
+    return found
 
 
 def _record(bag: NewBag, name: str, content: bytes) -> Attachment:

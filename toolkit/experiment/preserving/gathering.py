@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from toolkit.core.errors import BadData, NoInput, UsageError
@@ -105,9 +105,7 @@ def gather(commands: Sequence[Command], root: Root, moved: Mapping[str, str], re
             time = began(command) if file.role == "input" else ended(command) or began(command)
             version = Version(time, file.role, file.sha256, file.bytes, command)
             versions.setdefault(absolute(command.directory, file.path), []).append(version)
-    for path in references.single:
-        if path not in versions:
-            raise UsageError(path, "is no file that the commands read or wrote", "name it as the run records do")
+    references = _as_recorded(references, versions, moved)
     kept: dict[tuple[str, str], Kept] = {}
     overwritten: dict[tuple[str, str], Version] = {}
     for path, states in sorted(versions.items()):
@@ -117,6 +115,14 @@ def gather(commands: Sequence[Command], root: Root, moved: Mapping[str, str], re
         overwritten |= _overwritten(path, states)
     _refuse_twins(kept.values())
     return Gathered(commands, root, kept, overwritten)
+
+
+def _as_recorded(references: References, paths: Iterable[str], moved: Mapping[str, str]) -> References:
+    """The references by the paths of the records; they may have been named by the places where the files are now."""
+    named = {path: next((one for one in (path, _now_at(path, moved)) if one in references.single), None) for path in paths}
+    for path in set(references.single) - set(named.values()):
+        raise UsageError(path, "is no file that the commands read or wrote", "name it as the run records do")
+    return replace(references, single={path: references.single[name] for path, name in named.items() if name is not None})
 
 
 def matches(name: str, pattern: str) -> bool:

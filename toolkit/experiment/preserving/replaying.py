@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from toolkit.core.errors import BadData, CannotCreate, NoInput
 from toolkit.core.progress import progress
@@ -39,11 +39,12 @@ class Crate:
 
 @dataclass(frozen=True)
 class Repeated:
-    """A command and its repetition; `problem` says why there is none, or how it ended otherwise."""
+    """A command and its repetition; `problem` says why there is none, or how it ended otherwise, `note` what it had to do without."""
 
     was: Command
     now: Command | None = None
     problem: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ def replay(crate: Crate, directory: str) -> Replay:
     done: list[Repeated] = []
     with progress("replay", len(crate.commands), "command") as bar:
         for commands in runs(crate):
-            refusals = [(command, _refusal(command, commands, layout)) for command in commands]
+            refusals = [(command, _refusal(command, layout)) for command in commands]
             if any(refusal for _, refusal in refusals):
                 others = "another command of its pipe cannot be"
                 done += [Repeated(command, problem=f"was not repeated: {refusal or others}") for command, refusal in refusals]
@@ -137,6 +138,8 @@ def replay(crate: Crate, directory: str) -> Replay:
             else:
                 done += [_repeated(*one) for one in run_together(commands, layout, len(done))]
             bar.update(len(commands))
+    fed = {pipe.reader.command for pipe in pipes_of(crate.commands)}
+    done = [replace(one, note=_note(one.was, fed)) for one in done]
     pairs = [(one.was, one.now) for one in done if one.now is not None]
     skipped = {path for one in done if one.now is None for path in _written(one.was)}
     outputs = [_output(crate, layout, path, digest) for path, (_, digest) in _newest(crate, done).items() if path not in skipped]
@@ -183,9 +186,8 @@ def _lay_out(crate: Crate, layout: Layout, paths: Iterable[str], missing_is_fine
             raise CannotCreate(target, error.strerror or str(error), "choose another place with -o") from error
 
 
-def _refusal(command: Command, together: Sequence[Command], layout: Layout) -> str:
+def _refusal(command: Command, layout: Layout) -> str:
     """Why a command cannot be repeated; empty where it can."""
-    pipes = pipes_of(together)
     stdin = stream(command, "stdin")
     if command.exit is None:
         return "its record has no end"
@@ -195,10 +197,15 @@ def _refusal(command: Command, together: Sequence[Command], layout: Layout) -> s
         return "it ran in a directory that had been removed"
     if command.repetitions > 1 and is_pipe(stream(command, "stdout")):
         return "its repetitions wrote to one pipe"
-    if is_pipe(stdin) and not any(pipe.reader is command for pipe in pipes):
-        return "its standard input came from a program that was not recorded"
     if stdin.startswith("/") and not stdin.startswith("/dev/") and not os.path.exists(layout.fresh(stdin)):
         return f"its standard input {stdin} is not in the crate; record it with --input"
+    return ""
+
+
+def _note(command: Command, fed: set[str]) -> str:
+    """A pipe that a command had and perhaps did not read: many inherit one from cron, ssh or a script."""
+    if is_pipe(stream(command, "stdin")) and command.command not in fed:
+        return "its standard input was empty, it had been a pipe from a program that was not recorded"
     return ""
 
 

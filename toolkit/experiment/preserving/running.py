@@ -137,9 +137,11 @@ def _start(
     words += ["--", layout.program(command), *(layout.word(word, command.directory) for word in command.argv[1:])]
     with contextlib.ExitStack() as stack:
         reading = stdin or stack.enter_context(open(_source(command, layout), "rb"))
+        appended = command.streams.get("appended")
+        appended = appended if isinstance(appended, list) else []
         targets = [_target(command, "stdout", layout, log + ".out"), _target(command, "stderr", layout, log + ".err")]
         for name, target in zip(("stdout", "stderr"), targets, strict=True):
-            if name not in (command.streams.get("appended") or ()):
+            if name not in appended:
                 open(target, "wb").close()
         writing = stdout or stack.enter_context(open(targets[0], "ab"))
         errors = stack.enter_context(open(targets[1], "ab"))

@@ -94,7 +94,7 @@ def replay_json(replay: Replay) -> Content:
 def _repeated(one: Repeated) -> Content:
     ends = [one.was.exit, one.now.exit if one.now else None]
     figures = {name: [getattr(end, name, None) for end in ends] for name in ("wall_ns", "user_ns", "system_ns")}
-    told = {"command": one.was.command, "argv": list(one.was.argv), "problem": one.problem or None}
+    told = {"command": one.was.command, "argv": list(one.was.argv), "problem": one.problem or None, "note": one.note or None}
     return told | figures | {"peak_bytes": [peak(end) for end in ends]}
 
 
@@ -117,7 +117,7 @@ def replay_lines(replay: Replay) -> Iterator[str]:
             continue
         times = f"{seconds(one.now.exit.wall_ns)}, was {seconds(one.was.exit.wall_ns)}"
         memories = f"{memory(peak(one.now.exit))}, was {memory(peak(one.was.exit))}"
-        yield plain(f"{name}: {one.problem or 'ended as before'}; {times}; {memories}")
+        yield plain(f"{name}: {one.problem or 'ended as before'}; {times}; {memories}{'; ' * bool(one.note)}{one.note}")
     for output in replay.outputs:
         yield plain(f"{output.path}: {_how(output)}")
     for change in replay.environment:

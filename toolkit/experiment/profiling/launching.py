@@ -56,7 +56,7 @@ def find_program(name: str, environment: Mapping[str, str]) -> str:
             refused = refused or path
     if not refused:
         raise NotFound(name or "''", "command not found", "check its name and PATH")
-    if not os.path.exists(refused) and not os.access(refused, os.F_OK):
+    if not os.path.exists(refused):
         raise NotFound(refused, "is a symbolic link to nothing", "check what it points to")
     problem = "is a directory" if os.path.isdir(refused) else "Permission denied"
     raise NotExecutable(refused, problem, "name a program that you may execute")
@@ -196,11 +196,6 @@ def free_descriptor(taken: Mapping[int, int]) -> int | None:
     return None
 
 
-def ended(pid: int) -> bool:
-    """Whether the child has ended and waits to be reaped."""
-    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-
-
 def wait_for(descriptors: Sequence[int], milliseconds: float) -> list[int]:
     """Those of the descriptors that can be read, after at most that time."""
     poll = select.poll()
@@ -218,6 +213,14 @@ def die_of(number: int) -> None:
         signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
     signal.raise_signal(number)
+
+
+def signal_name(number: int) -> str:
+    """SIGKILL and the like; real-time signals count from SIGRTMIN."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"SIGRTMIN+{number - signal.SIGRTMIN}"
 
 
 def _library() -> ctypes.CDLL:

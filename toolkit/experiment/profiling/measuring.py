@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import signal
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -14,22 +13,21 @@ from toolkit.core.errors import ToolError, UsageError
 from toolkit.core.stages import INODE, VARIABLE
 from toolkit.experiment.profiling import launching, machine
 from toolkit.experiment.profiling.files import described, standard_streams
-from toolkit.experiment.profiling.nvidia import Graphics
+from toolkit.experiment.profiling.memory import Memory
 from toolkit.experiment.profiling.privacy import arguments_of, environment_of, tags_of
 from toolkit.experiment.profiling.request import Request
 from toolkit.experiment.profiling.runs import Membership
-from toolkit.experiment.profiling.sampling import Rhythm, Series, Tree, children, times_of, transfers_in, transfers_of
+from toolkit.experiment.profiling.sampling import Rhythm, Tree, children, transfers_in, transfers_of
 from toolkit.experiment.profiling.software import software, source_version
 from toolkit.experiment.profiling.stages import Phrases, Stages
+from toolkit.experiment.profiling.totals import Totals
 from toolkit.experiment.profiling.writing import LateRecord, Record
 
 SCHEMA = 1
 FAILURE = 125
 _RUN_UNTOLD_NS = 2_000_000_000  # by then all commands of a pipe have started
 _SECOND_NS = 1_000_000_000
-_GROWTH = 1.05  # PSS is read where RSS has grown by so much, and
-_PSS_SHARE = 100  # after a reading that took t not again for 100 t
-_SAME = 0.98  # the kernel counts pages in batches: two readings of one peak differ by some dozens
+_SAME_BYTES = 1 << 19  # the kernel counts pages in batches for each processor: two readings of one peak differ by some dozens
 _BLOCK = 65536
 _PIPE_BYTES = 1 << 20  # some thousands of stages
 
@@ -125,20 +123,17 @@ class _Watch:
         self._identifier = os.urandom(8).hex()
         self._told, self._early = False, True
         self._tree = Tree(lambda: children(os.getpid()))
-        self._series, self._rhythm = Series(), Rhythm(request.interval_ns)
-        self._peak_rss = 0
-        self._peak_pss: int | None = None
-        self._pss_at, self._pss_not_before = 0, 0
+        self._rhythm = Rhythm(request.interval_ns)
         self._phrases: Phrases | None = None
-        self._orphans = _Totals()
+        self._orphans = Totals()
 
     def run(self, outcome: Outcome) -> dict[str, Any]:
         """Run the command and record it; what was recorded is returned for the plot."""
         files = described("input", self._request.inputs)
         self._stages_read, stages_write = _stages_pipe()
-        streams, self._errors_read = {}, -1
-        number = launching.free_descriptor(taken={})
-        number = number if number is not None else os.dup(stages_write)
+        streams: dict[int, int] = {}
+        self._errors_read = -1
+        number = launching.free_descriptor(taken={}) or stages_write
         streams[number] = stages_write
         environment = {**self._environment, VARIABLE: str(number), INODE: str(os.fstat(stages_write).st_ino)}
         if self._request.stage_regex:
@@ -154,21 +149,21 @@ class _Watch:
             self._stages = Stages(self._begin_ns, self._tree.__contains__)
             if self._request.stage_regex:
                 self._phrases = Phrases(self._request.stage_regex, self._stages, child.pid)
-            self._graphics = Graphics()
+            self._memory = Memory(self._tree, self._stages)
             self._observe(child, signals)
             told = self._finish(child, outcome)
             told["pressure"] = machine.pressure_between(pressure, machine.pressure())
             child.close()
         stages = self._stages.finish(told["wall_ns"], child.pid, self._own_peak)
         outcome.warnings += self._stages.warnings
-        self._series.flush()
+        samples = self._memory.finish()
         for path in self._request.outputs:
             try:
                 files += described("output", [path])
             except ToolError as error:
                 outcome.warnings.append(f"output {error}")
-        self._tell(outcome, [*self._run_line(), *self._parts(self._series.samples, stages, files, told)])
-        return {"samples": self._series.samples, "stages": stages, "exit": told}
+        self._tell(outcome, [*self._run_line(), *self._parts(samples, stages, files, told)])
+        return {"samples": samples, "stages": stages, "exit": told}
 
     def _begin_clock(self) -> None:
         self._begin_ns, self._began = time.monotonic_ns(), time.time_ns()
@@ -192,9 +187,10 @@ class _Watch:
                 return
             now = self._elapsed()
             if now >= due:
-                self._sample(now)
-                due = self._elapsed() + self._rhythm.after(self._elapsed() - now)
+                begin = time.thread_time_ns()
+                self._memory.sample(now)
                 self._reap_orphans(child.pid)
+                due = self._elapsed() + self._rhythm.after(time.thread_time_ns() - begin)
             if self._early and not self._told and (not self._membership.is_shared or now > _RUN_UNTOLD_NS):
                 self._tell_early()
 
@@ -212,26 +208,6 @@ class _Watch:
             if self._phrases:
                 self._phrases.take(received, self._elapsed())
         return bool(received)
-
-    def _sample(self, now: int) -> None:
-        rss, processes = self._tree.read()
-        if not processes:
-            return
-        sample = {"time_ns": now, "rss_bytes": rss, "processes": processes}
-        for pid, bytes_ in self._tree.memory():
-            self._stages.sampled(pid, bytes_)
-        self._stages.sampled_tree(rss)
-        if now >= self._pss_not_before and (rss > self._peak_rss * _GROWTH or now >= self._pss_at + _SECOND_NS):
-            self._pss_at = now
-            pss = self._tree.read_pss()
-            if pss is not None:
-                sample["pss_bytes"] = pss
-                self._peak_pss = max(self._peak_pss or 0, pss)
-            if self._graphics:
-                self._graphics.read(self._tree)
-            self._pss_not_before = now + _PSS_SHARE * (self._elapsed() - now)
-        self._peak_rss = max(self._peak_rss, rss)
-        self._series.add(sample)
 
     def _reap_orphans(self, child: int) -> None:
         """Count what daemons took that ended while the command runs."""
@@ -252,7 +228,7 @@ class _Watch:
             pass
         if self._phrases:
             self._phrases.finish(wall)
-        own = _Totals()
+        own = Totals()
         own.add_moved(transfers_in(child.transfers()))
         status = own.reap(child.pid)
         self._own_peak = own.peak_bytes if own.peak_bytes > child.floor_bytes else 0
@@ -266,18 +242,18 @@ class _Watch:
         outcome.status, outcome.signal = max(status, 0), -status if status < 0 else None
         polled = max(self._tree.peak_bytes, self._stages.peak_bytes)
         exact = max(own.peak_bytes, self._orphans.peak_bytes)
-        peak, source = (exact, "ru_maxrss") if exact > child.floor_bytes and exact >= _SAME * polled else (polled, "VmHWM")
+        peak, source = (exact, "ru_maxrss") if exact > child.floor_bytes and exact >= polled - _SAME_BYTES else (polled, "VmHWM")
         return {
             "status": None if status < 0 else status,
-            "signal": signal.Signals(-status).name if status < 0 else None,
+            "signal": launching.signal_name(-status) if status < 0 else None,
             "wall_ns": wall,
             **own.with_others(self._orphans),
             "peak_rss_bytes": peak or None,
             "peak_source": source if peak else None,
-            "peak_tree_rss_bytes": max(self._peak_rss, rss, peak) or None,
-            "peak_tree_pss_bytes": self._peak_pss,
+            "peak_tree_rss_bytes": max(self._memory.peak_rss_bytes, rss, peak) or None,
+            "peak_tree_pss_bytes": self._memory.peak_pss_bytes,
             "left_running": left,
-            "nvml_bytes": self._graphics.peak_bytes,
+            "nvml_bytes": self._memory.graphics_peak_bytes,
         }
 
     def _take_rest(self, end: int) -> bool:
@@ -311,44 +287,6 @@ class _Watch:
             self._record.add(records)
         except ToolError as error:
             outcome.failure = error
-
-
-class _Totals:
-    """What processes took, as the kernel tells when they are reaped."""
-
-    def __init__(self) -> None:
-        self.peak_bytes = 0
-        self._sums: dict[str, int] = dict.fromkeys(
-            ["user_ns", "system_ns", "major_faults", "minor_faults", "voluntary_switches", "involuntary_switches"], 0
-        )
-        self._moved: dict[str, int] | None = None
-
-    def reap(self, pid: int) -> int:
-        """Take an ended process; its exit status, or less than 0 for the signal that killed it."""
-        _, status, usage = os.wait4(pid, 0)
-        self.peak_bytes = max(self.peak_bytes, usage.ru_maxrss * 1024)
-        found = [usage.ru_utime * 1e9, usage.ru_stime * 1e9, usage.ru_majflt, usage.ru_minflt, usage.ru_nvcsw, usage.ru_nivcsw]
-        self._sums = {name: total + round(more) for (name, total), more in zip(self._sums.items(), found, strict=True)}
-        return os.waitstatus_to_exitcode(status)
-
-    def add_running(self, pid: int) -> None:
-        """Take what a process has used that goes on running."""
-        self.add_moved(transfers_of(pid))
-        user, system = times_of(pid) or (0, 0)
-        self._sums["user_ns"] += user
-        self._sums["system_ns"] += system
-
-    def with_others(self, others: _Totals) -> dict[str, Any]:
-        """The sums as the `exit` line names them."""
-        self.add_moved(others._moved)
-        names = ("read_bytes", "written_bytes", "read_call_bytes", "written_call_bytes")
-        moved = {name: self._moved[name] if self._moved else None for name in names}
-        return {**{name: total + others._sums[name] for name, total in self._sums.items()}, **moved}
-
-    def add_moved(self, moved: dict[str, int] | None) -> None:
-        """Take the bytes that a process moved, where they are known."""
-        if moved:
-            self._moved = {name: total + (self._moved or {}).get(name, 0) for name, total in moved.items()}
 
 
 def _stages_pipe() -> tuple[int, int]:

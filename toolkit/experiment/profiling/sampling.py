@@ -169,7 +169,7 @@ class Rhythm:
         self._next = SHORTEST_NS
 
     def after(self, cost_ns: int) -> int:
-        """The ns to wait after a sample that took `cost_ns`."""
+        """The ns to wait after a sample that took `cost_ns` of processor time."""
         if self._fixed is not None:
             return self._fixed
         pause = max(self._next, _SHARE * cost_ns)

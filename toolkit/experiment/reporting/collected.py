@@ -71,6 +71,7 @@ class Collected:
     quality: list[Sequence[Any]] = field(default_factory=list)
     bad: list[tuple[str, str]] = field(default_factory=list)
     others: int = 0
+    tags: list[str] = field(default_factory=list)
 
     def values(self, place: Place, name: str) -> list[int]:
         """All values of a field there, ascending."""
@@ -113,6 +114,8 @@ def collected(pairs: Iterable[tuple[Any, Any]], missing: Iterable[tuple[str, str
             found.quality = values
         elif key[0] == "bad":
             found.bad += ((place, problem) for place, problem in values)
+        elif key[0] == "tags":
+            found.tags = [tag for (tag,) in values]
         else:
             found.others = len(values)
     _sort(found, ended)
@@ -131,7 +134,13 @@ def _sort(found: Collected, ended: Mapping[str, list[list[Any]]]) -> None:
             command, program, scales, machine, began, status, signal, _ = max(ends, key=lambda one: one[7])
             found.failed.append(Ended(command, program, tuple(scales), machine, began, status, signal))
     found.failed.sort(key=lambda one: (one.began, one.command))
-    found.bad.sort()
+    found.bad.sort(key=bad_order)
+
+
+def bad_order(bad: tuple[str, str]) -> tuple[str, int, str]:
+    """Lines of a file by their numbers."""
+    name, _, number = bad[0].rpartition(":")
+    return (name, int(number), bad[1]) if name and number.isdecimal() else (bad[0], 0, bad[1])
 
 
 def _order(place: Place) -> tuple[Any, ...]:

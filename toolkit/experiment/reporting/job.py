@@ -27,7 +27,7 @@ class ReportJob(Job):
     ``["curve", program, labels, scales]``: [[began, id, points, bands]] of the command that began first;
     ``["machine", host]``: [hardware and software]; ``["ended"]``: [command id, program, scales, host, began, status, signal];
     ``["output", "path" or "sha256", which]``: [scales]; ``["quality"]``: [place, path, sha256, quality figures];
-    ``["bad"]``: [place, problem]; ``["other"]``: [place] of files that are something else.
+    ``["tags"]``: [name]; ``["bad"]``: [place, problem]; ``["other"]``: [place] of files that are something else.
     """
 
     def steps(self) -> list[Any]:
@@ -107,6 +107,8 @@ def _of_command(command: Command, parameters: dict[str, Any]) -> Iterator[Pair]:
     labels = [_plain(command.tags.get(tag, "")) for tag in parameters["by"]]
     scales = [resolution(command.tags.get(tag)) for tag in parameters["scales"]]
     yield ["machine", host], [{"machine": _hardware(command), "software": _software(command)}]
+    if command.tags:
+        yield ["tags"], [[_plain(tag)] for tag in command.tags]
     status, signal = (command.exit.status, command.exit.signal) if command.exit else (None, None)
     yield ["ended"], [[_plain(command.command), name, scales, host, _plain(command.began), status, signal, command.exit is not None]]
     if status != 0:

@@ -35,14 +35,17 @@ tbody tr:nth-child(even) { background: var(--band); }
 summary { cursor: pointer; margin: .8rem 0; font-weight: 600; }
 figure { margin: 1rem 0 1.6rem; } figure svg { width: 100%; max-width: 48rem; height: auto; background: #fff; border-radius: 4px; }
 .warning { border-left: 4px solid #d55e00; padding: .3rem .8rem; background: var(--band); }
+@page { size: A4 landscape; margin: 12mm; }
 @media print {
   body { max-width: none; margin: 0; font-size: 9.5pt; } nav { display: none; } h2, h3 { break-after: avoid; }
   details::details-content { content-visibility: visible; block-size: auto; } summary { list-style: none; }
   figure, tr { break-inside: avoid; } .wide { overflow: visible; } table { font-size: 7pt; } th, td { padding: .1rem .3rem; }
+  td.long { min-width: 7rem; }
 }
 """
 _STATISTICS = ("n", "mean", "sd", "min", "q05", "q25", "median", "q75", "q95", "max")
 _HEADINGS = {"q05": "5 %", "q25": "25 %", "q75": "75 %", "q95": "95 %", "sd": "s. d."}
+_MOST_BAD = 200  # lines that the page names
 _FIRST = ("time", "memory")  # what is seen at once
 _BYTES = (("MB", 1.0), ("GB", 1e3), ("TB", 1e6))
 _TIMES = (("s", 1.0), ("min", 60.0), ("h", 3600.0))  # hours, however many: the seed said 27 h
@@ -319,8 +322,9 @@ def _failed(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _bad(rows: Sequence[Mapping[str, Any]]) -> str:
-    lines: list[list[Cell]] = [[(row["place"], "text long"), (row["problem"], "text long")] for row in rows]
-    return _table([("place", "text"), ("problem", "text")], lines) if lines else ""
+    lines: list[list[Cell]] = [[(row["place"], "text long"), (row["problem"], "text long")] for row in rows[:_MOST_BAD]]
+    more = f"<p>… and {len(rows) - _MOST_BAD} more, in tables/bad.csv.</p>\n" if len(rows) > _MOST_BAD else ""
+    return _table([("place", "text"), ("problem", "text")], lines) + more if lines else ""
 
 
 def _table(heading: Sequence[Cell], lines: Iterable[Sequence[Cell]]) -> str:

@@ -14,7 +14,7 @@ from toolkit import __version__
 from toolkit.core.errors import BadData, ToolError, UsageError
 from toolkit.core.mapreduce.running import Runner, run
 from toolkit.core.progress import progress
-from toolkit.experiment.reporting.collected import Collected, collected
+from toolkit.experiment.reporting.collected import Collected, bad_order, collected
 from toolkit.experiment.reporting.comparison import comparison_table
 from toolkit.experiment.reporting.inputs import find, groups
 from toolkit.experiment.reporting.laws import SEED_FARTHEST, Law, fit_laws, forecasts
@@ -76,7 +76,7 @@ def make_report(request: Request) -> Report:
     memories = {host: _memory(seen) for host, seen in found.machines.items()}
     figures, unknown = placed(found.quality, found.outputs, scales.index("output"))
     found.bad += [(place, "its resolution is not known: no bandwidth in it, and no run record lists it as output") for place in unknown]
-    found.bad.sort()
+    found.bad.sort(key=bad_order)
     if not found.runs and not found.failed and not figures:
         first = f" ({found.bad[0][0]}: {found.bad[0][1]})" if found.bad else ""
         raise BadData(" ".join(request.sources)[:200], f"no run record can be used{first}", "give files that profile-wrap wrote")
@@ -123,15 +123,14 @@ def as_csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
 
 def _check_tags(request: Request, found: Collected) -> None:
     """Raises UsageError for a tag that is in no record: a report without it would not be what was asked for."""
+    there = f"there are: {', '.join(found.tags[:20])}" if found.tags else "these runs have no tags: profile-wrap gives them by --tag"
     for number, tag in enumerate(request.by):
         if found.rows and not any(place.step.labels[number] for place in found.rows):
-            raise UsageError(f"--by {tag}", "no run has this tag", "name one that profile-wrap was given by --tag")
+            raise UsageError(f"--by {tag}", "no run has this tag", there)
     if request.resolution and found.rows:
         number = request.scales.index(request.resolution)
         if all(place.scales[number] is None for place in found.rows):
-            raise UsageError(
-                f"--resolution {request.resolution}", "no run has a number under this tag", "name one that profile-wrap was given"
-            )
+            raise UsageError(f"--resolution {request.resolution}", "no run has a number under this tag", there)
 
 
 def _collect(request: Request, files: Sequence[Any], missing: Sequence[ToolError]) -> Collected:

@@ -157,7 +157,10 @@ def test_files_that_were_moved(three_commands: Experiment, tmp_path: Path) -> No
     Path(three_commands.records()).rename(record)
     os.rename(three_commands.place, tmp_path / "back")
     moved = {str(three_commands.place): str(tmp_path / "back")}
+    urls = {str(tmp_path / "back/words"): "https://x.example/1", str(three_commands.place / "out/count"): "https://x.example/2"}
     create(Request([str(record)], DESCRIPTION, moved=moved), str(tmp_path / "bag"))
+    create(Request([str(record)], DESCRIPTION, moved=moved, references=References(urls)), str(tmp_path / "elsewhere"))
+    assert len((tmp_path / "elsewhere/fetch.txt").read_text().splitlines()) == 2
     assert bagit.Bag(str(tmp_path / "bag")).validate()
     assert (tmp_path / "bag/data/files/words").exists()
 
@@ -219,7 +222,7 @@ def test_what_cannot_be_repeated_is_said(experiment: Experiment, tmp_path: Path,
     experiment.ran(["cat"], streams={"stdin": f"{place}/text", "stdout": "/dev/null"})
     create(Request([experiment.records()], DESCRIPTION), str(tmp_path / "bag"))
     assert [record.getMessage().partition(";")[0] for record in caplog.records] == [
-        "wc: read from a program that was not recorded, so it cannot be repeated",
+        "wc: if it read what a program piped to it, put profile-wrap before that too, or it cannot be repeated",
         f"wc: wrote to {place}/count, which was not recorded and is not kept",
         f"cat: read {place}/text, which was not recorded, so it cannot be repeated",
     ]
@@ -270,7 +273,16 @@ def test_a_commit_that_is_not_there(experiment: Experiment, tmp_path: Path, tree
     experiment.ran(["true"], git={"commit": "ab" * 20, "modified": False, "root": "/"})
     experiment.records()
     said = refusal(experiment, tmp_path, BadData, code=str(tree[0]), history=history)
-    assert "the recorded commit" in said
+    assert "has no recorded commit" in said
+
+
+def test_a_commit_of_another_branch_has_no_history_here(experiment: Experiment, tmp_path: Path, tree: tuple[Path, str]) -> None:
+    place, first = tree
+    second = git(place, "rev-parse", "HEAD")
+    git(place, "checkout", "-q", first)
+    experiment.ran(["true"], git={"commit": second, "modified": False, "root": str(place)})
+    experiment.records()
+    assert "its present branch lacks the recorded commit" in refusal(experiment, tmp_path, BadData, code=str(place), history=True)
 
 
 def test_code_without_git(experiment: Experiment, tmp_path: Path) -> None:

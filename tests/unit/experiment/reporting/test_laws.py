@@ -134,7 +134,7 @@ def test_what_the_seed_has_a_law_of_is_fitted_against_the_same_resolution(tmp_pa
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [
-        ({"by": ("photo",)}, "--by photo: no run has this tag"),
+        ({"by": ("photo",)}, "--by photo: no run has this tag; there are: input, output, width"),
         ({"resolution": "width"}, "--resolution width: no run has a number under this"),
     ],
 )

@@ -20,11 +20,12 @@ from tests.peers import hadoop, spark
 from tests.unit.experiment.reporting.records import command, study, written
 from toolkit.core.errors import BadData, NoInput
 from toolkit.core.mapreduce.running import Runner
+from toolkit.experiment.reporting.page import page
 from toolkit.experiment.reporting.report import Report, Request, as_csv, as_json, make_report
 from toolkit.experiment.run_record import Command
 
 PAIRS = [(64, 32), (64, 64), (128, 64), (128, 128)]
-RUNS = study(repetitions=2, hosts=(("anvil", 1.0), ("bellows", 1.3)), pairs=PAIRS)
+RUNS = study(repetitions=1, hosts=(("anvil", 1.0), ("bellows", 1.3)), pairs=PAIRS)
 EVERYWHERE = os.environ.get("EVERY_RUNNER") == "true"  # also where a start takes half a minute
 
 
@@ -44,7 +45,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return as_json(reported(*put(tmp_path_factory.mktemp("one"), [RUNS])))
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(chance=st.randoms(use_true_random=False), files=st.integers(1, 6), split_bytes=st.sampled_from([1, 20_000, 10**9]))
 def test_any_order_and_division_gives_the_same(expected: bytes, chance: random.Random, files: int, split_bytes: int) -> None:
     runs = [*RUNS, *chance.sample(RUNS, 3)]  # some are there twice, in other files
@@ -67,13 +68,6 @@ def test_local(divided: list[str], expected: bytes) -> None:
     assert as_json(reported(*divided, runner=Runner("local"), split_bytes=1)) == expected
 
 
-def test_hadoop(divided: list[str], expected: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As far as it goes without Hadoop: see `tests.peers.hadoop`."""
-    for variable, value in hadoop.install(tmp_path).items():
-        monkeypatch.setenv(variable, value)
-    assert as_json(reported(*divided, runner=Runner("hadoop"), split_bytes=1)) == expected
-
-
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[spark.Spark]:
     made = spark.install(tmp_path / "spark")
@@ -84,6 +78,12 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[spark
 
 
 if EVERYWHERE:
+
+    def test_hadoop(divided: list[str], expected: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As far as it goes without Hadoop: see `tests.peers.hadoop`."""
+        for variable, value in hadoop.install(tmp_path).items():
+            monkeypatch.setenv(variable, value)
+        assert as_json(reported(*divided, runner=Runner("hadoop"), split_bytes=1)) == expected
 
     def test_spark(divided: list[str], expected: bytes, installed: spark.Spark) -> None:
         assert as_json(reported(*divided, runner=Runner("spark", spark.LOCAL), split_bytes=1)) == expected
@@ -211,10 +211,8 @@ def test_an_empty_directory(tmp_path: Path) -> None:
 def test_a_record_that_says_little_of_its_machine(tmp_path: Path, machine: dict[str, object]) -> None:
     run = command("scc", 10**9, 10**6)
     run.machine, run.software = machine, {"program": None, "packages": 3}
-    from toolkit.experiment.reporting.publishing import files_of
-
     report = make_report(Request((put(tmp_path, [[run]])[0],)))
-    assert b"<table" in files_of(report)["index.html"]
+    assert b"<table" in page(report, [])
 
 
 def test_shares_of_stages(tmp_path: Path) -> None:
@@ -238,7 +236,7 @@ def test_csv_has_what_json_has(tmp_path: Path) -> None:
 VALUES = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.just([]), st.just({}), st.just(10**400))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(data=st.data())
 def test_a_record_with_a_wrong_value_is_used_or_named(data: st.DataObject) -> None:
     """Whatever stands in place of one value: the report is made of the rest, or there is nothing to report."""
@@ -255,7 +253,7 @@ def test_a_record_with_a_wrong_value_is_used_or_named(data: st.DataObject) -> No
     json.loads(as_json(report))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(chance=st.randoms(use_true_random=False), torn=st.integers(0, 3000))
 def test_damaged_bytes(chance: random.Random, torn: int) -> None:
     content = bytearray(written(RUNS[:2]))
