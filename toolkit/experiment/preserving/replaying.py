@@ -197,6 +197,9 @@ def _refusal(command: Command, layout: Layout) -> str:
         return "it ran in a directory that had been removed"
     if command.repetitions > 1 and is_pipe(stream(command, "stdout")):
         return "its repetitions wrote to one pipe"
+    overlooked = next(filter(None, (layout.overlooked(word, command.directory) for word in command.argv[1:])), "")
+    if overlooked:
+        return f"{overlooked} stands in the middle of a word of its command line, where it cannot be changed for the new place"
     if stdin.startswith("/") and not stdin.startswith("/dev/") and not os.path.exists(layout.fresh(stdin)):
         return f"its standard input {stdin} is not in the crate; record it with --input"
     return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,10 +17,12 @@ from toolkit.core.errors import CannotCreate, Unavailable
 from toolkit.experiment.preserving.environment import environment_for
 from toolkit.experiment.preserving.gathering import began, ended
 from toolkit.experiment.preserving.pipes import pipes_of, stream
-from toolkit.experiment.preserving.places import RECORDS, Root, absolute
+from toolkit.experiment.preserving.places import INSIDE, OUTSIDE, RECORDS, Root, absolute
 from toolkit.experiment.run_record import Command, read_run_records
 
 _MOST_FILES = 2000  # words of a command line
+_WITHIN = re.compile(r"(?<![\w.~/$-])\.{0,2}/(?!/)[^\s'\"<>|;&()$`,:=*?\[\]{}\\]+")  # a path in a shell's line, a program's text
+_PLAIN = re.compile(r"[\w./~+@%-]+")
 
 
 @dataclass(frozen=True)
@@ -37,16 +40,42 @@ class Layout:
     def word(self, word: str, directory: str) -> str:
         """A word of a command line for the fresh directory: a path that led to the experiment's files leads to the new ones.
 
-        Relative paths below the root stay as they are. Of an option with its value, ``--name=path``, the value is looked at.
+        Relative paths below the root stay as they are. A path may be the word, an option's value, or stand within it, as in a line for
+        a shell, as long as it has no blanks and quotes there.
         """
         option, equals, value = word.partition("=") if word.startswith("-") else ("", "", word)
+        if self._is_theirs(value, directory):
+            return f"{option}{equals}{self.fresh(absolute(directory, value))}"
+        return _WITHIN.sub(lambda match: self._within(match[0], directory), word)
+
+    def overlooked(self, word: str, directory: str) -> str:
+        """A path of the experiment that stands in a word and cannot be changed there; empty where there is none.
+
+        A command that is given it would read, or write, the original.
+        """
+        changed = self.word(word, directory).replace(self.directory + "/", "\0")
+        for area in (INSIDE, OUTSIDE):
+            changed = re.sub(f"\0{area}[^\\s'\"<>|;&()$`\0]*", "", changed)
+        if "/" not in changed:
+            return ""
+        for path in (*self.known, *([self.root.path] if self.root.path != "/" else [])):
+            if path in changed and re.search(rf"(?<![\w./-]){re.escape(path)}(?![\w.-])", changed):
+                return path
+        return ""
+
+    def _within(self, path: str, directory: str) -> str:
+        """What stands for a path within a word; no fresh path that would be read there as more than a path."""
+        fresh = self.fresh(absolute(directory, path))
+        return fresh if self._is_theirs(path, directory) and _PLAIN.fullmatch(fresh) else path
+
+    def _is_theirs(self, value: str, directory: str) -> bool:
+        """Whether a path must be changed: it leads to the experiment's files, or out of the root in relative steps."""
         if "/" not in value or "://" in value:
-            return word
+            return False
         path = absolute(directory, value)
-        if not value.startswith("/") and self.root.contains(path):
-            return word
-        is_theirs = path in self.known or (self.root.path != "/" and self.root.contains(path)) or self._holds(path)
-        return f"{option}{equals}{self.fresh(path)}" if is_theirs else word
+        if not value.startswith("/"):
+            return not self.root.contains(path)  # from the fresh directory it would lead anywhere
+        return path in self.known or (self.root.path != "/" and self.root.contains(path)) or self._holds(path)
 
     def _holds(self, path: str) -> bool:
         """Whether a path is a directory of some of the experiment's files, as far as these are not below the root."""

@@ -21,8 +21,9 @@ from toolkit.core.errors import NoInput
 from toolkit.experiment.preserving.asking import replay_crate
 from toolkit.experiment.preserving.creating import Request, create
 from toolkit.experiment.preserving.gathering import References
+from toolkit.experiment.preserving.places import Root
 from toolkit.experiment.preserving.replaying import Replay, read_crate, replay
-from toolkit.experiment.preserving.running import wrapper
+from toolkit.experiment.preserving.running import Layout, wrapper
 from toolkit.experiment.run_record import Command
 
 PYTHON = shlex.quote(sys.executable)
@@ -110,6 +111,59 @@ def test_paths_of_all_kinds_lead_to_the_new_places(shell: Shell, tmp_path: Path)
     shutil.rmtree(other)
     assert (tmp_path / "again/files/o").read_text() == "far\nnear\n"
     assert (tmp_path / "again/external" / str(other).lstrip("/") / "a b").exists()
+
+
+def test_a_path_within_a_word_leads_to_the_new_place(shell: Shell, tmp_path: Path) -> None:
+    """What a shell's line writes to is never the original."""
+    here, other = shell.place, tmp_path / "other"
+    other.mkdir()
+    (here / "in").write_text("1\n")
+    shell.run(f"wrap --input {here}/in --output {other}/out -- sh -c 'cat {here}/in >{other}/out'")
+    shell.run(f"wrap --output o -- dd if=/dev/zero of={here}/o count=1")
+    shell.run(f"wrap --input {other}/out --output p -- sh -c 'cat ../other/out > p'")
+    result = shell.again(remove=False, root=str(here))
+    assert result.is_equal
+    assert (tmp_path / "again/external" / str(other / "out").lstrip("/")).read_text() == "1\n"
+
+
+def test_a_path_that_cannot_be_changed_keeps_a_command_from_running(shell: Shell, tmp_path: Path) -> None:
+    other = tmp_path / "two words"
+    other.mkdir()
+    shell.run(f"wrap --output '{other}/out' -- sh -c 'echo 1 > \"{other}/out\"'")
+    os.utime(other / "out", (0, 0))
+    result = shell.again(remove=False)
+    assert f"{other}/out stands in the middle of a word" in result.commands[0].problem
+    assert (other / "out").stat().st_mtime == 0, "it was not run"
+
+
+@pytest.mark.parametrize(
+    ("word", "becomes"),
+    [
+        ("/w/a", "/new/files/a"),
+        ("--in=/w/a", "/new/files/a"),
+        ("x=/x/b", "x=/new/external/x/b"),
+        ("/x", "/new/external/x"),
+        ("cat</w/a>/x/b;", "cat</new/files/a>/new/external/x/b;"),
+        ("open('/w/a')", "open('/new/files/a')"),
+        ("../x/b", "/new/external/x/b"),
+        ("../y", "/new/external/y"),
+        ("cat ../x/b ./a sub/a", "cat /new/external/x/b ./a sub/a"),
+        ("/w/not yet", "/new/files/not yet"),
+    ],
+)
+def test_words_that_change(word: str, becomes: str) -> None:
+    layout = Layout(Root("/w"), "/new", frozenset(["/w/a", "/x/b"]))
+    assert layout.word(word, "/w") == ("--in=" if word.startswith("--") else "") + becomes
+    assert layout.overlooked(word, "/w") == ""
+
+
+WORDS = ["a", "./a", "/usr/bin/x", "1/2", "x / 2", "https://x/b", "https://host/w/a", "/xx/b", "s/x/b/", "-", "--in=a", "/"]
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_words_that_stay(word: str) -> None:
+    layout = Layout(Root("/w"), "/new", frozenset(["/w/a", "/x/b"]))
+    assert (layout.word(word, "/w"), layout.overlooked(word, "/w")) == (word, "")
 
 
 def test_a_program_of_the_experiment_itself(shell: Shell) -> None:
