@@ -88,6 +88,7 @@ def server(directory: Path, *settings: str, subsystem: str = SFTP_SERVER) -> Ite
         f"AuthorizedKeysFile {keys}",
         f"PidFile {directory}/pid",
         f"Subsystem sftp {subsystem}",
+        f"SetEnv HOME={directory}",  # what the user's shell reads at its start is no part of a test, and can be slow
         "PermitRootLogin prohibit-password",
         "PasswordAuthentication no",
         "UsePAM no",

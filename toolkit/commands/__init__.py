@@ -11,7 +11,12 @@ _python = os.path.join(_venv, "bin", "python3")
 if os.path.dirname(os.path.realpath(sys.argv[0])) == os.path.join(_checkout, "bin"):
     if os.access(_python, os.X_OK):
         if sys.executable != _python and os.path.realpath(sys.prefix) != os.path.realpath(_venv):
-            os.execv(_python, [_python, *sys.orig_argv[1:]])
+            try:  # Python sets LC_CTYPE where the locale is C (PEP 538); a command that runs others must not find it set
+                with open("/proc/self/environ", "rb") as _stream:
+                    _environment = dict(_pair.split(b"=", 1) for _pair in _stream.read().split(b"\0") if b"=" in _pair)
+            except OSError:
+                _environment = dict(os.environb)
+            os.execve(_python, [_python, *sys.orig_argv[1:]], _environment)
     else:
         try:
             import click  # noqa: F401 - every command needs it, and a newcomer a plain word where it is missing

@@ -7,9 +7,12 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from toolkit.core.errors import InputOutput, NoInput
+
+TYPE_CHECKING = False  # typing's, which takes a tenth of the whole start to load
+if TYPE_CHECKING:
+    from typing import Any
 
 _STREAMS = ("stdin", "stdout", "stderr")
 

@@ -12,7 +12,6 @@ import contextlib
 import ctypes
 import errno
 import os
-import re
 import select
 import signal
 import struct
@@ -23,7 +22,6 @@ from toolkit.core.errors import ToolError, Unavailable
 
 _SHELL, _ENV = "/bin/sh", "/usr/bin/env"
 _SCRIPT = '(kill -9 $$; read toolkit_go <&{gate} || exit 125; exec {gate}<&-; {tidy}exec "$@"); :'
-_SPELT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OF_SHELLS = {"IFS", "OPTIND", "PPID", "toolkit_go"}
 _SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 FORWARDED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGTERM", "SIGALRM", "SIGXCPU")
@@ -39,6 +37,16 @@ class NotExecutable(ToolError):
     """The command is there and cannot be executed."""
 
     exit_status = 126
+
+
+def environment_as_given() -> dict[str, str]:
+    """The environment that this process was started with; Python adds LC_CTYPE to its own where the locale is C (PEP 538)."""
+    try:
+        with open("/proc/self/environ", "rb") as stream:
+            pairs = [pair.partition(b"=") for pair in stream.read().split(b"\0") if b"=" in pair]
+    except OSError:
+        return dict(os.environ)
+    return {os.fsdecode(name): os.fsdecode(value) for name, _, value in reversed(pairs)}  # of two of a name the first counts
 
 
 def find_program(name: str, environment: Mapping[str, str]) -> str:
@@ -147,7 +155,7 @@ def launch(argv: list[str], environment: Mapping[str, str], streams: Mapping[int
     ignored = [signal.SIGPIPE, signal.SIGXFSZ]  # as Python starts; see subprocess' restore_signals
     gate = free_descriptor(taken=streams)
     try:
-        if gate is None or "=" in argv[0] or not (os.access(_SHELL, os.X_OK) and os.access(_ENV, os.X_OK)):
+        if gate is None or "=" in argv[0] or not _can_launch():
             pid = os.posix_spawnp(argv[0], argv, environment, file_actions=kept, setsigmask=mask, setsigdef=ignored)
             return Child(pid, _own_peak(), -1)
         read, write = os.pipe()
@@ -170,10 +178,18 @@ def launch(argv: list[str], environment: Mapping[str, str], streams: Mapping[int
         raise status(argv[0], error.strerror or str(error)) from error
 
 
+def _can_launch() -> bool:
+    """Whether there are the programs that it takes; a shell complains of a working directory that was removed."""
+    try:
+        return bool(os.getcwd()) and os.access(_SHELL, os.X_OK) and os.access(_ENV, os.X_OK)
+    except OSError:
+        return False
+
+
 def _is_left_alone(environment: Mapping[str, str]) -> bool:
     """Whether the shell passes the environment on as it is. Others than dash count their levels in it, and dash too drops names that it
     cannot spell, and corrects PWD; then env(1) has to bring it back, which takes more memory than the smallest commands do."""
-    if os.path.basename(os.path.realpath(_SHELL)) != "dash" or not all(map(_SPELT.fullmatch, environment)):
+    if os.path.basename(os.path.realpath(_SHELL)) != "dash" or not all(name.isascii() and name.isidentifier() for name in environment):
         return False
     return _OF_SHELLS.isdisjoint(environment) and ("PWD" not in environment or _is_here(environment["PWD"]))
 

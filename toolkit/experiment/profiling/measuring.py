@@ -7,7 +7,6 @@ import fcntl
 import os
 import time
 from collections.abc import Mapping
-from typing import Any
 
 from toolkit.core.errors import ToolError, UsageError
 from toolkit.core.stages import INODE, VARIABLE
@@ -23,6 +22,10 @@ from toolkit.experiment.profiling.stages import Phrases, Stages
 from toolkit.experiment.profiling.totals import Totals
 from toolkit.experiment.profiling.writing import LateRecord, Record
 
+TYPE_CHECKING = False  # typing's, which takes a tenth of the whole start to load
+if TYPE_CHECKING:
+    from typing import Any
+
 SCHEMA = 1
 FAILURE = 125
 _RUN_UNTOLD_NS = 2_000_000_000  # by then all commands of a pipe have started
@@ -33,13 +36,13 @@ _PIPE_BYTES = 1 << 20  # some thousands of stages
 
 
 class Outcome:
-    """How the last repetition ended: `status`, or the number of the `signal` that killed it; and what the user should be told."""
+    """How the last repetition ended: `status`, or the number of the `signal` that killed it; what failed beside it, and warnings."""
 
     def __init__(self) -> None:
         self.status = 0
         self.signal: int | None = None
         self.warnings: list[str] = []
-        self.failure: ToolError | None = None
+        self.failures: list[ToolError] = []
 
 
 def wrap(request: Request) -> Outcome:
@@ -48,13 +51,13 @@ def wrap(request: Request) -> Outcome:
     Raises NotFound and NotExecutable when it cannot start, NoInput when an input is missing, CannotCreate when the record cannot be
     written. What goes wrong after the command has begun is in the outcome.
     """
-    environment, streams = dict(os.environ), standard_streams()
+    environment, streams = launching.environment_as_given(), standard_streams()
     _keep_closed()
     path = launching.find_program(request.argv[0], environment)
     begin_of_input = _begin_of_input() if request.repetitions > 1 else 0
     launching.adopt_orphans()
     membership = Membership(environment)
-    named = request.output or os.environ.get("TOOLKIT_RUN_RECORD")
+    named = request.output or environment.get("TOOLKIT_RUN_RECORD")
     record = Record(named) if named else LateRecord(lambda: f"{membership.settle()}.jsonl")
     common = {**_common(request, path, environment), "streams": streams}
     outcome, drawn = Outcome(), []
@@ -63,15 +66,15 @@ def wrap(request: Request) -> Outcome:
             os.lseek(0, begin_of_input, os.SEEK_SET)
         watch = _Watch(request, environment, membership, record, {**common, "repetition": repetition})
         drawn.append(watch.run(outcome))
-        if outcome.status or outcome.signal or outcome.failure:
+        if outcome.status or outcome.signal or outcome.failures:
             break
-    if request.plot and not outcome.failure:
+    if request.plot:
         from toolkit.experiment.profiling.plotting import draw
 
         try:
             draw(request.plot, " ".join(common["argv"]), drawn)
         except ToolError as error:
-            outcome.failure = error
+            outcome.failures.append(error)
     return outcome
 
 
@@ -161,7 +164,7 @@ class _Watch:
             try:
                 files += described("output", [path])
             except ToolError as error:
-                outcome.warnings.append(f"output {error}")
+                outcome.failures.append(error)
         self._tell(outcome, [*self._run_line(), *self._parts(samples, stages, files, told)])
         return {"samples": samples, "stages": stages, "exit": told}
 
@@ -286,7 +289,7 @@ class _Watch:
         try:
             self._record.add(records)
         except ToolError as error:
-            outcome.failure = error
+            outcome.failures.append(error)
 
 
 def _stages_pipe() -> tuple[int, int]:

@@ -16,11 +16,14 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+
+TYPE_CHECKING = False  # typing's, which takes a tenth of the whole start to load
+if TYPE_CHECKING:
+    from typing import Any
 
 VARIABLE = "TOOLKIT_RUN"
 _FORGOTTEN_SECONDS = 600  # the commands of a pipe start together
-_NAME = re.compile(r"[A-Za-z0-9][\w.:-]{0,99}")
+_NAME = r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,99}"
 
 
 def new_identifier() -> str:
@@ -33,7 +36,7 @@ class Membership:
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         named = environment.get(VARIABLE, "")
-        self._identifier = named if _NAME.fullmatch(named) else new_identifier()
+        self._identifier = named if named and re.fullmatch(_NAME, named) else new_identifier()
         self._state = None if named == self._identifier else _state_file(environment)
         reads, self._writes = _pipe("self", 0), _pipe("self", 1)
         self.is_shared = self._state is not None and bool(reads or self._writes)

@@ -7,10 +7,13 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
-from typing import Any
 
 from toolkit import __version__
 from toolkit.experiment.profiling.launching import find_program, wait_for
+
+TYPE_CHECKING = False  # typing's, which takes a tenth of the whole start to load
+if TYPE_CHECKING:
+    from typing import Any
 
 _SECONDS_FOR_GIT = 5
 _COMMANDS = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))  # the checkout, if it is one

@@ -9,9 +9,12 @@ import json
 import re
 import time
 from collections.abc import Callable
-from typing import Any
 
 from toolkit.experiment.profiling.sampling import peak_of, reset_peak, times_of, transfers_of
+
+TYPE_CHECKING = False  # typing's, which takes a tenth of the whole start to load
+if TYPE_CHECKING:
+    from typing import Any
 
 _LONGEST_LINE = 65536
 

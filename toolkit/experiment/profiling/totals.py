@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from toolkit.experiment.profiling.sampling import times_of, transfers_of
+
+TYPE_CHECKING = False  # typing's, which takes a tenth of the whole start to load
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class Totals:

@@ -8,9 +8,12 @@ import json
 import os
 import stat
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
 from toolkit.core.errors import CannotCreate, InputOutput
+
+TYPE_CHECKING = False  # typing's, which takes a tenth of the whole start to load
+if TYPE_CHECKING:
+    from typing import Any
 
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}  # of some network file systems; one write is whole there too
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -72,8 +72,11 @@ class Connection(Protocol):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None: ...
 
 
-def connect(host: Host, access: Access) -> Connection:
+def connect(host: Host, access: Access, on_channel: Callable[[Channel], None] | None = None) -> Connection:
     """Open a connection and its first SFTP channel.
+
+    `on_channel` gets that channel before anybody has answered: what is asked of it then goes out with the greeting and saves a round
+    trip (GONE where no connection comes to be). It is called again where an accepted key makes a second attempt.
 
     Raises NotPermitted for an unknown key of the host (its fingerprint is named, and how to accept it), a changed one, and when no
     key of the user's is accepted; Lost when the host does not answer; Unavailable when a program or SFTP is missing.
@@ -84,7 +87,11 @@ def connect(host: Host, access: Access) -> Connection:
     if transport == "ssh":
         from toolkit.experiment.staging.ssh_connection import open_ssh
 
-        return open_ssh(host, access)
+        return open_ssh(host, access, on_channel or _nothing)
     from toolkit.experiment.staging.paramiko_connection import open_paramiko
 
-    return open_paramiko(host, access)
+    return open_paramiko(host, access, on_channel or _nothing)
+
+
+def _nothing(channel: Channel) -> None:
+    """For those who wait for the connection."""

@@ -67,7 +67,7 @@ class ChannelStream:
 class ParamikoConnection:
     """A connection that paramiko holds."""
 
-    def __init__(self, host: Host, access: Access) -> None:
+    def __init__(self, host: Host, access: Access, on_channel: Callable[[Channel], None]) -> None:
         self.name = host.host
         self._access = access
         self._channels: list[Channel] = []
@@ -78,7 +78,7 @@ class ParamikoConnection:
         self._transport = _connected(host, access)
         try:
             _authenticate(self._transport, host, access)
-            self._channels.append(self._new_channel())
+            self._channels.append(self._new_channel(on_channel))
         except BaseException:
             self._transport.close()
             raise
@@ -153,7 +153,7 @@ class ParamikoConnection:
             self._still_there(error)
             raise Unavailable(self.name, f"refused another session: {error}", "its server allows no more") from error
 
-    def _new_channel(self) -> Channel:
+    def _new_channel(self, on_channel: Callable[[Channel], None] | None = None) -> Channel:
         session = self._session()
         try:
             session.invoke_subsystem("sftp")
@@ -161,6 +161,8 @@ class ParamikoConnection:
             self._still_there(error)
             raise Unavailable(self.name, "refused SFTP", "the server offers no SFTP") from error
         channel = Channel(self.name, ChannelStream(session, self._hear))
+        if on_channel is not None:
+            on_channel(channel)
         try:
             channel.wait(self._access.timeout)
         except BaseException:
@@ -195,10 +197,10 @@ class ParamikoConnection:
                 self._hear()
 
 
-def open_paramiko(host: Host, access: Access) -> ParamikoConnection:
+def open_paramiko(host: Host, access: Access, on_channel: Callable[[Channel], None]) -> ParamikoConnection:
     """Connect; see connection.connect."""
     logging.getLogger("paramiko").setLevel(logging.CRITICAL)  # all that it would say is in the errors
-    return ParamikoConnection(host, access)
+    return ParamikoConnection(host, access, on_channel)
 
 
 def _connected(host: Host, access: Access) -> paramiko.Transport:

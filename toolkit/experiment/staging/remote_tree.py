@@ -47,6 +47,7 @@ from toolkit.experiment.staging.protocol import (
 _MOST_QUESTIONS = 4096  # without an answer
 _MOST_DIRECTORIES = 100  # open at a time
 _FIRST_LISTS, _MOST_LISTS = 4, 32  # questions for the next names of a directory at a time
+_FEW = 8  # directories of which more is asked at first: a large one then costs one round trip, and small ones not much
 _MOST_NAMES = 4_000_000  # in a tree; a server that sends more sends them without an end
 _MOST_AGAIN = 1000  # names that a directory may have twice
 _READ_BACK = 4 << 20  # bytes under way
@@ -317,6 +318,8 @@ class _Walk:
             self._open -= 1
             return
         directory.handle = Fields(answer, self._channel.name).text()
+        if self._open + len(self._next) <= _FEW:
+            directory.together = _MOST_LISTS // 2
         self._list(directory)
 
     def _failed(self, directory: _Directory, kind: int, answer: bytes) -> None:

@@ -15,7 +15,7 @@ import socket
 import subprocess
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -67,7 +67,7 @@ class SocketStream:
 class SshConnection:
     """A connection that an `ssh` of ours holds."""
 
-    def __init__(self, host: Host, access: Access) -> None:
+    def __init__(self, host: Host, access: Access, on_channel: Callable[[Channel], None]) -> None:
         self.name = host.host
         self._directory = Path(tempfile.mkdtemp(prefix="sftp-", dir=_short_directory()))
         self._socket, self._log = self._directory / "c", self._directory / "log"
@@ -87,7 +87,9 @@ class SshConnection:
                 self._clean()
                 raise Unavailable("ssh", "is not installed", "install OpenSSH's client or use --transport paramiko") from None
         try:
-            self._channels.append(self._greeted(Channel(self.name, SocketStream(ours, self._log)), access.timeout + 10))
+            channel = Channel(self.name, SocketStream(ours, self._log))
+            on_channel(channel)
+            self._channels.append(self._greeted(channel, access.timeout + 10))
         except BaseException:
             self.close()
             raise
@@ -175,10 +177,10 @@ class SshConnection:
         shutil.rmtree(self._directory, ignore_errors=True)
 
 
-def open_ssh(host: Host, access: Access) -> SshConnection:
+def open_ssh(host: Host, access: Access, on_channel: Callable[[Channel], None]) -> SshConnection:
     """Connect; see connection.connect."""
     try:
-        return SshConnection(host, access)
+        return SshConnection(host, access, on_channel)
     except NotPermitted as error:
         if "is not known" not in error.problem:
             raise
@@ -186,7 +188,7 @@ def open_ssh(host: Host, access: Access) -> SshConnection:
     if access.accept_key is None or key is None or fingerprint(key.split()[2]) != access.accept_key:
         raise unknown(host, key)
     add_known_host(access, key)
-    return SshConnection(host, access)
+    return SshConnection(host, access, on_channel)
 
 
 def _offered_key(host: Host, access: Access) -> str | None:

@@ -124,7 +124,7 @@ profile_wrap.profile_wrap()
 """
     tmp_path.chmod(0o777)
     stage = """printf '{"stage":"copy","event":"%s","pid":%d}\\n' begin $$ >&$TOOLKIT_STAGES_FD"""
-    words = ["-o", "run.jsonl", "sh", "-c", f"{stage}; sleep 0.2; head -c 1000000 /dev/zero > /dev/null; id -u"]
+    words = ["-o", "run.jsonl", "sh", "-c", f"{stage}; sleep 1; head -c 1000000 /dev/zero > /dev/null; id -u"]
     result = run(sys.executable, "-c", code, *words, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert (result.returncode, result.stderr) == (0, b"") and result.stdout != b"0\n"
     [command] = read_run_records([tmp_path / "run.jsonl"])

@@ -102,6 +102,21 @@ def test_arguments_and_environment(run: Run, environment: dict[str, str], tmp_pa
     assert [pair for pair in after[0] if not pair[0].startswith(b"TOOLKIT_STAGES_")] == before[0]
 
 
+@pytest.mark.parametrize("python", [sys.executable, "/usr/bin/env python3"])
+def test_pythons_own_locale_is_not_the_commands(tmp_path: Path, python: str) -> None:
+    """In the locale C, as cron has it, Python sets LC_CTYPE for itself."""
+    for given in ({}, {"LC_CTYPE": "C"}):
+        settings = {"PATH": "/usr/bin:/bin", **given}
+        words = [*python.split(), ROOT / "bin" / "profile-wrap", "-o", tmp_path / "run.jsonl", "/usr/bin/env"]
+        told = subprocess.run(words, env=settings, capture_output=True, check=True, text=True).stdout.splitlines()
+        assert dict(line.split("=", 1) for line in told if "TOOLKIT_STAGES" not in line) == settings
+
+
+def test_in_a_directory_that_was_removed(run: Run) -> None:
+    result = run("sh", "-c", 'here=$PWD; mkdir gone; cd gone; rmdir ../gone; exec profile-wrap -o "$here/run.jsonl" /bin/true')
+    assert (result.returncode, result.stderr) == (0, b"")
+
+
 def test_a_command_with_an_equals_sign_in_its_name(wrap: Wrap, tmp_path: Path) -> None:
     (tmp_path / "a=b").write_text("#!/bin/sh\necho $0 $1\n")
     (tmp_path / "a=b").chmod(0o755)
@@ -162,8 +177,8 @@ def test_ctrl_c_at_a_terminal_reaches_it_once(environment: dict[str, str], tmp_p
     os.write(terminal, b"\x03")
     while b"times" not in said or not said.endswith(b"\n"):
         said += os.read(terminal, 1000)
-    os.close(terminal)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    os.close(terminal)
     assert b"times 1\r\n" in said
 
 

@@ -121,10 +121,22 @@ def test_inputs_as_they_were_and_outputs_as_they_are(wrap: Wrap, tmp_path: Path)
 
 
 def test_an_output_that_is_missing_is_named_and_nothing_else_is_lost(wrap: Wrap) -> None:
-    result, [command] = wrap("--output", "absent", "sh", "-c", "exit 3")
-    assert result.returncode == 3
-    assert result.stderr == b"profile-wrap: output absent: No such file or directory; name a file that exists\n"
-    assert command.exit is not None and command.exit.status == 3
+    for status, expected in ((3, 3), (0, 125)):
+        result, commands = wrap("--output", "absent", "--output", "there", "sh", "-c", f"echo > there; exit {status}")
+        assert result.returncode == expected
+        assert result.stderr == b"profile-wrap: absent: No such file or directory; name a file that exists\n"
+        assert commands[-1].exit is not None and commands[-1].exit.status == status
+        assert [file.path for file in commands[-1].files] == ["there"]
+
+
+def test_what_the_standard_streams_were(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "in").write_text("x")
+    assert run("bash", "-c", "profile-wrap -o run.jsonl cat < in >> out 2> err").returncode == 0
+    assert run("bash", "-c", "profile-wrap -o run.jsonl cat <&- 2>&1 | cat; exit 0").returncode == 0
+    first, second = run_record.read_run_records([tmp_path / "run.jsonl"])
+    paths = {name: str(tmp_path / place) for name, place in (("stdin", "in"), ("stdout", "out"), ("stderr", "err"))}
+    assert first.streams == {**paths, "appended": ["stdout"]}
+    assert second.streams["stdin"] is None and second.streams["stdout"].startswith("pipe:[")
 
 
 def test_repetitions(wrap: Wrap, run: Run, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import os
+import queue
 import subprocess
 import tempfile
 from pathlib import Path
@@ -15,8 +16,10 @@ from tests.peers import sshd
 from tests.unit.experiment.staging.conftest import TRANSPORTS
 from tests.unit.experiment.staging.transfers import put
 from toolkit.core.errors import NotPermitted, ToolError, Unavailable, UsageError
+from toolkit.experiment.staging.channel import GONE, Channel
 from toolkit.experiment.staging.connection import Access, Connection, Host, Lost, connect
 from toolkit.experiment.staging.engine import push
+from toolkit.experiment.staging.protocol import NAME, REALPATH, Fields, text
 from toolkit.experiment.staging.remote_tree import make_directories, real_path, walk
 
 both = pytest.mark.parametrize("transport", TRANSPORTS)
@@ -194,3 +197,20 @@ def test_without_an_ssh_there_is_paramiko(server: sshd.Server, tmp_path: Path, m
     assert "--transport paramiko" in refused(server.host, server.access("ssh"), Unavailable)
     with connect(server.host, server.access("auto")) as connection:
         assert connection.execute("exit 5", io.BytesIO()) == 5
+
+
+@both
+def test_questions_before_the_greeting_are_answered(server: sshd.Server, transport: str) -> None:
+    answers: queue.SimpleQueue[tuple[int, bytes]] = queue.SimpleQueue()
+
+    def ask(channel: Channel) -> None:
+        channel.request(REALPATH, text(b"/"), lambda kind, answer: answers.put((kind, bytes(answer))))
+
+    with connect(server.host, server.access(transport), ask) as connection:
+        kind, answer = answers.get(timeout=60)
+        assert (kind, Fields(answer[4:], "test").text()) == (NAME, b"/")
+        assert real_path(connection.channels(1)[0], b"/") == b"/"
+    if transport == "ssh":
+        with pytest.raises(Lost):
+            connect(Host("127.0.0.1", 1), server.access(transport), ask)
+        assert answers.get(timeout=60)[0] == GONE
