@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from toolkit.core.stages import VARIABLE, stage
+from toolkit.core.stages import INODE, VARIABLE, stage
 
 
 @pytest.fixture
@@ -41,6 +41,31 @@ def test_a_stage_that_fails_still_ends(pipe) -> None:  # type: ignore[no-untyped
         raise RuntimeError
     writer.close()
     assert [json.loads(line)["event"] for line in reader] == ["begin", "end"]
+
+
+def test_a_stage_tells_its_own_peak(pipe) -> None:  # type: ignore[no-untyped-def]
+    """What was had before is told at the begin, and forgotten."""
+    reader, writer = pipe
+    before = bytearray(120_000_000)
+    del before
+    with stage("small"):
+        within = bytearray(30_000_000)
+        del within
+    writer.close()
+    begin, end = map(json.loads, reader)
+    assert begin["reset"] is True and "reset" not in end
+    assert begin["peak_rss_bytes"] - end["peak_rss_bytes"] > 50_000_000
+    assert all(end[name] >= begin[name] for name in ("user_ns", "system_ns", "read_bytes", "written_bytes"))
+
+
+@pytest.mark.parametrize(("inode", "expected"), [("own", 2), ("1", 0), ("", 0)])
+def test_another_files_descriptor_is_not_written_to(pipe, monkeypatch: pytest.MonkeyPatch, inode: str, expected: int) -> None:  # type: ignore[no-untyped-def]
+    reader, writer = pipe
+    monkeypatch.setenv(INODE, str(os.fstat(writer.fileno()).st_ino) if inode == "own" else inode)
+    with stage("x"):
+        pass
+    writer.close()
+    assert len(list(reader)) == expected
 
 
 @pytest.mark.parametrize("value", [None, "", "x", "-1", "999999"])
