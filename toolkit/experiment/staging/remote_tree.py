@@ -79,21 +79,21 @@ def walk(channel: Channel, top: bytes) -> Iterator[Entry | ToolError]:
 def status(channel: Channel, paths: Sequence[bytes], follow: bool = True) -> list[Status | ToolError]:
     """What each path is; NoInput for what does not exist."""
     found: list[Status | ToolError] = []
-    for path, (kind, answer) in zip(paths, _asked(channel, ((STAT if follow else LSTAT, text(path)) for path in paths)), strict=True):
+    for path, (kind, answer) in zip(paths, asked(channel, ((STAT if follow else LSTAT, text(path)) for path in paths)), strict=True):
         if kind == ATTRS:
             attributes = Fields(answer, channel.name).attributes()
             mtime = attributes.times[1] if attributes.times else 0
             found.append(Status(attributes.kind, attributes.size or 0, (attributes.mode or 0) & 0o7777, mtime, attributes.owner))
         else:
-            found.append(_failure(channel, path, kind, answer, "read"))
+            found.append(failure(channel, path, kind, answer, "read"))
     return found
 
 
 def real_path(channel: Channel, path: bytes) -> bytes:
     """`path` from the root on: "." is where the session begins. Raises NoInput."""
-    kind, answer = next(_asked(channel, [(REALPATH, text(path))]))
+    kind, answer = next(asked(channel, [(REALPATH, text(path))]))
     if kind != NAME:
-        raise _failure(channel, path, kind, answer, "found")
+        raise failure(channel, path, kind, answer, "found")
     return _one_name(channel, answer)
 
 
@@ -101,7 +101,7 @@ def make_directories(channel: Channel, paths: Iterable[tuple[bytes, int]]) -> li
     """Make directories, parents before what is in them, with these permission bits; one that exists is no error."""
     wanted = list(paths)
     requests = [(MKDIR, text(path) + Attributes(mode=mode).encoded()) for path, mode in wanted]
-    problems = [_outcome(channel, path, answer, "created") for (path, _), answer in zip(wanted, _asked(channel, requests), strict=True)]
+    problems = [outcome(channel, path, answer, "created") for (path, _), answer in zip(wanted, asked(channel, requests), strict=True)]
     failed = [index for index, problem in enumerate(problems) if problem is not None]
     for index, found in zip(failed, status(channel, [wanted[index][0] for index in failed]), strict=True):
         if isinstance(found, Status) and found.kind == "directory":
@@ -115,8 +115,8 @@ def set_attributes(channel: Channel, paths: Iterable[tuple[bytes, int, int]]) ->
     """Set permission bits and time of modification (s) of each path."""
     wanted = list(paths)
     requests = [(SETSTAT, text(path) + Attributes(mode=mode, times=(mtime, mtime)).encoded()) for path, mode, mtime in wanted]
-    answers = _asked(channel, requests)
-    return [_outcome(channel, path, answer, "given its attributes") for (path, _, _), answer in zip(wanted, answers, strict=True)]
+    answers = asked(channel, requests)
+    return [outcome(channel, path, answer, "given its attributes") for (path, _, _), answer in zip(wanted, answers, strict=True)]
 
 
 def make_links(channel: Channel, links: Iterable[tuple[bytes, bytes]]) -> list[ToolError | None]:
@@ -125,28 +125,28 @@ def make_links(channel: Channel, links: Iterable[tuple[bytes, bytes]]) -> list[T
     requests: list[Request] = []
     for path, target in wanted:
         requests += [(REMOVE, text(path)), (SYMLINK, text(target) + text(path))]  # this order of names is OpenSSH's
-    made = list(_asked(channel, requests))[1::2]
-    return [_outcome(channel, path, answer, "made a link") for (path, _), answer in zip(wanted, made, strict=True)]
+    made = list(asked(channel, requests))[1::2]
+    return [outcome(channel, path, answer, "made a link") for (path, _), answer in zip(wanted, made, strict=True)]
 
 
 def remove(channel: Channel, entries: Iterable[tuple[bytes, bool]]) -> list[ToolError | None]:
     """Remove (path, is it a directory), in this order; what is not there is no error."""
     wanted = list(entries)
-    answers = _asked(channel, ((RMDIR if directory else REMOVE, text(path)) for path, directory in wanted))
-    problems = [_outcome(channel, path, answer, "removed") for (path, _), answer in zip(wanted, answers, strict=True)]
+    answers = asked(channel, ((RMDIR if directory else REMOVE, text(path)) for path, directory in wanted))
+    problems = [outcome(channel, path, answer, "removed") for (path, _), answer in zip(wanted, answers, strict=True)]
     return [None if isinstance(problem, NoInput) else problem for problem in problems]
 
 
 def read_bytes(channel: Channel, path: bytes, most: int = 1 << 20) -> bytes:
     """A small file's contents. Raises NoInput when it does not exist, BadData when it is longer than `most`."""
-    kind, answer = next(_asked(channel, [_opening(path)]))
+    kind, answer = next(asked(channel, [_opening(path)]))
     if kind != HANDLE:
-        raise _failure(channel, path, kind, answer, "opened")
+        raise failure(channel, path, kind, answer, "opened")
     handle, data, together = Fields(answer, channel.name).text(), b"", 4
     try:
         while kind != STATUS and len(data) <= most:
             block = channel.limits.read
-            answers = list(_asked(channel, [_reading(handle, len(data) + index * block, block) for index in range(together)]))
+            answers = list(asked(channel, [_reading(handle, len(data) + index * block, block) for index in range(together)]))
             for index, (kind, answer) in enumerate(answers):
                 if kind != DATA:
                     break
@@ -159,7 +159,7 @@ def read_bytes(channel: Channel, path: bytes, most: int = 1 << 20) -> bytes:
     finally:
         channel.request(CLOSE, text(handle), _forget)
     if kind != DATA and _code(answer) != END:
-        raise _failure(channel, path, kind, answer, "read")
+        raise failure(channel, path, kind, answer, "read")
     if len(data) > most:
         raise BadData(shown(path), f"is longer than {most} bytes")
     return data
@@ -168,17 +168,17 @@ def read_bytes(channel: Channel, path: bytes, most: int = 1 << 20) -> bytes:
 def digest(channel: Channel, paths: Sequence[tuple[bytes, int]]) -> list[str | ToolError]:
     """SHA-256 (hexadecimal) of the first so many bytes of each file, read back through the channel; BadData for a shorter one."""
     return [_digest(channel, path, size, opened) for (path, size), opened in zip(
-        paths, _asked(channel, (_opening(path) for path, _ in paths)), strict=True)]  # fmt: skip
+        paths, asked(channel, (_opening(path) for path, _ in paths)), strict=True)]  # fmt: skip
 
 
 def _digest(channel: Channel, path: bytes, size: int, opened: Answer) -> str | ToolError:
     if opened[0] != HANDLE:
-        return _failure(channel, path, *opened, "opened")
+        return failure(channel, path, *opened, "opened")
     handle = Fields(opened[1], channel.name).text()
     total, block = hashlib.sha256(), channel.limits.read
     problem: ToolError | None = None
     requests = (_reading(handle, offset, min(block, size - offset)) for offset in range(0, size, block))
-    for offset, (kind, answer) in zip(range(0, size, block), _asked(channel, requests, max(1, _READ_BACK // block)), strict=True):
+    for offset, (kind, answer) in zip(range(0, size, block), asked(channel, requests, max(1, _READ_BACK // block)), strict=True):
         wanted = min(block, size - offset)
         if problem is None and kind == DATA:
             data = _data(channel, answer, wanted)
@@ -188,7 +188,7 @@ def _digest(channel: Channel, path: bytes, size: int, opened: Answer) -> str | T
         elif problem is None:
             ended = kind == STATUS and _code(answer) == END
             short = BadData(shown(path), f"is shorter on {channel.name} than it should be")
-            problem = short if ended else _failure(channel, path, kind, answer, "read")
+            problem = short if ended else failure(channel, path, kind, answer, "read")
     channel.request(CLOSE, text(handle), _forget)
     return problem or total.hexdigest()
 
@@ -208,7 +208,7 @@ def _data(channel: Channel, answer: bytes, most: int) -> bytes:
     return data
 
 
-def _asked(channel: Channel, requests: Iterable[Request], most: int = _MOST_QUESTIONS) -> Iterator[Answer]:
+def asked(channel: Channel, requests: Iterable[Request], most: int = _MOST_QUESTIONS) -> Iterator[Answer]:
     """The answers to requests, in their order, so many under way at a time. Raises why the channel has ended."""
     waiting: collections.deque[queue.SimpleQueue[Answer]] = collections.deque()
     left = iter(requests)
@@ -219,11 +219,16 @@ def _asked(channel: Channel, requests: Iterable[Request], most: int = _MOST_QUES
             channel.request(*request, handler_into(box))
             waiting.append(box)
             request = next(left, None)
-        kind, answer = waiting.popleft().get()
-        if kind == GONE:
-            assert channel.ended is not None
-            raise channel.ended
-        yield kind, answer
+        yield answer_to(channel, waiting.popleft())
+
+
+def answer_to(channel: Channel, box: queue.SimpleQueue[Answer]) -> Answer:
+    """The answer that `handler_into` the box is waiting for. Raises why the channel has ended."""
+    kind, answer = box.get()
+    if kind == GONE:
+        assert channel.ended is not None
+        raise channel.ended
+    return kind, answer
 
 
 def handler_into(box: queue.SimpleQueue[Answer]) -> Callable[[int, memoryview], None]:
@@ -239,15 +244,17 @@ def _code(answer: bytes) -> int:
     return int.from_bytes(answer[:4], "big")
 
 
-def _failure(channel: Channel, path: bytes, kind: int, answer: bytes, doing: str) -> ToolError:
+def failure(channel: Channel, path: bytes, kind: int, answer: bytes, doing: str) -> ToolError:
+    """The error that an answer stands for. Raises BadData for one of a kind that cannot be."""
     if kind != STATUS:
         raise protocol.broken(channel.name, f"an answer of kind {kind} where none can be")
     return protocol.failure(shown(path), channel.name, Fields(answer, channel.name), doing)
 
 
-def _outcome(channel: Channel, path: bytes, answer: Answer, doing: str) -> ToolError | None:
+def outcome(channel: Channel, path: bytes, answer: Answer, doing: str) -> ToolError | None:
+    """What became of a request that only succeeds or fails."""
     kind, fields = answer
-    return None if kind == STATUS and _code(fields) == protocol.OK else _failure(channel, path, kind, fields, doing)
+    return None if kind == STATUS and _code(fields) == protocol.OK else failure(channel, path, kind, fields, doing)
 
 
 def _one_name(channel: Channel, answer: bytes) -> bytes:
@@ -324,7 +331,7 @@ class _Walk:
 
     def _failed(self, directory: _Directory, kind: int, answer: bytes) -> None:
         place = directory.path or self._top
-        error = _failure(self._channel, place, kind, answer, "read")
+        error = failure(self._channel, place, kind, answer, "read")
         if not directory.path:
             raise error
         self._found.append(error)
@@ -394,4 +401,4 @@ class _Walk:
         if kind == NAME:
             self._found.append(Entry(entry.path, "link", 0, entry.mode, entry.mtime, _one_name(self._channel, answer)))
         elif kind != STATUS or _code(answer) != NO_SUCH_FILE:  # it has gone meanwhile
-            self._found.append(_failure(self._channel, entry.path, kind, answer, "read"))
+            self._found.append(failure(self._channel, entry.path, kind, answer, "read"))

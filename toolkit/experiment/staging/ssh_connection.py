@@ -74,6 +74,7 @@ class SshConnection:
         self._channels: list[Channel] = []
         self._links: list[socket.socket] = []
         self._opening = threading.Lock()
+        self._closed = False
         self._most: int | None = None  # channels that the server allows, once it has refused one
         self._timeout = access.timeout
         ours, theirs = self._pair()
@@ -130,6 +131,7 @@ class SshConnection:
 
     def close(self) -> None:
         """End everything on the connection."""
+        self._closed = True
         for channel in self._channels:
             channel.close()
         if self._process.poll() is None:
@@ -167,15 +169,22 @@ class SshConnection:
             with theirs:
                 link = ssh_control.subsystem(self._socket, self.name, theirs)
             self._links.append(link)
+            if self._closed:
+                raise Lost(self.name, "the connection was closed")
             channel = Channel(self.name, SocketStream(ours, self._log))
             channel.wait(self._timeout)
             opened.append(channel)
         except ToolError as error:
             refused.append(error)
+        if self._closed:
+            self._close_links()
 
-    def _clean(self) -> None:
+    def _close_links(self) -> None:
         for link in self._links:
             link.close()
+
+    def _clean(self) -> None:
+        self._close_links()
         shutil.rmtree(self._directory, ignore_errors=True)
 
 
