@@ -26,7 +26,7 @@ from toolkit.experiment.staging.protocol import (
     number,
     text,
 )
-from toolkit.experiment.staging.remote_tree import Request, answer_to, asked, failure, handler_into, outcome
+from toolkit.experiment.staging.questions import Request, answer_to, asked, failure, handler_into, outcome
 
 
 class LateFile:

@@ -43,17 +43,14 @@ from toolkit.experiment.staging.protocol import (
     number,
     text,
 )
+from toolkit.experiment.staging.questions import MOST_QUESTIONS, Answer, Request, asked, code, failure, forget, one_name, outcome
 
-_MOST_QUESTIONS = 4096  # without an answer
 _MOST_DIRECTORIES = 100  # open at a time
 _FIRST_LISTS, _MOST_LISTS = 4, 32  # questions for the next names of a directory at a time
 _FEW = 8  # directories of which more is asked at first: a large one then costs one round trip, and small ones not much
 _MOST_NAMES = 4_000_000  # in a tree; a server that sends more sends them without an end
 _MOST_AGAIN = 1000  # names that a directory may have twice
 _READ_BACK = 4 << 20  # bytes under way
-
-Request = tuple[int, bytes]
-Answer = tuple[int, bytes]
 
 
 @dataclass(frozen=True)
@@ -94,7 +91,7 @@ def real_path(channel: Channel, path: bytes) -> bytes:
     kind, answer = next(asked(channel, [(REALPATH, text(path))]))
     if kind != NAME:
         raise failure(channel, path, kind, answer, "found")
-    return _one_name(channel, answer)
+    return one_name(channel, answer)
 
 
 def make_directories(channel: Channel, paths: Iterable[tuple[bytes, int]]) -> list[ToolError | None]:
@@ -157,8 +154,8 @@ def read_bytes(channel: Channel, path: bytes, most: int = 1 << 20) -> bytes:
                     break
             together *= 2
     finally:
-        channel.request(CLOSE, text(handle), _forget)
-    if kind != DATA and _code(answer) != END:
+        channel.request(CLOSE, text(handle), forget)
+    if kind != DATA and code(answer) != END:
         raise failure(channel, path, kind, answer, "read")
     if len(data) > most:
         raise BadData(shown(path), f"is longer than {most} bytes")
@@ -186,10 +183,10 @@ def _digest(channel: Channel, path: bytes, size: int, opened: Answer) -> str | T
             if len(data) < wanted:
                 problem = BadData(shown(path), f"is shorter on {channel.name} than it should be")
         elif problem is None:
-            ended = kind == STATUS and _code(answer) == END
+            ended = kind == STATUS and code(answer) == END
             short = BadData(shown(path), f"is shorter on {channel.name} than it should be")
             problem = short if ended else failure(channel, path, kind, answer, "read")
-    channel.request(CLOSE, text(handle), _forget)
+    channel.request(CLOSE, text(handle), forget)
     return problem or total.hexdigest()
 
 
@@ -206,65 +203,6 @@ def _data(channel: Channel, answer: bytes, most: int) -> bytes:
     if not 0 < len(data) <= most:
         raise protocol.broken(channel.name, f"{len(data)} bytes where {most} were asked for")
     return data
-
-
-def asked(channel: Channel, requests: Iterable[Request], most: int = _MOST_QUESTIONS) -> Iterator[Answer]:
-    """The answers to requests, in their order, so many under way at a time. Raises why the channel has ended."""
-    waiting: collections.deque[queue.SimpleQueue[Answer]] = collections.deque()
-    left = iter(requests)
-    request = next(left, None)
-    while request is not None or waiting:
-        while request is not None and len(waiting) < most:
-            box: queue.SimpleQueue[Answer] = queue.SimpleQueue()
-            channel.request(*request, handler_into(box))
-            waiting.append(box)
-            request = next(left, None)
-        yield answer_to(channel, waiting.popleft())
-
-
-def answer_to(channel: Channel, box: queue.SimpleQueue[Answer]) -> Answer:
-    """The answer that `handler_into` the box is waiting for. Raises why the channel has ended."""
-    kind, answer = box.get()
-    if kind == GONE:
-        assert channel.ended is not None
-        raise channel.ended
-    return kind, answer
-
-
-def handler_into(box: queue.SimpleQueue[Answer]) -> Callable[[int, memoryview], None]:
-    """A handler that keeps the answer."""
-    return lambda kind, answer: box.put((kind, bytes(answer)))
-
-
-def _forget(kind: int, answer: memoryview) -> None:
-    """The answer to a CLOSE that nothing depends on."""
-
-
-def _code(answer: bytes) -> int:
-    return int.from_bytes(answer[:4], "big")
-
-
-def failure(channel: Channel, path: bytes, kind: int, answer: bytes, doing: str) -> ToolError:
-    """The error that an answer stands for. Raises BadData for one of a kind that cannot be."""
-    if kind != STATUS:
-        raise protocol.broken(channel.name, f"an answer of kind {kind} where none can be")
-    return protocol.failure(shown(path), channel.name, Fields(answer, channel.name), doing)
-
-
-def outcome(channel: Channel, path: bytes, answer: Answer, doing: str) -> ToolError | None:
-    """What became of a request that only succeeds or fails."""
-    kind, fields = answer
-    return None if kind == STATUS and _code(fields) == protocol.OK else failure(channel, path, kind, fields, doing)
-
-
-def _one_name(channel: Channel, answer: bytes) -> bytes:
-    fields = Fields(answer, channel.name)
-    if fields.number() != 1:
-        raise protocol.broken(channel.name, "several names where one was asked for")
-    name = fields.text()
-    if not name or b"\0" in name:
-        raise protocol.broken(channel.name, "a path that none can have")
-    return name
 
 
 class _Directory:
@@ -300,7 +238,7 @@ class _Walk:
                 directory = self._next.popleft()
                 self._open += 1
                 self._ask(OPENDIR, text(self._there(directory.path)), lambda k, a, d=directory: self._opened(d, k, a))  # type: ignore[misc]
-            while self._links and self._waiting < _MOST_QUESTIONS:
+            while self._links and self._waiting < MOST_QUESTIONS:
                 link = self._links.popleft()
                 self._ask(READLINK, text(self._there(link.path)), lambda k, a, e=link: self._read_link(e, k, a))  # type: ignore[misc]
             then, kind, answer = self._answers.get()
@@ -352,12 +290,12 @@ class _Walk:
                 directory.together = min(2 * directory.together, _MOST_LISTS)  # a large one
                 self._list(directory)
             return
-        if kind != STATUS or _code(answer) != END:
+        if kind != STATUS or code(answer) != END:
             self._failed(directory, kind, answer)
         directory.ended = True
         self._waiting -= directory.lists
         self._open -= 1
-        self._channel.request(CLOSE, text(directory.handle), _forget)
+        self._channel.request(CLOSE, text(directory.handle), forget)
 
     def _take_names(self, directory: _Directory, answer: bytes) -> None:
         fields = Fields(answer, self._channel.name)
@@ -399,6 +337,6 @@ class _Walk:
     def _read_link(self, entry: Entry, kind: int, answer: bytes) -> None:
         self._waiting -= 1
         if kind == NAME:
-            self._found.append(Entry(entry.path, "link", 0, entry.mode, entry.mtime, _one_name(self._channel, answer)))
-        elif kind != STATUS or _code(answer) != NO_SUCH_FILE:  # it has gone meanwhile
+            self._found.append(Entry(entry.path, "link", 0, entry.mode, entry.mtime, one_name(self._channel, answer)))
+        elif kind != STATUS or code(answer) != NO_SUCH_FILE:  # it has gone meanwhile
             self._found.append(failure(self._channel, entry.path, kind, answer, "read"))
