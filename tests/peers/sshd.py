@@ -53,6 +53,15 @@ class Server:
                 if process.name() == name or not name:
                     process.kill()
 
+    def kill_oldest(self, name: str) -> int:
+        """Kill the first of its newest connection's processes with this name; its number."""
+        sessions = [one for one in psutil.Process(self.process.pid).children() if one.children(recursive=True)]
+        newest = max(sessions, key=lambda one: one.pid)
+        found = [process for process in newest.children(recursive=True) if process.name() == name]
+        oldest = min(found, key=lambda process: (process.create_time(), process.pid))
+        oldest.kill()
+        return oldest.pid
+
     def ssh(self, port: int | None = None) -> list[str]:
         """The `ssh` with which other programs get in."""
         known = self.known_hosts(port) if port else self.directory / "known_hosts"

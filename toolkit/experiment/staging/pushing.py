@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 
 from toolkit.core.errors import CannotCreate, NoInput, NotPermitted, ToolError
@@ -11,6 +10,7 @@ from toolkit.experiment.staging import manifest, remote_tree
 from toolkit.experiment.staging.attempt import Errors, Wishes
 from toolkit.experiment.staging.engine import IN_FLIGHT, Put, Result, part_name, push
 from toolkit.experiment.staging.entries import Entry
+from toolkit.experiment.staging.remote_file import LateFile
 from toolkit.experiment.staging.session import Session, result_or_error
 from toolkit.experiment.staging.tree import Tree, shown
 from toolkit.experiment.staging.verification import digest_here, far_prefixes, prefixes_here
@@ -29,6 +29,7 @@ class Push:
         self._wishes, self._on_bytes = wishes, on_bytes
         self._missing: list[bytes] = []  # what leads to the top and is not there, and the top
         self._has_manifest = False
+        self._kept: LateFile | None = None  # the manifest, opened while files are sent
 
     def look(self) -> tuple[Tree, Tree, dict[bytes, str]]:
         """The source is known; the target is looked at, with what else can be asked for in the same round trip."""
@@ -89,6 +90,8 @@ class Push:
         puts = [self._put(entry, offsets.get(entry.path, 0)) for entry in files]
         entries = {put.remote: entry for put, entry in zip(puts, files, strict=True)}
         wishes, more = self._wishes, self._channels
+        if wishes.manifest and puts:
+            self._kept = self._late_manifest()
         for result in push([self._session.channel], puts, self._on_bytes, wishes.limit, wishes.synchronise, more):
             yield entries[result.file.remote], result
 
@@ -138,12 +141,11 @@ class Push:
         """Write the manifest."""
         if not self._has_manifest:
             remote_tree.make_directories(self._session.channel, [(join(self.far_top, manifest.DIRECTORY), 0o777)])
-        with tempfile.NamedTemporaryFile(prefix="sftp-stage-") as file:
-            file.write(content)
-            file.flush()
-            status = os.stat(file.name)
-            put = Put(file.name, join(self.far_top, manifest.NAME), status.st_size, 0o644, status.st_mtime_ns)
-            return next(push([self._session.channel], [put])).error
+        kept, self._kept = self._kept or self._late_manifest(), None
+        return kept.finish(content)
+
+    def _late_manifest(self) -> LateFile:
+        return LateFile(self._session.channel, join(self.far_top, manifest.NAME), 0o644)
 
     def read_back(self, entries: Sequence[Entry]) -> list[str | ToolError]:
         """Read from the far side what was sent."""

@@ -43,17 +43,14 @@ from toolkit.experiment.staging.protocol import (
     number,
     text,
 )
+from toolkit.experiment.staging.questions import MOST_QUESTIONS, Answer, Request, asked, code, failure, forget, one_name, outcome
 
-_MOST_QUESTIONS = 4096  # without an answer
 _MOST_DIRECTORIES = 100  # open at a time
 _FIRST_LISTS, _MOST_LISTS = 4, 32  # questions for the next names of a directory at a time
 _FEW = 8  # directories of which more is asked at first: a large one then costs one round trip, and small ones not much
 _MOST_NAMES = 4_000_000  # in a tree; a server that sends more sends them without an end
 _MOST_AGAIN = 1000  # names that a directory may have twice
 _READ_BACK = 4 << 20  # bytes under way
-
-Request = tuple[int, bytes]
-Answer = tuple[int, bytes]
 
 
 @dataclass(frozen=True)
@@ -79,29 +76,29 @@ def walk(channel: Channel, top: bytes) -> Iterator[Entry | ToolError]:
 def status(channel: Channel, paths: Sequence[bytes], follow: bool = True) -> list[Status | ToolError]:
     """What each path is; NoInput for what does not exist."""
     found: list[Status | ToolError] = []
-    for path, (kind, answer) in zip(paths, _asked(channel, ((STAT if follow else LSTAT, text(path)) for path in paths)), strict=True):
+    for path, (kind, answer) in zip(paths, asked(channel, ((STAT if follow else LSTAT, text(path)) for path in paths)), strict=True):
         if kind == ATTRS:
             attributes = Fields(answer, channel.name).attributes()
             mtime = attributes.times[1] if attributes.times else 0
             found.append(Status(attributes.kind, attributes.size or 0, (attributes.mode or 0) & 0o7777, mtime, attributes.owner))
         else:
-            found.append(_failure(channel, path, kind, answer, "read"))
+            found.append(failure(channel, path, kind, answer, "read"))
     return found
 
 
 def real_path(channel: Channel, path: bytes) -> bytes:
     """`path` from the root on: "." is where the session begins. Raises NoInput."""
-    kind, answer = next(_asked(channel, [(REALPATH, text(path))]))
+    kind, answer = next(asked(channel, [(REALPATH, text(path))]))
     if kind != NAME:
-        raise _failure(channel, path, kind, answer, "found")
-    return _one_name(channel, answer)
+        raise failure(channel, path, kind, answer, "found")
+    return one_name(channel, answer)
 
 
 def make_directories(channel: Channel, paths: Iterable[tuple[bytes, int]]) -> list[ToolError | None]:
     """Make directories, parents before what is in them, with these permission bits; one that exists is no error."""
     wanted = list(paths)
     requests = [(MKDIR, text(path) + Attributes(mode=mode).encoded()) for path, mode in wanted]
-    problems = [_outcome(channel, path, answer, "created") for (path, _), answer in zip(wanted, _asked(channel, requests), strict=True)]
+    problems = [outcome(channel, path, answer, "created") for (path, _), answer in zip(wanted, asked(channel, requests), strict=True)]
     failed = [index for index, problem in enumerate(problems) if problem is not None]
     for index, found in zip(failed, status(channel, [wanted[index][0] for index in failed]), strict=True):
         if isinstance(found, Status) and found.kind == "directory":
@@ -115,8 +112,8 @@ def set_attributes(channel: Channel, paths: Iterable[tuple[bytes, int, int]]) ->
     """Set permission bits and time of modification (s) of each path."""
     wanted = list(paths)
     requests = [(SETSTAT, text(path) + Attributes(mode=mode, times=(mtime, mtime)).encoded()) for path, mode, mtime in wanted]
-    answers = _asked(channel, requests)
-    return [_outcome(channel, path, answer, "given its attributes") for (path, _, _), answer in zip(wanted, answers, strict=True)]
+    answers = asked(channel, requests)
+    return [outcome(channel, path, answer, "given its attributes") for (path, _, _), answer in zip(wanted, answers, strict=True)]
 
 
 def make_links(channel: Channel, links: Iterable[tuple[bytes, bytes]]) -> list[ToolError | None]:
@@ -125,28 +122,28 @@ def make_links(channel: Channel, links: Iterable[tuple[bytes, bytes]]) -> list[T
     requests: list[Request] = []
     for path, target in wanted:
         requests += [(REMOVE, text(path)), (SYMLINK, text(target) + text(path))]  # this order of names is OpenSSH's
-    made = list(_asked(channel, requests))[1::2]
-    return [_outcome(channel, path, answer, "made a link") for (path, _), answer in zip(wanted, made, strict=True)]
+    made = list(asked(channel, requests))[1::2]
+    return [outcome(channel, path, answer, "made a link") for (path, _), answer in zip(wanted, made, strict=True)]
 
 
 def remove(channel: Channel, entries: Iterable[tuple[bytes, bool]]) -> list[ToolError | None]:
     """Remove (path, is it a directory), in this order; what is not there is no error."""
     wanted = list(entries)
-    answers = _asked(channel, ((RMDIR if directory else REMOVE, text(path)) for path, directory in wanted))
-    problems = [_outcome(channel, path, answer, "removed") for (path, _), answer in zip(wanted, answers, strict=True)]
+    answers = asked(channel, ((RMDIR if directory else REMOVE, text(path)) for path, directory in wanted))
+    problems = [outcome(channel, path, answer, "removed") for (path, _), answer in zip(wanted, answers, strict=True)]
     return [None if isinstance(problem, NoInput) else problem for problem in problems]
 
 
 def read_bytes(channel: Channel, path: bytes, most: int = 1 << 20) -> bytes:
     """A small file's contents. Raises NoInput when it does not exist, BadData when it is longer than `most`."""
-    kind, answer = next(_asked(channel, [_opening(path)]))
+    kind, answer = next(asked(channel, [_opening(path)]))
     if kind != HANDLE:
-        raise _failure(channel, path, kind, answer, "opened")
+        raise failure(channel, path, kind, answer, "opened")
     handle, data, together = Fields(answer, channel.name).text(), b"", 4
     try:
         while kind != STATUS and len(data) <= most:
             block = channel.limits.read
-            answers = list(_asked(channel, [_reading(handle, len(data) + index * block, block) for index in range(together)]))
+            answers = list(asked(channel, [_reading(handle, len(data) + index * block, block) for index in range(together)]))
             for index, (kind, answer) in enumerate(answers):
                 if kind != DATA:
                     break
@@ -157,9 +154,9 @@ def read_bytes(channel: Channel, path: bytes, most: int = 1 << 20) -> bytes:
                     break
             together *= 2
     finally:
-        channel.request(CLOSE, text(handle), _forget)
-    if kind != DATA and _code(answer) != END:
-        raise _failure(channel, path, kind, answer, "read")
+        channel.request(CLOSE, text(handle), forget)
+    if kind != DATA and code(answer) != END:
+        raise failure(channel, path, kind, answer, "read")
     if len(data) > most:
         raise BadData(shown(path), f"is longer than {most} bytes")
     return data
@@ -168,17 +165,17 @@ def read_bytes(channel: Channel, path: bytes, most: int = 1 << 20) -> bytes:
 def digest(channel: Channel, paths: Sequence[tuple[bytes, int]]) -> list[str | ToolError]:
     """SHA-256 (hexadecimal) of the first so many bytes of each file, read back through the channel; BadData for a shorter one."""
     return [_digest(channel, path, size, opened) for (path, size), opened in zip(
-        paths, _asked(channel, (_opening(path) for path, _ in paths)), strict=True)]  # fmt: skip
+        paths, asked(channel, (_opening(path) for path, _ in paths)), strict=True)]  # fmt: skip
 
 
 def _digest(channel: Channel, path: bytes, size: int, opened: Answer) -> str | ToolError:
     if opened[0] != HANDLE:
-        return _failure(channel, path, *opened, "opened")
+        return failure(channel, path, *opened, "opened")
     handle = Fields(opened[1], channel.name).text()
     total, block = hashlib.sha256(), channel.limits.read
     problem: ToolError | None = None
     requests = (_reading(handle, offset, min(block, size - offset)) for offset in range(0, size, block))
-    for offset, (kind, answer) in zip(range(0, size, block), _asked(channel, requests, max(1, _READ_BACK // block)), strict=True):
+    for offset, (kind, answer) in zip(range(0, size, block), asked(channel, requests, max(1, _READ_BACK // block)), strict=True):
         wanted = min(block, size - offset)
         if problem is None and kind == DATA:
             data = _data(channel, answer, wanted)
@@ -186,10 +183,10 @@ def _digest(channel: Channel, path: bytes, size: int, opened: Answer) -> str | T
             if len(data) < wanted:
                 problem = BadData(shown(path), f"is shorter on {channel.name} than it should be")
         elif problem is None:
-            ended = kind == STATUS and _code(answer) == END
+            ended = kind == STATUS and code(answer) == END
             short = BadData(shown(path), f"is shorter on {channel.name} than it should be")
-            problem = short if ended else _failure(channel, path, kind, answer, "read")
-    channel.request(CLOSE, text(handle), _forget)
+            problem = short if ended else failure(channel, path, kind, answer, "read")
+    channel.request(CLOSE, text(handle), forget)
     return problem or total.hexdigest()
 
 
@@ -206,58 +203,6 @@ def _data(channel: Channel, answer: bytes, most: int) -> bytes:
     if not 0 < len(data) <= most:
         raise protocol.broken(channel.name, f"{len(data)} bytes where {most} were asked for")
     return data
-
-
-def _asked(channel: Channel, requests: Iterable[Request], most: int = _MOST_QUESTIONS) -> Iterator[Answer]:
-    """The answers to requests, in their order, so many under way at a time. Raises why the channel has ended."""
-    waiting: collections.deque[queue.SimpleQueue[Answer]] = collections.deque()
-    left = iter(requests)
-    request = next(left, None)
-    while request is not None or waiting:
-        while request is not None and len(waiting) < most:
-            box: queue.SimpleQueue[Answer] = queue.SimpleQueue()
-            channel.request(*request, handler_into(box))
-            waiting.append(box)
-            request = next(left, None)
-        kind, answer = waiting.popleft().get()
-        if kind == GONE:
-            assert channel.ended is not None
-            raise channel.ended
-        yield kind, answer
-
-
-def handler_into(box: queue.SimpleQueue[Answer]) -> Callable[[int, memoryview], None]:
-    """A handler that keeps the answer."""
-    return lambda kind, answer: box.put((kind, bytes(answer)))
-
-
-def _forget(kind: int, answer: memoryview) -> None:
-    """The answer to a CLOSE that nothing depends on."""
-
-
-def _code(answer: bytes) -> int:
-    return int.from_bytes(answer[:4], "big")
-
-
-def _failure(channel: Channel, path: bytes, kind: int, answer: bytes, doing: str) -> ToolError:
-    if kind != STATUS:
-        raise protocol.broken(channel.name, f"an answer of kind {kind} where none can be")
-    return protocol.failure(shown(path), channel.name, Fields(answer, channel.name), doing)
-
-
-def _outcome(channel: Channel, path: bytes, answer: Answer, doing: str) -> ToolError | None:
-    kind, fields = answer
-    return None if kind == STATUS and _code(fields) == protocol.OK else _failure(channel, path, kind, fields, doing)
-
-
-def _one_name(channel: Channel, answer: bytes) -> bytes:
-    fields = Fields(answer, channel.name)
-    if fields.number() != 1:
-        raise protocol.broken(channel.name, "several names where one was asked for")
-    name = fields.text()
-    if not name or b"\0" in name:
-        raise protocol.broken(channel.name, "a path that none can have")
-    return name
 
 
 class _Directory:
@@ -293,7 +238,7 @@ class _Walk:
                 directory = self._next.popleft()
                 self._open += 1
                 self._ask(OPENDIR, text(self._there(directory.path)), lambda k, a, d=directory: self._opened(d, k, a))  # type: ignore[misc]
-            while self._links and self._waiting < _MOST_QUESTIONS:
+            while self._links and self._waiting < MOST_QUESTIONS:
                 link = self._links.popleft()
                 self._ask(READLINK, text(self._there(link.path)), lambda k, a, e=link: self._read_link(e, k, a))  # type: ignore[misc]
             then, kind, answer = self._answers.get()
@@ -324,7 +269,7 @@ class _Walk:
 
     def _failed(self, directory: _Directory, kind: int, answer: bytes) -> None:
         place = directory.path or self._top
-        error = _failure(self._channel, place, kind, answer, "read")
+        error = failure(self._channel, place, kind, answer, "read")
         if not directory.path:
             raise error
         self._found.append(error)
@@ -345,12 +290,12 @@ class _Walk:
                 directory.together = min(2 * directory.together, _MOST_LISTS)  # a large one
                 self._list(directory)
             return
-        if kind != STATUS or _code(answer) != END:
+        if kind != STATUS or code(answer) != END:
             self._failed(directory, kind, answer)
         directory.ended = True
         self._waiting -= directory.lists
         self._open -= 1
-        self._channel.request(CLOSE, text(directory.handle), _forget)
+        self._channel.request(CLOSE, text(directory.handle), forget)
 
     def _take_names(self, directory: _Directory, answer: bytes) -> None:
         fields = Fields(answer, self._channel.name)
@@ -392,6 +337,6 @@ class _Walk:
     def _read_link(self, entry: Entry, kind: int, answer: bytes) -> None:
         self._waiting -= 1
         if kind == NAME:
-            self._found.append(Entry(entry.path, "link", 0, entry.mode, entry.mtime, _one_name(self._channel, answer)))
-        elif kind != STATUS or _code(answer) != NO_SUCH_FILE:  # it has gone meanwhile
-            self._found.append(_failure(self._channel, entry.path, kind, answer, "read"))
+            self._found.append(Entry(entry.path, "link", 0, entry.mode, entry.mtime, one_name(self._channel, answer)))
+        elif kind != STATUS or code(answer) != NO_SUCH_FILE:  # it has gone meanwhile
+            self._found.append(failure(self._channel, entry.path, kind, answer, "read"))

@@ -74,9 +74,12 @@ class SshConnection:
         self._channels: list[Channel] = []
         self._links: list[socket.socket] = []
         self._opening = threading.Lock()
+        self._closed = False
         self._most: int | None = None  # channels that the server allows, once it has refused one
         self._timeout = access.timeout
+        self._closing = threading.Event()
         ours, theirs = self._pair()
+        self._first_socket = f"socket:[{os.fstat(theirs.fileno()).st_ino}]"
         with theirs, open(self._log, "wb") as log:
             arguments = ["ssh", *_options(host, access), "-S", str(self._socket), "-s", "--", host.host, "sftp"]
             try:
@@ -90,6 +93,7 @@ class SshConnection:
             channel = Channel(self.name, SocketStream(ours, self._log))
             on_channel(channel)
             self._channels.append(self._greeted(channel, access.timeout + 10))
+            threading.Thread(target=self._watch_first, args=(channel,), daemon=True).start()
         except BaseException:
             self.close()
             raise
@@ -130,6 +134,8 @@ class SshConnection:
 
     def close(self) -> None:
         """End everything on the connection."""
+        self._closed = True
+        self._closing.set()
         for channel in self._channels:
             channel.close()
         if self._process.poll() is None:
@@ -150,6 +156,21 @@ class SshConnection:
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
         return ours, theirs
 
+    def _watch_first(self, channel: Channel) -> None:
+        """End the first channel when its session has ended.
+
+        `ssh` keeps the socket as its standard input while other sessions live: it never comes to its end, but its copies are closed.
+        """
+        descriptors = f"/proc/{self._process.pid}/fd"
+        while not self._closing.wait(1) and self._process.poll() is None:
+            try:
+                held = [_link_of(f"{descriptors}/{name}") for name in os.listdir(descriptors)]
+            except OSError:
+                return  # no Linux: then it is the silence that tells
+            if held.count(self._first_socket) < 2:
+                channel.end(Lost(self.name, "the connection was lost: its SFTP session ended", "try again later"))
+                return
+
     def _greeted(self, channel: Channel, timeout: float) -> Channel:
         """The first channel, open; raises what ssh says otherwise."""
         try:
@@ -167,15 +188,22 @@ class SshConnection:
             with theirs:
                 link = ssh_control.subsystem(self._socket, self.name, theirs)
             self._links.append(link)
+            if self._closed:
+                raise Lost(self.name, "the connection was closed")
             channel = Channel(self.name, SocketStream(ours, self._log))
             channel.wait(self._timeout)
             opened.append(channel)
         except ToolError as error:
             refused.append(error)
+        if self._closed:
+            self._close_links()
 
-    def _clean(self) -> None:
+    def _close_links(self) -> None:
         for link in self._links:
             link.close()
+
+    def _clean(self) -> None:
+        self._close_links()
         shutil.rmtree(self._directory, ignore_errors=True)
 
 
@@ -223,6 +251,13 @@ def _options(host: Host, access: Access) -> list[str]:
     if host.user is not None:
         options += ["-l", host.user]
     return options
+
+
+def _link_of(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""
 
 
 def _short_directory() -> str:

@@ -251,6 +251,24 @@ def test_a_server_that_dies_leaves_only_whole_files(  # type: ignore[type-arg]
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
+def test_one_session_of_several_that_dies_is_noticed(server: sshd.Server, places: tuple[Path, Path], transport: str) -> None:
+    """The first one: `ssh` itself goes on holding its socket for as long as the others live."""
+    here, there = places
+    (here / "large").write_bytes(contents(30_000_000))
+    with connect(server.host, server.access(transport)) as connection:
+        killed: list[int] = []
+
+        def kill(count: int) -> None:
+            if not killed:
+                killed.append(server.kill_oldest("sftp-server"))
+
+        channels = connection.channels(3)
+        with pytest.raises(Lost):
+            list(push(channels, [put(here / "large", there / "large")], kill))
+    assert names(there) == [b".large.part"]
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
 def test_a_link_that_falls_silent_is_given_up(server: sshd.Server, places: tuple[Path, Path], transport: str) -> None:
     here, there = places
     (here / "file").write_bytes(contents(5_000_000))
