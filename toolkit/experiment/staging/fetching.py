@@ -38,7 +38,6 @@ class Fetching(Transfer):
         super().__init__(file, flight)
         self._part = part_name(os.fsencode(file.local))
         self._checked = False  # the file's size and time were asked for behind its last block
-        self._closed = False
         self._position = 0  # of the digest of what passes
         self._disordered = False  # something came before its turn
 
@@ -68,21 +67,17 @@ class Fetching(Transfer):
 
     def advance(self) -> None:
         """See Transfer."""
-        if self._closed:
-            if not self.waiting:
-                self._complete()
-            return
         if self.error is None and self.all_issued and self.handles and not self._checked and not (self.divisible and self.waiting):
             self._checked = True
             self.ask(self.lane, FSTAT, text(self.handles[self.lane]), self._take_status)
-        if self.all_issued and not self.waiting and self._passing is not None and self._disordered:
+        if self.waiting:
+            return
+        if self.all_issued and self._passing is not None and self._disordered:
             self._passing, self._following = None, Following(self.descriptor, self.file.size, self.digested)
             self._following.allow(self.file.size)
-        if not self.waiting and (self.error is not None or (self._checked and not self._under_way and self.digest())):
-            self._closed = True
+        if self.error is not None or (self._checked and not self._under_way and self.digest()):
             self.close_handles()
-            if not self.waiting:
-                self._complete()
+            self._complete()
 
     def _open(self) -> bytes:
         return text(self.file.remote) + number(FOR_READING) + Attributes().encoded()

@@ -24,6 +24,7 @@ class Place:
     host: str  # a name or address, without brackets
     port: int | None  # None: what the configuration says
     path: bytes  # from the root with a first slash, else from the user's home
+    has_path: bool = True  # it was written, and not only left out
 
     def __str__(self) -> str:
         """As a person would write it, without the path."""
@@ -52,7 +53,8 @@ def parse_place(text: str, path_needed: bool = True) -> Place:
         path = path[1:]
     if path == b"~" or path.startswith(b"~/"):
         path = path[2:].lstrip(b"/")
-    return Place(user, host, port, re.sub(rb"(?<=.)/+$", b"", path, flags=re.DOTALL) or b".")
+    has_path = bool(rest if "rest" in found and rest != ":" else found.get("path"))
+    return Place(user, host, port, re.sub(rb"(?<=.)/+$", b"", path, flags=re.DOTALL) or b".", has_path)
 
 
 def host_of(place: Place, port: int | None) -> Host:

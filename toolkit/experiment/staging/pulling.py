@@ -117,7 +117,8 @@ class Pull:
         offsets = self._offsets(files, target)
         gets = [self._get(entry, offsets.get(entry.path, 0)) for entry in files]
         entries = {get.remote: entry for get, entry in zip(gets, files, strict=True)}
-        for result in pull(self._channels.result(), gets, self._on_bytes, self._wishes.limit, self._wishes.synchronise):
+        wishes, more = self._wishes, self._channels
+        for result in pull([self._session.channel], gets, self._on_bytes, wishes.limit, wishes.synchronise, more):
             yield entries[bytes(result.file.remote)], result
 
     def _get(self, entry: Entry, offset: int) -> Get:

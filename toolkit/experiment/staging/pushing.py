@@ -15,8 +15,8 @@ from toolkit.experiment.staging.session import Session, result_or_error
 from toolkit.experiment.staging.tree import Tree, shown
 from toolkit.experiment.staging.verification import digest_here, far_prefixes, prefixes_here
 
-VOLUME = 16 << 20  # bytes: more than these go over several channels
-CHANNELS = 4
+VOLUME = 8 << 20  # bytes for each of which a channel is opened: OpenSSH's lets 2 MiB be under way, and opening takes a while
+CHANNELS = 6  # at most
 STEPS = (0, 4 << 20, IN_FLIGHT)  # bytes before a broken file's end from which on it may have gaps
 _MANY = 5000  # entries: so many are looked up one by one rather than with all that is in their directories
 
@@ -33,9 +33,9 @@ class Push:
     def look(self) -> tuple[Tree, Tree, dict[bytes, str]]:
         """The source is known; the target is looked at, with what else can be asked for in the same round trip."""
         channel = self._session.channel
-        volume = sum(entry.size for entry in self._tree.entries.values()) > VOLUME
+        volume = sum(entry.size for entry in self._tree.entries.values())
         tops = self._session.soon(remote_tree.status, channel, [b".", *leading(self.far_top)])
-        self._channels = self._session.soon(self._session.channels, self._wishes.channels or (CHANNELS if volume else 1))
+        self._channels = self._session.soon(self._session.channels, self._wishes.channels or min(CHANNELS, 1 + volume // VOLUME))
         kept = self._session.soon(remote_tree.read_bytes, channel, join(self.far_top, manifest.NAME), 1 << 28)
         entries = self._tree.entries
         by_name = not self._wishes.delete and len(entries) <= _MANY and all(entry.kind != "link" for entry in entries.values())
@@ -50,8 +50,9 @@ class Push:
         return self._tree, target, manifest.read(content) if isinstance(content, bytes) else {}
 
     def _look_up(self) -> Tree:
-        """The target's entries that have names of the source's."""
-        paths = list(self._tree.entries)
+        """The target's entries that have names of the source's, or of their parts."""
+        files = [path for path, entry in self._tree.entries.items() if entry.kind == "file"]
+        paths = [*self._tree.entries, *map(part_name, files)]
         found = remote_tree.status(self._session.channel, [join(self.far_top, path) for path in paths], follow=False)
         target = Tree(complete=False)
         for path, status in zip(paths, found, strict=True):
@@ -84,24 +85,25 @@ class Push:
 
     def copy(self, files: Sequence[Entry], target: Tree) -> Iterator[tuple[Entry, Result]]:
         """Send files, those that are partly there from where they are right."""
-        offsets = {} if self._missing else self._offsets(files)
+        offsets = self._offsets(files, target)
         puts = [self._put(entry, offsets.get(entry.path, 0)) for entry in files]
         entries = {put.remote: entry for put, entry in zip(puts, files, strict=True)}
-        for result in push(self._channels.result(), puts, self._on_bytes, self._wishes.limit, self._wishes.synchronise):
+        wishes, more = self._wishes, self._channels
+        for result in push([self._session.channel], puts, self._on_bytes, wishes.limit, wishes.synchronise, more):
             yield entries[result.file.remote], result
 
     def _put(self, entry: Entry, offset: int) -> Put:
         time = entry.mtime * 10**9 + entry.nanoseconds
         return Put(os.path.join(self._local, entry.path), join(self.far_top, entry.path), entry.size, entry.mode, time, offset)
 
-    def _offsets(self, files: Sequence[Entry]) -> dict[bytes, int]:
+    def _offsets(self, files: Sequence[Entry], target: Tree) -> dict[bytes, int]:
         """How much of each file is there already under its partial name and the same as here."""
         parts = {part_name(entry.path): entry for entry in files}
-        found = remote_tree.status(self._session.channel, [join(self.far_top, path) for path in parts], follow=False)
         asked: list[tuple[bytes, int]] = []
-        for (part, entry), status in zip(parts.items(), found, strict=True):
-            if isinstance(status, remote_tree.Status) and status.kind == "file" and status.size <= entry.size:
-                asked += [(part, length) for length in lengths(status.size)]
+        for part, entry in parts.items():
+            there = target.entries.get(part)
+            if there is not None and there.kind == "file" and there.size <= entry.size:
+                asked += [(part, length) for length in lengths(there.size)]
         return {parts[part].path: length for part, length in self._right(asked, parts)}
 
     def _right(self, asked: list[tuple[bytes, int]], parts: dict[bytes, Entry]) -> Iterator[tuple[bytes, int]]:

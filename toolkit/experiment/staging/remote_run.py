@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from toolkit.core.errors import CannotCreate, NoInput, NotPermitted, ToolError, Unavailable
@@ -48,11 +48,11 @@ class Errand:
 def run_there(errand: Errand, machine: Machine, place: Place, wishes: Wishes, report: Report) -> int:
     """Do all of it; gives the command's exit status (128 + n for signal n), or 1 where something did not come back.
 
-    Without a directory in `place`, a new one in the home is used. Raises what `push` raises; TryLater when the connection breaks
+    Without a path in `place`, a new directory in the home is used. Raises what `push` raises; TryLater when the connection breaks
     while a command runs that is no job: it is not known then what became of it.
     """
     name = time.strftime("run-%Y%m%dT%H%M%S-") + secrets.token_hex(3)
-    top = place.path if place.path != b"." else b"sftp-stage/" + name.encode()
+    top = place.path if place.has_path else b"sftp-stage/" + name.encode()
     record = join(manifest.DIRECTORY, name.encode() + b".jsonl")
     if errand.inputs:
         _, failed = push_chosen([os.fsencode(one) for one in errand.inputs], machine, top, wishes, report)
@@ -99,7 +99,7 @@ def _fetch(errand: Errand, machine: Machine, top: bytes, wishes: Wishes, report:
         found.update(fitting)
         return bool(fitting)
 
-    _, failed = pull(b".", machine, top, wishes, report, wanted)
+    _, failed = pull(b".", machine, top, replace(wishes, manifest=False), report, wanted)
     for pattern in errand.outputs:
         if pattern not in found:
             failed += 1
@@ -113,7 +113,7 @@ def _fetch_record(machine: Machine, far: bytes, here: str) -> None:
     try:
         content = remote_tree.read_bytes(channel, far, _MOST)
     except NoInput:
-        _log.info("%s: no profile-wrap: no run record", machine.name)
+        _log.warning("%s: has no profile-wrap in PATH: there is no run record", machine.name)
         return
     with atomic_output(here) as output:
         output.write(content)

@@ -92,7 +92,7 @@ class Sending(Transfer):
             if self.error is not None:
                 if not self.waiting:
                     self._state = "closing"
-                    self.close_handles()
+                    self.close_handles(self._written_out)
             elif self.all_issued and self.handles and not (self.divisible and self.waiting):
                 self._state = "closing"
                 self._settle()
@@ -167,7 +167,10 @@ class Sending(Transfer):
         self.ask(lane, FSETSTAT, handle + attributes.encoded(), functools.partial(self.expect_ok, lane, "given its attributes"))
         if self.flight.synchronise and FSYNC in lane.channel.extensions:
             self.ask(lane, EXTENDED, text(FSYNC) + handle, functools.partial(self.expect_ok, lane, "synchronised"))
-        self.close_handles()
+        self.close_handles(self._written_out)
+
+    def _written_out(self, lane: Lane, kind: int, answer: bytes) -> None:
+        self.expect_ok(lane, "closed", kind, answer)
 
     def _check_unchanged(self) -> None:
         now = os.fstat(self.descriptor)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
@@ -23,7 +23,10 @@ class Session:
     def __init__(self, host: Host, access: Access, connections: int = 1) -> None:
         self.name = str(host)
         self._workers = ThreadPoolExecutor(max_workers=16)
-        self._connecting = [self._workers.submit(connect, host, access) for _ in range(connections)]
+        self._first: Future[Channel] = Future()
+        at_once = self._first.set_result if access.accept_key is None else None  # else there may be a second attempt
+        self._connecting = [self._workers.submit(connect, host, access, at_once if turn == 0 else None) for turn in range(connections)]
+        self._connecting[0].add_done_callback(self._connected)
 
     def __enter__(self) -> Session:
         return self
@@ -44,10 +47,32 @@ class Session:
 
     @property
     def channel(self) -> Channel:
-        """The first channel of the first connection."""
-        return self.connection.channels(1)[0]
+        """The first channel of the first connection, perhaps before that stands: what is asked then goes out with the handshake.
 
-    def channels(self, count: int) -> list[Channel]:
+        Raises Lost; `reason` knows more.
+        """
+        return self._first.result()
+
+    def reason(self, error: ToolError) -> ToolError:
+        """Why there is no connection, if `error` came of that."""
+        if isinstance(error, Lost):
+            try:
+                self.connection.channels(1)
+            except ToolError as reason:
+                return reason
+        return error
+
+    def _connected(self, connecting: Future[Connection]) -> None:
+        if self._first.done():
+            return
+        if connecting.cancelled():
+            self._first.cancel()
+        elif (problem := connecting.exception()) is not None:
+            self._first.set_exception(problem)
+        else:
+            self._first.set_result(connecting.result().channels(1)[0])
+
+    def channels(self, count: int) -> Sequence[Channel]:
         """So many channels of each connection, of one after the other in turn."""
         opened = [list(self.connection.channels(count))]
         for connecting in self._connecting[1:]:
@@ -88,10 +113,12 @@ class Machine:
         try:
             yield self.session()
         except (TryLater, Unreached) as error:
+            reason: ToolError = error
             if self._session is not None:
+                reason = self._session.reason(error)
                 self._session.__exit__(type(error), error, None)
             self._session = None
-            raise
+            raise reason from error
 
 
 def _close(connecting: Future[Connection]) -> None:

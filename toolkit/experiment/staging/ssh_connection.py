@@ -96,6 +96,8 @@ class SshConnection:
 
     def channels(self, count: int) -> Sequence[Channel]:
         """See Connection."""
+        if count <= len(self._channels):  # who wants no more does not wait for those that are being opened
+            return self._channels[:count]
         with self._opening:
             wanted = (count if self._most is None else min(count, self._most)) - len(self._channels)
             opened: list[Channel] = []
@@ -108,7 +110,7 @@ class SshConnection:
             self._channels += opened
             if refused:
                 self._most = len(self._channels)
-            return list(self._channels[:count])
+            return self._channels[:count]
 
     def execute(
         self, command: str, stdin: BinaryIO | None = None, stdout: BinaryIO | None = None, stderr: BinaryIO | None = None

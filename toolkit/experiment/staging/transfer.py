@@ -125,10 +125,13 @@ class Transfer(ABC):
         self.handles[lane] = self.fields(lane, answer).text()
         return True
 
-    def close_handles(self) -> None:
-        """On the far side."""
+    def close_handles(self, then: Callable[[Lane, int, bytes], None] | None = None) -> None:
+        """On the far side; without `then` nobody waits for the answers."""
         for lane, handle in self.handles.items():
-            self.ask(lane, CLOSE, protocol.text(handle), functools.partial(self.expect_ok, lane, "closed"))
+            if then is None:
+                lane.channel.request(CLOSE, protocol.text(handle), lambda kind, answer: None)
+            else:
+                self.ask(lane, CLOSE, protocol.text(handle), functools.partial(then, lane))
         self.handles.clear()
 
     def expect_ok(self, lane: Lane, doing: str, kind: int, answer: bytes) -> None:

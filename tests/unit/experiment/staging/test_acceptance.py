@@ -28,6 +28,7 @@ from toolkit.experiment.staging.session import Machine
 
 ROOT = Path(__file__).resolve().parents[4]
 ODD = b"new\nline \xff 'quoted' $(id)"
+NO_RECORD = ": has no profile-wrap in PATH: there is no run record\n"
 each_transport = pytest.mark.parametrize("transport", ["ssh", "paramiko"])
 
 
@@ -357,7 +358,9 @@ def test_a_command_between_its_inputs_and_outputs(server: sshd.Server, tmp_path:
     script = 'cat in/data - > "out 1"; echo said; echo complained >&2; exit 7'
     options = ["--in", "in", "--out", "out*", "run", f"127.0.0.1:{work}"]
     done = start(server, *options, "--", "sh", "-c", script, input="given", cwd=tmp_path)
-    assert (done.returncode, done.stdout, done.stderr) == (7, "said\n", "complained\n")
+    assert (done.returncode, done.stdout) == (7, "said\n")
+    assert done.stderr.startswith("complained\nsftp-stage: ") and done.stderr.endswith(NO_RECORD) and done.stderr.count("\n") == 2
+    assert {path.name for path in tmp_path.iterdir()} == {"in", "out 1", "work"}
     assert (tmp_path / "out 1").read_text() == "datagiven"
     missing = start(server, "run", f"127.0.0.1:{work}", "--out", "*.png", "--", "sh", "-c", "kill -TERM $$", cwd=tmp_path)
     assert missing.returncode == 128 + signal.SIGTERM and "nothing in" in missing.stderr
@@ -392,7 +395,8 @@ def test_a_job_of_a_queue(server: sshd.Server, tmp_path: Path) -> None:
     template = ["--template", "sbatch", "--poll", "0.2", "--in", "data", "--out", "result"]
     script = "sleep 0.3; cat data > result; echo said; echo complained >&2; exit 3"
     done = start(server, *template, "run", f"127.0.0.1:{tmp_path}/a work", "--", "sh", "-c", script, cwd=tmp_path)
-    assert (done.returncode, done.stdout, done.stderr) == (3, "said\n", "complained\n")
+    assert (done.returncode, done.stdout) == (3, "said\n")
+    assert done.stderr.startswith("complained\nsftp-stage: ") and done.stderr.endswith(NO_RECORD) and done.stderr.count("\n") == 2
     assert (tmp_path / "result").read_text() == "data"
     assert [path.name for path in (tmp_path / "a work" / ".sftp-stage").iterdir()] == ["manifest.sha256"]
 

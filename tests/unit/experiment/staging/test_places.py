@@ -13,13 +13,14 @@ from toolkit.experiment.staging.places import Place, is_place, parse_place
     [
         ("cluster:data/in", Place("", "cluster", None, b"data/in")),
         ("me@cluster:/scratch/", Place("me", "cluster", None, b"/scratch")),
-        ("cluster:", Place("", "cluster", None, b".")),
+        ("cluster:", Place("", "cluster", None, b".", False)),
+        ("cluster:.", Place("", "cluster", None, b".")),
         ("cluster:/", Place("", "cluster", None, b"/")),
         ("cluster:~/data", Place("", "cluster", None, b"data")),
         ("cluster:a:b/c\n", Place("", "cluster", None, b"a:b/c\n")),
         ("me@[fe80::1%eth0]:data", Place("me", "fe80::1%eth0", None, b"data")),
         ("cluster:\udcff", Place("", "cluster", None, b"\xff")),
-        ("sftp://cluster", Place("", "cluster", None, b".")),
+        ("sftp://cluster", Place("", "cluster", None, b".", False)),
         ("sftp://me@cluster:2222/scratch/a%20b%ff", Place("me", "cluster", 2222, b"/scratch/a b\xff")),
         ("sftp://cluster/~/data", Place("", "cluster", None, b"data")),
         ("sftp://[::1]:22/data", Place("", "::1", 22, b"/data")),
@@ -43,5 +44,5 @@ def test_other_urls_are_none(text: str) -> None:
 
 
 def test_a_host_alone() -> None:
-    assert parse_place("me@cluster", path_needed=False) == Place("me", "cluster", None, b".")
+    assert parse_place("me@cluster", path_needed=False) == Place("me", "cluster", None, b".", False)
     assert not is_place("cluster") and not is_place("./a:b")
