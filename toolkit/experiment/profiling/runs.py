@@ -49,7 +49,13 @@ class Membership:
         return self._identifier
 
     def _settle(self, state: dict[str, Any]) -> None:
-        _join(state, self._identifier, "", *_onward(state["pipes"], self._writes))
+        ends = state["pipes"].get(self._writes)
+        if ends is not None and not ends["readers"]:
+            readers = _readers()
+            _join(state, self._identifier, "", *_onward(readers, self._writes))
+            if any(_is_wrapped(process) for process, _ in readers.get(self._writes, ())):  # it has not come to noting its end yet
+                for writer in ends["writers"]:
+                    _unite(state["runs"], self._identifier, writer)
         self._identifier = _root(state["runs"], self._identifier)
         state["runs"].setdefault(self._identifier, {"since": time.time()})["settled"] = True
 
@@ -74,24 +80,37 @@ def _join(state: dict[str, Any], identifier: str, reads: str, *writes: str) -> N
                 _unite(runs, identifier, neighbour)
 
 
-def _onward(pipes: dict[str, Any], pipe: str) -> set[str]:
+def _readers() -> dict[str, list[tuple[str, str]]]:
+    """By pipe: the processes whose standard input it is, each with the pipe that its standard output is, if it is one."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for process in filter(str.isdigit, os.listdir("/proc")):
+        if reads := _pipe(process, 0):
+            found.setdefault(reads, []).append((process, _pipe(process, 1)))
+    return found
+
+
+def _onward(readers: Mapping[str, list[tuple[str, str]]], pipe: str) -> set[str]:
     """The pipes that what is written to `pipe` goes on to, through programs that are not wrapped: ``profile-wrap a | gzip | ...``."""
     found: set[str] = set()
-    if pipe and not pipes.get(pipe, {}).get("readers"):
-        links: dict[str, set[str]] = {}
-        for process in filter(str.isdigit, os.listdir("/proc")):
-            if reads := _pipe(process, 0):
-                links.setdefault(reads, set()).add(_pipe(process, 1))
-        todo = [pipe]
-        for one in todo:  # it grows meanwhile
-            todo += sorted(links.get(one, set()) - found - {"", pipe})
-            found.update(todo[1:])
+    todo = [pipe]
+    for one in todo:  # it grows meanwhile
+        onward = {writes for _, writes in readers.get(one, ())} - found - {"", pipe}
+        todo += sorted(onward)
+        found |= onward
     return found
+
+
+def _is_wrapped(process: str) -> bool:
+    try:
+        with open(f"/proc/{process}/cmdline", "rb") as stream:
+            return any(os.path.basename(word) == b"profile-wrap" for word in stream.read().split(b"\0")[:4])
+    except OSError:
+        return False
 
 
 def _unite(runs: dict[str, Any], one: str, other: str) -> None:
     first, second = _root(runs, one), _root(runs, other)
-    if first == second or second not in runs:
+    if first == second or first not in runs or second not in runs:  # or one has been forgotten
         return
     rank = {root: (not runs[root].get("settled"), runs[root]["since"]) for root in (first, second)}
     kept, merged = sorted(rank, key=lambda root: rank[root])

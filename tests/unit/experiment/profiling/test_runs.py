@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.experiment.profiling.conftest import Run
-from toolkit.experiment.profiling.runs import _is_private, _state_file
+from toolkit.experiment.profiling.runs import _is_private, _state_file, _unite
 from toolkit.experiment.run_record import read_run_records
 
 WRAP = "profile-wrap -o run.jsonl --tag"
@@ -148,3 +148,11 @@ def test_a_state_that_cannot_be_written_stops_nothing(shell, tmp_path: Path) -> 
     state.mkdir()
     assert shell(f"{WRAP} pipe=1 echo x | {WRAP} pipe=1 cat", XDG_RUNTIME_DIR=str(place)).stdout == b"x\n"
     assert len(runs(tmp_path)["1"]) == 2
+
+
+def test_a_run_that_was_forgotten_is_joined_by_nobody() -> None:
+    """What is older than some minutes is left out of the state; what belonged to it may be younger."""
+    state = {"a": {"since": 1, "of": "forgotten"}, "b": {"since": 2}}
+    _unite(state, "a", "b")
+    _unite(state, "b", "a")
+    assert state == {"a": {"since": 1, "of": "forgotten"}, "b": {"since": 2}}
