@@ -48,7 +48,7 @@ def overhead() -> None:
         if taken[name]:
             least = min(taken[name]) - min(taken["plain"])
             typical = statistics.median(taken[name]) - statistics.median(taken["plain"])
-            tell(f"{words}, less true", ours_s=least, bar_s=BAR_S if name == "wrapped" else None, median_s=typical)
+            tell(f"{words}, less true", ours_s=typical, bar_s=BAR_S if name == "wrapped" else None, least_s=least)
 
 
 def on_the_command() -> None:
