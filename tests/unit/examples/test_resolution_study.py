@@ -64,12 +64,12 @@ def own_scene(place: Path) -> None:
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[Path, int], dict[str, str]]:
-    """The page's first line, interrupted when a first command was measured, then run to its end; what had been written till then."""
+    """The page's first line, interrupted while the second command is measured, then run to its end; what the first had written."""
     out = tmp_path_factory.mktemp("study") / "study"
     own_scene(out / "scene-own")
     environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(out.parent), "LC_ALL": "C.UTF-8", "PYTHON": sys.executable}
     study = start(LINES[0], out, environment)
-    while not (out / "64-32/scene-own/panorama.jsonl").exists():
+    while not list((out / "64-32/scene-own").glob("photo.jsonl*")):
         assert study.poll() is None, study.communicate()[1]
         time.sleep(0.02)
     os.killpg(study.pid, signal.SIGINT)
