@@ -92,8 +92,13 @@ class Push:
         wishes, more = self._wishes, self._channels
         if wishes.manifest and puts:
             self._kept = self._late_manifest()
+        arrived = False
         for result in push([self._session.channel], puts, self._on_bytes, wishes.limit, wishes.synchronise, more):
+            arrived = arrived or result.error is None
             yield entries[result.file.remote], result
+        if self._kept is not None and not arrived:
+            self._kept.abandon()
+            self._kept = None
 
     def _put(self, entry: Entry, offset: int) -> Put:
         time = entry.mtime * 10**9 + entry.nanoseconds

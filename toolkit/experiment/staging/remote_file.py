@@ -62,3 +62,10 @@ class LateFile:
             renaming = [(REMOVE, text(self._path)), (RENAME, names)]
         *_, last = asked(channel, renaming)
         return outcome(channel, self._path, last, "renamed")
+
+    def abandon(self) -> None:
+        """There is nothing to write: the part is removed. Raises Lost."""
+        kind, answer = answer_to(self._channel, self._opened)
+        if kind == HANDLE:
+            handle = text(Fields(answer, self._channel.name).text())
+            list(asked(self._channel, [(CLOSE, handle), (REMOVE, text(part_name(self._path)))]))

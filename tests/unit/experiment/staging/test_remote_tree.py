@@ -75,6 +75,8 @@ def test_what_is_made_changed_and_removed(connection: Connection, tmp_path: Path
 @pytest.mark.parametrize("size", [0, 1, 261120, 1_300_000, 4_000_000])
 def test_contents_and_digests(connection: Connection, tmp_path: Path, size: int) -> None:
     channel, path = connection.channels(1)[0], os.fsencode(tmp_path / "file")
+    LateFile(channel, path, 0o640).abandon()
+    assert os.listdir(tmp_path) == []
     late = LateFile(channel, path, 0o640)
     data = contents(size)
     assert late.finish(data) is None
