@@ -13,7 +13,7 @@ from toolkit.experiment.staging.attempt import Errors, Wishes
 from toolkit.experiment.staging.engine import Get, Result, part_name, pull
 from toolkit.experiment.staging.entries import Entry
 from toolkit.experiment.staging.patterns import excluder
-from toolkit.experiment.staging.pushing import CHANNELS, far_tree, join, lengths, of
+from toolkit.experiment.staging.pushing import CHANNELS, far_tree, further_channels, join, lengths, of
 from toolkit.experiment.staging.session import Session
 from toolkit.experiment.staging.tree import Tree, above, is_ours, local_tree, shown
 from toolkit.experiment.staging.verification import digest_here, far_prefixes, prefixes_here
@@ -42,7 +42,7 @@ class Pull:
     def look(self) -> tuple[Tree, Tree, dict[bytes, str]]:
         """Both trees, at the same time."""
         channel = self._session.channel
-        self._channels = self._session.soon(self._session.channels, self._wishes.channels or CHANNELS)
+        self._channels = further_channels(self._session, self._wishes.channels, CHANNELS)
         top = self._session.soon(remote_tree.status, channel, [self.far_top])
         walking = self._session.soon(far_tree, self._session, self.far_top)
         target = self._target()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 
 from toolkit.core.errors import CannotCreate, NoInput, NotPermitted, ToolError
 from toolkit.experiment.staging import manifest, remote_tree
 from toolkit.experiment.staging.attempt import Errors, Wishes
+from toolkit.experiment.staging.channel import Channel
 from toolkit.experiment.staging.engine import IN_FLIGHT, Put, Result, part_name, push
 from toolkit.experiment.staging.entries import Entry
 from toolkit.experiment.staging.remote_file import LateFile
@@ -33,13 +35,13 @@ class Push:
 
     def look(self) -> tuple[Tree, Tree, dict[bytes, str]]:
         """The source is known; the target is looked at, with what else can be asked for in the same round trip."""
-        channel = self._session.channel
+        channel, wishes = self._session.channel, self._wishes
         volume = sum(entry.size for entry in self._tree.entries.values())
         tops = self._session.soon(remote_tree.status, channel, [b".", *leading(self.far_top)])
-        self._channels = self._session.soon(self._session.channels, self._wishes.channels or min(CHANNELS, 1 + volume // VOLUME))
+        self._channels = further_channels(self._session, wishes.channels, min(CHANNELS, 1 + volume // VOLUME))
         kept = self._session.soon(remote_tree.read_bytes, channel, join(self.far_top, manifest.NAME), 1 << 28)
         entries = self._tree.entries
-        by_name = not self._wishes.delete and len(entries) <= _MANY and all(entry.kind != "link" for entry in entries.values())
+        by_name = not wishes.delete and len(entries) <= _MANY and all(entry.kind != "link" for entry in entries.values())
         target = self._look_up() if by_name else self._walk()
         for top, status in zip([b".", *leading(self.far_top)], tops.result(), strict=True):
             if isinstance(status, ToolError):
@@ -155,6 +157,11 @@ class Push:
     def read_back(self, entries: Sequence[Entry]) -> list[str | ToolError]:
         """Read from the far side what was sent."""
         return remote_tree.digest(self._session.channel, [(join(self.far_top, entry.path), entry.size) for entry in entries])
+
+
+def further_channels(session: Session, wished: int | None, most: int) -> Future[Sequence[Channel]]:
+    """Channels that come while work has begun on the first: as many as are wished, or useful."""
+    return session.soon(session.useful_channels, most) if wished is None else session.soon(session.channels, wished)
 
 
 def far_tree(session: Session, top: bytes) -> Tree:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,8 +12,10 @@ from typing import TypeVar
 from toolkit.core.errors import ToolError, TryLater, Unavailable
 from toolkit.experiment.staging.channel import Channel
 from toolkit.experiment.staging.connection import Access, Connection, Host, Lost, connect
+from toolkit.experiment.staging.remote_tree import status
 from toolkit.experiment.staging.retrying import Unreached
 
+NEAR = 0.005  # s, round trip: OpenSSH lets 2 MiB be under way on one channel, 400 MB/s
 _log = logging.getLogger(__name__)
 Value = TypeVar("Value")
 
@@ -81,6 +84,19 @@ class Session:
             except (Lost, Unavailable) as error:
                 _log.info("%s: no further connection: %s", self.name, error.problem)
         return [one for turn in range(count) for of_connection in opened for one in of_connection[turn : turn + 1]]
+
+    def useful_channels(self, most: int) -> Sequence[Channel]:
+        """At most so many channels: to a machine that is near one is as fast as several, and opening takes time. Raises Lost."""
+        first = self.connection.channels(1)[0]
+        for _ in range(3):  # the least counts: one machine or the other may be busy
+            begun = time.monotonic()
+            status(first, [b"."])
+            taken = time.monotonic() - begun
+            if taken < NEAR:
+                return self.channels(1)
+            if taken > 4 * NEAR:
+                break
+        return self.channels(most)
 
     def soon(self, function: Callable[..., Value], *words: object) -> Future[Value]:
         """Call a function in the background."""

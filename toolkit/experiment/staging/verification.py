@@ -1,4 +1,4 @@
-"""Is there what was sent? The far side's own sha256sum says, where it runs commands."""
+"""Is there what was sent? The far side itself says, where it runs commands."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from typing import BinaryIO
 
 from toolkit.core.errors import Unavailable
 from toolkit.experiment.staging import manifest
-from toolkit.experiment.staging.far_shell import CHECK, GREETING, PREFIXES, directory_line
+from toolkit.experiment.staging.far_shell import CHECK, GREETING, PREFIXES, check_line, directory_line
 from toolkit.experiment.staging.session import Session
 
 _VERDICTS = {b"OK": True, b"FAILED": False, b"FAILED open or read": False}
 
 
 class FarCheck:
-    """``sha256sum -c`` on the far side, in `directory` there, fed with one file after another while others are still sent."""
+    """What ``sha256sum -c`` says on the far side, in `directory` there, fed with one file after another while others are still sent."""
 
     def __init__(self, session: Session, directory: bytes) -> None:
         reading, writing = os.pipe()
         self._given = os.fdopen(writing, "wb")
         self._session, self._reading = session, reading
         self._running = session.soon(self._run)
-        self._write(directory_line(directory))
+        self._write(directory_line(directory) + check_line())
 
     def add(self, path: bytes, digest: str) -> None:
         """Check a file, by its name in the directory."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from toolkit.experiment.staging import manifest
-from toolkit.experiment.staging.far_shell import CHECK, GREETING, PREFIXES, directory_line, script
+from toolkit.experiment.staging.far_shell import CHECK, GREETING, PREFIXES, check_line, directory_line, script
 
 SHELLS = [shell for shell in ("sh", "bash", "dash", "zsh", "csh", "tcsh", "fish", "ksh") if shutil.which(shell)]
 ODD = b"a b\n'$(touch x)\"`\\ -\xff!*"
@@ -25,17 +28,30 @@ def odd(tmp_path: Path) -> bytes:
     return place
 
 
-def run(shell: str, command: str, given: bytes, directory: Path) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run([shell, "-c", command], input=given, cwd=directory, capture_output=True, timeout=30)
+def run(shell: str, command: str, given: bytes, directory: Path, path: str = os.defpath) -> subprocess.CompletedProcess[bytes]:
+    words = [shutil.which(shell) or shell, "-c", command]
+    return subprocess.run(words, input=given, cwd=directory, capture_output=True, timeout=30, env={"PATH": path})
+
+
+def only(programs: list[str], directory: Path) -> str:
+    """A PATH with these programs and no other."""
+    directory.mkdir()
+    for program in programs:
+        (directory / program).symlink_to(sys.executable if program == "python3" else shutil.which(program) or "")
+    return str(directory)
 
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_names_are_never_words(shell: str, odd: bytes, tmp_path: Path) -> None:
     good, bad = hashlib.sha256(b"0123456789").hexdigest(), "0" * 64
-    for place in (odd, ODD):
-        for digest, word in ((good, b"OK"), (bad, b"FAILED")):
-            found = run(shell, CHECK, directory_line(place) + manifest.line(b"./" + ODD, digest), tmp_path)
-            assert found.stdout.startswith(GREETING) and found.stdout.endswith(b": " + word + b"\n"), found
+    paths = [only(["sh", "python3"], tmp_path / "python"), only(["sh", "sha256sum"], tmp_path / "coreutils")]
+    for place, path in itertools.product((odd, ODD), paths):
+        for digest, word in ((good, b": OK"), (bad, b": FAILED")):
+            line = manifest.line(b"./" + ODD, digest)
+            found = run(shell, CHECK, directory_line(place) + check_line() + line + line.replace(b"-", b"+"), tmp_path, path)
+            name = line[1:].split(b"  ", 1)[1][:-1]
+            lines = [b"\\" + name + word, b"\\" + name.replace(b"-", b"+") + b": FAILED open or read"]
+            assert found.stdout == GREETING + b"".join(line + b"\n" for line in lines), found
     prefix = run(shell, PREFIXES, directory_line(odd) + b"4\0./" + ODD + b"\0" + b"0\0./" + ODD + b"\0", tmp_path)
     digests = [line.split()[0].decode() for line in prefix.stdout.splitlines()[1:]]
     assert digests == [hashlib.sha256(part).hexdigest() for part in (b"0123", b"")]
@@ -43,7 +59,7 @@ def test_names_are_never_words(shell: str, odd: bytes, tmp_path: Path) -> None:
 
 
 def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
-    assert not run("sh", CHECK, directory_line(b"nowhere"), tmp_path).stdout
+    assert not run("sh", CHECK, directory_line(b"nowhere") + check_line(), tmp_path).stdout
 
 
 @pytest.mark.parametrize("body", ["echo 'a'", "echo !", "echo\necho"])
