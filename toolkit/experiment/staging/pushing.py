@@ -17,7 +17,7 @@ from toolkit.experiment.staging.session import Session, result_or_error
 from toolkit.experiment.staging.tree import Tree, shown
 from toolkit.experiment.staging.verification import digest_here, far_prefixes, prefixes_here
 
-VOLUME = 8 << 20  # bytes for each of which a channel is opened: OpenSSH's lets 2 MiB be under way, and opening takes a while
+VOLUME = 2 << 20  # bytes for each of which a channel is opened: OpenSSH's lets 2 MiB be under way, and opening takes a while
 CHANNELS = 6  # at most
 STEPS = (0, 4 << 20, IN_FLIGHT)  # bytes before a broken file's end from which on it may have gaps
 _MANY = 5000  # entries: so many are looked up one by one rather than with all that is in their directories
