@@ -16,7 +16,9 @@ LONGEST = ("test_storage", "test_acceptance", "crashes", "test_runners", "cli/",
 
 hypothesis.settings.register_profile("default", deadline=None)  # a busy machine is no fault of an example
 hypothesis.settings.load_profile("default")
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it, and so would the commands under test
+# A shell's background jobs ignore the one, those of nohup the other, and so would the commands under test.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
