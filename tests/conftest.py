@@ -16,8 +16,9 @@ LONGEST = ("test_storage", "test_acceptance", "crashes", "test_runners", "cli/",
 
 hypothesis.settings.register_profile("default", deadline=None)  # a busy machine is no fault of an example
 hypothesis.settings.load_profile("default")
-# A shell's background jobs ignore the one, those of nohup the other, and so would the commands under test.
+# What a shell's background jobs ignore, and those of nohup, the commands under test would ignore too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 

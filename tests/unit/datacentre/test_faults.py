@@ -23,7 +23,7 @@ def test_a_fault_is_one_line_without_its_words(caplog: pytest.LogCaptureFixture)
 
 def test_its_traceback_is_there_for_those_who_ask(caplog: pytest.LogCaptureFixture) -> None:
     error = ValueError("x")
-    with caplog.at_level(logging.DEBUG):
+    with caplog.at_level(logging.DEBUG, "toolkit.test"):
         report(logging.getLogger("toolkit.test"), error, "")
     assert [record.levelname for record in caplog.records] == ["ERROR", "DEBUG"] and caplog.records[1].exc_info
     assert place_of(error) == "ValueError"

@@ -15,8 +15,9 @@ from typing import BinaryIO
 
 import paramiko
 
-from toolkit.core.errors import NotPermitted, ToolError, Unavailable
+from toolkit.core.errors import NotPermitted, Unavailable
 from toolkit.experiment.staging.channel import Buffer, Channel
+from toolkit.experiment.staging.channels import Channels
 from toolkit.experiment.staging.connection import Access, Host, Lost
 from toolkit.experiment.staging.host_keys import KnownKeys, add_known_host, changed, fingerprint, known_keys, unknown
 
@@ -70,15 +71,13 @@ class ParamikoConnection:
     def __init__(self, host: Host, access: Access, on_channel: Callable[[Channel], None]) -> None:
         self.name = host.host
         self._access = access
-        self._channels: list[Channel] = []
-        self._opening = threading.Lock()
-        self._most: int | None = None  # channels that the server allows, once it has refused one
+        self._channels = Channels(self._new_channel)
         self._heard = time.monotonic()
         self._closing = threading.Event()
         self._transport = _connected(host, access)
         try:
             _authenticate(self._transport, host, access)
-            self._channels.append(self._new_channel(on_channel))
+            self._channels.add(self._new_channel(on_channel))
         except BaseException:
             self._transport.close()
             raise
@@ -87,28 +86,7 @@ class ParamikoConnection:
 
     def channels(self, count: int) -> Sequence[Channel]:
         """See Connection."""
-        if count <= len(self._channels):  # who wants no more does not wait for those that are being opened
-            return self._channels[:count]
-        with self._opening:
-            wanted = (count if self._most is None else min(count, self._most)) - len(self._channels)
-            opened: list[Channel] = []
-            refused: list[ToolError] = []
-
-            def open_one() -> None:
-                try:
-                    opened.append(self._new_channel())
-                except ToolError as error:
-                    refused.append(error)
-
-            threads = [threading.Thread(target=open_one, daemon=True) for _ in range(wanted)]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-            self._channels += opened
-            if refused:
-                self._most = len(self._channels)
-            return self._channels[:count]
+        return self._channels.up_to(count)
 
     def execute(
         self, command: str, stdin: BinaryIO | None = None, stdout: BinaryIO | None = None, stderr: BinaryIO | None = None
@@ -138,8 +116,7 @@ class ParamikoConnection:
     def close(self) -> None:
         """End everything on the connection."""
         self._closing.set()
-        for channel in self._channels:
-            channel.close()
+        self._channels.close()
         self._transport.close()
 
     def __enter__(self) -> ParamikoConnection:

@@ -23,6 +23,7 @@ from typing import BinaryIO
 from toolkit.core.errors import NotPermitted, ToolError, Unavailable, UsageError
 from toolkit.experiment.staging import ssh_control
 from toolkit.experiment.staging.channel import Buffer, Channel
+from toolkit.experiment.staging.channels import Channels
 from toolkit.experiment.staging.connection import Access, Host, Lost
 from toolkit.experiment.staging.host_keys import add_known_host, changed, fingerprint, unknown
 
@@ -71,11 +72,9 @@ class SshConnection:
         self.name = host.host
         self._directory = Path(tempfile.mkdtemp(prefix="sftp-", dir=_short_directory()))
         self._socket, self._log = self._directory / "c", self._directory / "log"
-        self._channels: list[Channel] = []
+        self._channels = Channels(self._open)
         self._links: list[socket.socket] = []
-        self._opening = threading.Lock()
         self._closed = False
-        self._most: int | None = None  # channels that the server allows, once it has refused one
         self._timeout = access.timeout
         self._closing = threading.Event()
         ours, theirs = self._pair()
@@ -92,7 +91,7 @@ class SshConnection:
         try:
             channel = Channel(self.name, SocketStream(ours, self._log))
             on_channel(channel)
-            self._channels.append(self._greeted(channel, access.timeout + 10))
+            self._channels.add(self._greeted(channel, access.timeout + 10))
             threading.Thread(target=self._watch_first, args=(channel,), daemon=True).start()
         except BaseException:
             self.close()
@@ -100,21 +99,7 @@ class SshConnection:
 
     def channels(self, count: int) -> Sequence[Channel]:
         """See Connection."""
-        if count <= len(self._channels):  # who wants no more does not wait for those that are being opened
-            return self._channels[:count]
-        with self._opening:
-            wanted = (count if self._most is None else min(count, self._most)) - len(self._channels)
-            opened: list[Channel] = []
-            refused: list[ToolError] = []
-            threads = [threading.Thread(target=self._open, args=(opened, refused), daemon=True) for _ in range(wanted)]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-            self._channels += opened
-            if refused:
-                self._most = len(self._channels)
-            return self._channels[:count]
+        return self._channels.up_to(count)
 
     def execute(
         self, command: str, stdin: BinaryIO | None = None, stdout: BinaryIO | None = None, stderr: BinaryIO | None = None
@@ -136,8 +121,7 @@ class SshConnection:
         """End everything on the connection."""
         self._closed = True
         self._closing.set()
-        for channel in self._channels:
-            channel.close()
+        self._channels.close()
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
             self._process.wait()
@@ -182,7 +166,7 @@ class SshConnection:
             raise _failure(self.name, self._log) from None
         return channel
 
-    def _open(self, opened: list[Channel], refused: list[ToolError]) -> None:
+    def _open(self) -> Channel:
         ours, theirs = self._pair()
         try:
             with theirs:
@@ -192,11 +176,10 @@ class SshConnection:
                 raise Lost(self.name, "the connection was closed")
             channel = Channel(self.name, SocketStream(ours, self._log))
             channel.wait(self._timeout)
-            opened.append(channel)
-        except ToolError as error:
-            refused.append(error)
-        if self._closed:
-            self._close_links()
+            return channel
+        finally:
+            if self._closed:
+                self._close_links()
 
     def _close_links(self) -> None:
         for link in self._links:
