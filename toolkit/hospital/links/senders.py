@@ -6,6 +6,7 @@ sender's number (an open file description lock, fcntl(2)); PostgreSQL has adviso
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import secrets
@@ -100,7 +101,12 @@ class ServerSender:
 
     def close(self) -> None:
         """Give the lock back."""
+        from sqlalchemy import text
+        from sqlalchemy.exc import DBAPIError
+
         with self._one_at_a_time:
+            with contextlib.suppress(DBAPIError):  # a server takes a moment to see that a client is gone: it is told
+                self._connection.execute(text("SELECT pg_advisory_unlock(:number)"), {"number": self.number})
             self._connection.invalidate()  # a pooled connection would keep its lock
             self._connection.close()
 
