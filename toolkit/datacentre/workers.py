@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import multiprocessing
 import os
 import signal
 import threading
@@ -14,11 +13,11 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Generic, TypeVar
 
+from toolkit.core import forking
 from toolkit.core.errors import ToolError, Unavailable
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
-_processes = multiprocessing.get_context("fork")  # the scripts in bin/ cannot be imported a second time, as other ways would do
 _PATIENCE = 10.0  # seconds
 _Failure = tuple[type[ToolError], str, str, str]
 
@@ -41,12 +40,10 @@ class Workers(Generic[Task, Result]):
             life, self._life = os.pipe()  # its end tells that this process has ended, however it did
             try:
                 for _ in range(self._number):
-                    ours, theirs = _processes.Pipe()
+                    ours, theirs = forking.context.Pipe()
                     inherited = [*self._connections, ours]
-                    process = _processes.Process(target=_live, args=(self._opened, theirs, inherited, life, self._life), daemon=True)
-                    process.start()
+                    self._connections[ours] = forking.forked(_live, self._opened, theirs, inherited, life, self._life)
                     theirs.close()
-                    self._connections[ours] = process
             finally:
                 os.close(life)
         return self
@@ -122,9 +119,6 @@ def _live(
     other_end: int,
 ) -> None:
     """The life of a process: a task in, its result or its failure out."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to handle: it ends its processes
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
     for one in inherited:
         one.close()
     os.close(other_end)

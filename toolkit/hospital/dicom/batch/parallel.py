@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 from collections.abc import Callable, Iterator, Sequence
-from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple, TypeVar
 
+from toolkit.core import forking
 from toolkit.core.errors import Internal, ToolError
 
 Result = TypeVar("Result")
-_fork = get_context("fork")  # the commands' own script is the main module, which another start method would run again
 
 
 class _Stopped(NamedTuple):
@@ -35,11 +33,9 @@ def processes(serve: Callable[..., Iterator[Result]], work: Sequence[Any], jobs:
     jobs = min(jobs, len(work))
     try:
         for number in range(jobs):
-            here, there = _fork.Pipe(duplex=False)
+            here, there = forking.context.Pipe(duplex=False)
             pipes.append(here)
-            process = _fork.Process(target=_work, args=(serve, work[number::jobs], arguments, there, pipes), daemon=True)
-            process.start()
-            started.append(process)
+            started.append(forking.forked(_work, serve, work[number::jobs], arguments, there, pipes))
             there.close()
         yield _results(pipes, len(work))
     finally:
@@ -65,10 +61,7 @@ def _results(pipes: list[Connection], count: int) -> Iterator[Any]:
 def _work(
     serve: Callable[..., Iterator[Any]], share: Sequence[Any], arguments: tuple[Any, ...], there: Connection, others: list[Connection]
 ) -> None:
-    """In a new process. Ctrl-C reaches the whole group: the first process ends the others."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
+    """In a new process."""
     for pipe in others:  # so that writing fails when the first process is gone
         pipe.close()
     with contextlib.suppress(BrokenPipeError):

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import multiprocessing
 import os
 import signal
 from collections import deque
 from collections.abc import Iterator
 from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
 
+from toolkit.core import forking
 from toolkit.core.errors import ToolError
 from toolkit.hospital.dicom.batch.chain import Chain
 from toolkit.hospital.dicom.batch.files import Input
@@ -20,8 +19,6 @@ from toolkit.hospital.dicom.cleaning.quarantine import Quarantine, Reason
 
 logger = logging.getLogger(__name__)
 
-# The chain is made once and inherited; the connections to journal and vault are opened in each process.
-_processes = multiprocessing.get_context("fork")
 _Failure = tuple[type[ToolError], str, str, str]
 
 
@@ -29,10 +26,10 @@ class _Worker:
     """A process, and the batches it has that are not settled."""
 
     def __init__(self, chain: Chain, others: list[_Worker]) -> None:
-        self.connection, theirs = _processes.Pipe()
+        self.connection, theirs = forking.context.Pipe()
         inherited = [self.connection, *(other.connection for other in others)]
-        self.process: BaseProcess = _processes.Process(target=_work, args=(chain, theirs, inherited, os.getpid()), daemon=True)
-        self.process.start()
+        # The chain is made once and inherited; the connections to journal and vault are opened in each process.
+        self.process = forking.forked(_work, chain, theirs, inherited, os.getpid())
         theirs.close()
         self.files: list[Input] = []
         self.last = False
@@ -125,10 +122,6 @@ def _lost(chain: Chain, worker: _Worker, again: deque[Input]) -> Iterator[Outcom
 
 def _work(chain: Chain, connection: Connection, inherited: list[Connection], parent: int) -> None:
     """The life of a process: a batch in, an outcome out, until the connection ends."""
-    # Interrupts are the parent's to handle: it ends its processes by SIGTERM, which needs no cleaning up here.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
     for other in inherited:
         other.close()  # with a copy of its end in here, another process would not notice that the parent is gone
     chain.wanted = lambda: os.getppid() == parent
