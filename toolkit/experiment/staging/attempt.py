@@ -23,6 +23,7 @@ from toolkit.experiment.staging.verification import FarCheck
 
 _log = logging.getLogger(__name__)
 Errors = Mapping[bytes, ToolError]  # by path
+ManifestOf = Callable[[Mapping[bytes, str]], bytes]  # of the digests of what is being copied, by path
 
 
 @dataclass(frozen=True)
@@ -65,11 +66,11 @@ class Direction(Protocol):
     def digest(self, path: bytes) -> str:
         """SHA-256 of the local file. Raises OSError."""
 
-    def make_directories(self, entries: Sequence[Entry]) -> Errors:
-        """Make them in the target, and the target itself."""
+    def make_directories(self, entries: Sequence[Entry]) -> Future[Errors]:
+        """Make them in the target, and the target itself. As long as that is not done, what is copied follows behind."""
 
-    def copy(self, files: Sequence[Entry], target: Tree) -> Iterator[tuple[Entry, Result]]:
-        """Send files; what is partly there and right is not sent again."""
+    def copy(self, files: Sequence[Entry], target: Tree, manifest_of: ManifestOf, /) -> Iterator[tuple[Entry, Result]]:
+        """Send files; what is partly there and right is not sent again. With `manifest_of` the manifest can go before all have arrived."""
 
     def make_links(self, entries: Sequence[Entry]) -> Errors:
         """Make links in the target, in the place of files and links."""
@@ -120,6 +121,8 @@ class _Attempt:
         self._source, self._target, self._plan, self._known = source, target, made, known
         self._asked: dict[bytes, str] = {}  # digests that have to be found on the far side
         self._check: FarCheck | None = None
+        self._directories: Future[Errors] | None = None  # that are being made
+        self._homeless: set[bytes] = set()  # what has no directory
 
     def run(self) -> None:
         made = self._plan
@@ -129,10 +132,13 @@ class _Attempt:
             if made.files or unknown:
                 self._start_check()
             if made.directories or made.files or made.links:
-                self._make_directories()
+                self._directories = self._direction.make_directories(made.directories)
             for entry in unknown:
                 self._ask(entry.path, self._ledger.digests.get(entry.path) or self._read(entry.path))
+            if self._directories is not None and self._directories.done():
+                self._wait_for_directories()
             self._copy()
+            self._wait_for_directories()
             finishing = self._session.soon(self._finish)
             if self._check is not None:
                 self._check.close()  # nothing more to ask: it ends while the manifest is written
@@ -172,8 +178,8 @@ class _Attempt:
             if self._check is not None:
                 self._check.add(path, digest)
 
-    def _make_directories(self) -> None:
-        errors = self._direction.make_directories(self._plan.directories)
+    def _wait_for_directories(self) -> None:
+        errors, self._directories = self._directories.result() if self._directories else {}, None
         for path, error in errors.items():
             self._ledger.fail(path, error)
         if not errors:
@@ -181,10 +187,15 @@ class _Attempt:
         for entries in (self._plan.files, self._plan.links, self._plan.attributes):
             for entry in [entry for entry in entries if any(directory in errors for directory in above(entry.path))]:
                 entries.remove(entry)
+                self._homeless.add(entry.path)
                 self._ledger.fail(entry.path, CannotCreate(shown(entry.path), "its directory cannot be made", ""))
 
     def _copy(self) -> None:
-        for entry, result in self._direction.copy(self._plan.files, self._target) if self._plan.files else ():
+        files = list(self._plan.files)
+        for entry, result in self._direction.copy(files, self._target, self._manifest_of) if files else ():
+            self._wait_for_directories()
+            if entry.path in self._homeless:
+                continue
             if result.error is not None:
                 self._ledger.fail(entry.path, result.error)
                 continue
@@ -211,16 +222,23 @@ class _Attempt:
     def _keep_manifest(self, wrong: Iterable[bytes] = ()) -> None:
         if not self._wishes.manifest:
             return
-        sent = {entry.path for entry in self._plan.files}
-        gone = {entry.path for entry in self._plan.deletions} | sent | set(wrong)
-        here = (sent | {entry.path for entry in self._plan.same}) - set(wrong)
-        kept = {path: digest for path, digest in self._known.items() if path not in gone and self._still_there(path)}
-        digests = kept | {path: self._ledger.digests[path] for path in here if path in self._ledger.digests}
+        digests = self._digests(self._ledger.digests, wrong)
         if digests != self._known:
             error = self._direction.keep(manifest.write(digests))
             if error is not None:
                 self._ledger.fail(manifest.NAME, error)
             self._known = digests
+
+    def _manifest_of(self, digests: Mapping[bytes, str]) -> bytes:
+        return manifest.write(self._digests({**self._ledger.digests, **digests}))
+
+    def _digests(self, found: Mapping[bytes, str], wrong: Iterable[bytes] = ()) -> dict[bytes, str]:
+        """What the manifest is to say, of the digests that were found."""
+        sent = {entry.path for entry in self._plan.files}
+        gone = {entry.path for entry in self._plan.deletions} | sent | set(wrong)
+        here = (sent | {entry.path for entry in self._plan.same}) - set(wrong)
+        kept = {path: digest for path, digest in self._known.items() if path not in gone and self._still_there(path)}
+        return kept | {path: found[path] for path in here if path in found}
 
     def _still_there(self, path: bytes) -> bool:
         """Is a file of the old manifest one that may still be? Of what was not looked at nothing is known."""

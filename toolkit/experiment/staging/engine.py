@@ -38,18 +38,20 @@ def push(
     limit: float | None = None,
     synchronise: bool = False,
     more: Future[Sequence[Channel]] | None = None,
+    on_whole: Callable[[Put, str], None] | None = None,
 ) -> Iterator[Result]:
     """Send `files` and yield what became of each, in the order in which they end.
 
     Each appears under its name when it is whole, with its permissions and time, and replaces what was there. `on_bytes` is told of
     bytes as the server confirms them; `limit`: bytes a second; `synchronise`: have each on the server's disk before it is renamed;
-    `more`: channels, these ones among them, that are being opened and are used from then on.
+    `more`: channels, these ones among them, that are being opened and are used from then on; `on_whole` is told of a file that is
+    all there but for its name, which is on its way, and its SHA-256.
     Errors of a file are in its result and its part is removed; Lost is raised after the results of all files that were whole, and then,
     or when the iterator is left early, the channels are closed.
     """
     from toolkit.experiment.staging.sending import Sending
 
-    flight = Flight(channels, on_bytes, limit, synchronise, more)
+    flight = Flight(channels, on_bytes, limit, synchronise, more, on_whole)
     return flight.run(Sending(file, flight) for file in files)
 
 
@@ -113,12 +115,13 @@ class Flight:
         limit: float | None,
         synchronise: bool,
         more: Future[Sequence[Channel]] | None,
+        on_whole: Callable[[Put, str], None] | None = None,
     ) -> None:
         self.lanes = [Lane(channel) for channel in channels]
         self.events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()  # called in the caller's thread
         self.synchronise = synchronise
         self.allowance = Allowance(limit)
-        self._on_bytes = on_bytes
+        self._on_bytes, self._on_whole = on_bytes, on_whole
         self._active: dict[Transfer, None] = {}
         self._divisible: dict[Transfer, None] = {}
         self._most = min(MOST_FILES, max(8, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 100))  # a descriptor for each
@@ -169,6 +172,11 @@ class Flight:
         """Bytes are where they belong."""
         if self._on_bytes is not None:
             self._on_bytes(count)
+
+    def whole(self, file: Put, sha256: str) -> None:
+        """A file is all there and about to get its name."""
+        if self._on_whole is not None:
+            self._on_whole(file, sha256)
 
     def _grow(self, more: Future[Sequence[Channel]]) -> None:
         """Further channels are open, or could not be opened: then it goes without."""

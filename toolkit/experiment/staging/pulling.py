@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 
 from toolkit.core.errors import CannotCreate, InputOutput, NoInput, NotPermitted, ToolError
 from toolkit.core.streams import atomic_output
 from toolkit.experiment.staging import manifest, remote_tree
-from toolkit.experiment.staging.attempt import Errors, Wishes
+from toolkit.experiment.staging.attempt import Errors, ManifestOf, Wishes
 from toolkit.experiment.staging.engine import Get, Result, part_name, pull
 from toolkit.experiment.staging.entries import Entry
 from toolkit.experiment.staging.patterns import excluder
@@ -104,15 +105,17 @@ class Pull:
         """SHA-256 of the target's file."""
         return digest_here(self._here(path))
 
-    def make_directories(self, entries: Sequence[Entry]) -> Errors:
+    def make_directories(self, entries: Sequence[Entry]) -> Future[Errors]:
         """With what leads to the top; writable to the owner until all is in them."""
         try:
             os.makedirs(self._local, exist_ok=True)
         except OSError as error:
             raise CannotCreate(shown(self._local), error.strerror or str(error), "choose a directory that can be written") from error
-        return self._each(entries, lambda entry: os.mkdir(self._here(entry.path), entry.mode | 0o700))
+        made: Future[Errors] = Future()
+        made.set_result(self._each(entries, lambda entry: os.mkdir(self._here(entry.path), entry.mode | 0o700)))
+        return made
 
-    def copy(self, files: Sequence[Entry], target: Tree) -> Iterator[tuple[Entry, Result]]:
+    def copy(self, files: Sequence[Entry], target: Tree, _: ManifestOf, /) -> Iterator[tuple[Entry, Result]]:
         """Fetch files, those that are partly here from where they are right."""
         offsets = self._offsets(files, target)
         gets = [self._get(entry, offsets.get(entry.path, 0)) for entry in files]

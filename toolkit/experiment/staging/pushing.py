@@ -8,16 +8,17 @@ from concurrent.futures import Future
 
 from toolkit.core.errors import CannotCreate, NoInput, NotPermitted, ToolError
 from toolkit.experiment.staging import manifest, remote_tree
-from toolkit.experiment.staging.attempt import Errors, Wishes
+from toolkit.experiment.staging.attempt import Errors, ManifestOf, Wishes
 from toolkit.experiment.staging.channel import Channel
 from toolkit.experiment.staging.engine import IN_FLIGHT, Put, Result, part_name, push
 from toolkit.experiment.staging.entries import Entry
+from toolkit.experiment.staging.questions import MOST_QUESTIONS
 from toolkit.experiment.staging.remote_file import LateFile
 from toolkit.experiment.staging.session import Session, result_or_error
 from toolkit.experiment.staging.tree import Tree, shown
 from toolkit.experiment.staging.verification import digest_here, far_prefixes, prefixes_here
 
-VOLUME = 2 << 20  # bytes for each of which a channel is opened: OpenSSH's lets 2 MiB be under way, and opening takes a while
+VOLUME = 8 << 20  # bytes for each of which a channel is opened: that takes the four round trips in which OpenSSH takes so much on one
 CHANNELS = 6  # at most
 STEPS = (0, 4 << 20, IN_FLIGHT)  # bytes before a broken file's end from which on it may have gaps
 _MANY = 5000  # entries: so many are looked up one by one rather than with all that is in their directories
@@ -73,34 +74,54 @@ class Push:
         """SHA-256 of the source's file."""
         return digest_here(os.path.join(self._local, path))
 
-    def make_directories(self, entries: Sequence[Entry]) -> Errors:
+    def make_directories(self, entries: Sequence[Entry]) -> Future[Errors]:
         """With what leads to the top where that does not exist; writable to the owner until all is in them."""
         tops = [(path, 0o777) for path in self._missing]
         if self._wishes.manifest and not self._has_manifest:
             tops.append((join(self.far_top, manifest.DIRECTORY), 0o777))
             self._has_manifest = True
         wanted = [*tops, *((join(self.far_top, entry.path), entry.mode | 0o700) for entry in entries)]
-        errors = remote_tree.make_directories(self._session.channel, wanted)
-        for error in errors[: len(self._missing)]:
-            if error is not None:
-                raise error if isinstance(error, NotPermitted) else CannotCreate(error.place, error.problem, error.remedy)
-        return {entry.path: error for entry, error in zip(entries, errors[len(tops) :], strict=True) if error is not None}
+        made = remote_tree.begin_directories(self._session.channel, wanted)
 
-    def copy(self, files: Sequence[Entry], target: Tree) -> Iterator[tuple[Entry, Result]]:
+        def end() -> Errors:
+            errors = made()
+            for error in errors[: len(self._missing)]:
+                if error is not None:
+                    raise error if isinstance(error, NotPermitted) else CannotCreate(error.place, error.problem, error.remedy)
+            return {entry.path: error for entry, error in zip(entries, errors[len(tops) :], strict=True) if error is not None}
+
+        self._made = self._session.soon(end)
+        if len(wanted) > MOST_QUESTIONS:  # the last ones have not been asked for yet
+            self._made.exception()
+        return self._made
+
+    def copy(self, files: Sequence[Entry], target: Tree, manifest_of: ManifestOf, /) -> Iterator[tuple[Entry, Result]]:
         """Send files, those that are partly there from where they are right."""
         offsets = self._offsets(files, target)
         puts = [self._put(entry, offsets.get(entry.path, 0)) for entry in files]
         entries = {put.remote: entry for put, entry in zip(puts, files, strict=True)}
-        wishes, more = self._wishes, self._channels
+        wishes, more = self._wishes, self._session.soon(self._channels_that_find_directories)
         if wishes.manifest and puts:
             self._kept = self._late_manifest()
         arrived = False
-        for result in push([self._session.channel], puts, self._on_bytes, wishes.limit, wishes.synchronise, more):
+        digests: dict[bytes, str] = {}
+
+        def on_whole(put: Put, sha256: str) -> None:
+            digests[entries[put.remote].path] = sha256
+            if self._kept is not None and len(digests) == len(puts):  # it goes with the last names; should one fail it is written again
+                self._kept.write(manifest_of(digests))
+
+        for result in push([self._session.channel], puts, self._on_bytes, wishes.limit, wishes.synchronise, more, on_whole):
             arrived = arrived or result.error is None
             yield entries[result.file.remote], result
         if self._kept is not None and not arrived:
             self._kept.abandon()
             self._kept = None
+
+    def _channels_that_find_directories(self) -> Sequence[Channel]:
+        """The first channel's requests are behind those for directories; the others know nothing of these."""
+        self._made.exception()
+        return self._channels.result()
 
     def _put(self, entry: Entry, offset: int) -> Put:
         time = entry.mtime * 10**9 + entry.nanoseconds

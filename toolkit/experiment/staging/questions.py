@@ -18,17 +18,27 @@ Answer = tuple[int, bytes]
 
 
 def asked(channel: Channel, requests: Iterable[Request], most: int = MOST_QUESTIONS) -> Iterator[Answer]:
-    """The answers to requests, in their order, so many under way at a time. Raises why the channel has ended."""
+    """The answers to requests, in their order, so many under way at a time; the first ones leave with this call.
+
+    Raises why the channel has ended.
+    """
     waiting: collections.deque[queue.SimpleQueue[Answer]] = collections.deque()
     left = iter(requests)
-    request = next(left, None)
-    while request is not None or waiting:
-        while request is not None and len(waiting) < most:
+
+    def send() -> None:
+        while len(waiting) < most and (request := next(left, None)) is not None:
             box: queue.SimpleQueue[Answer] = queue.SimpleQueue()
             channel.request(*request, handler_into(box))
             waiting.append(box)
-            request = next(left, None)
-        yield answer_to(channel, waiting.popleft())
+
+    def answers() -> Iterator[Answer]:
+        while waiting:
+            answer = answer_to(channel, waiting.popleft())
+            send()
+            yield answer
+
+    send()
+    return answers()
 
 
 def answer_to(channel: Channel, box: queue.SimpleQueue[Answer]) -> Answer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+from collections.abc import Iterator
 
 from toolkit.core.errors import ToolError
 from toolkit.experiment.staging.channel import Channel
@@ -26,7 +27,7 @@ from toolkit.experiment.staging.protocol import (
     number,
     text,
 )
-from toolkit.experiment.staging.questions import Request, answer_to, asked, failure, handler_into, outcome
+from toolkit.experiment.staging.questions import Answer, Request, answer_to, asked, failure, handler_into, outcome
 
 
 class LateFile:
@@ -34,28 +35,41 @@ class LateFile:
 
     def __init__(self, channel: Channel, path: bytes, mode: int) -> None:
         self._channel, self._path, self._mode = channel, path, mode
-        self._opened: queue.SimpleQueue[tuple[int, bytes]] = queue.SimpleQueue()
+        self._opened: queue.SimpleQueue[Answer] = queue.SimpleQueue()
+        self._content: bytes | None = None  # that was sent
+        self._answers: Iterator[Answer] = iter(())
+        self._problem: ToolError | None = None
         flags = number(FOR_WRITING | CREATING | TRUNCATING)
         channel.request(OPEN, text(part_name(path)) + flags + Attributes(mode=0o600).encoded(), handler_into(self._opened))
 
-    def finish(self, content: bytes) -> ToolError | None:
-        """Write it and give it its name, in the place of what is there. Raises Lost."""
-        channel = self._channel
+    def write(self, content: bytes) -> None:
+        """Send it, as far as it is known to be all: `finish` waits for the answers. Raises Lost."""
+        channel, self._content = self._channel, content
         kind, answer = answer_to(channel, self._opened)
         if kind != HANDLE:
-            return failure(channel, self._path, kind, answer, "created")
+            self._problem = failure(channel, self._path, kind, answer, "created")
+            return
         handle = text(Fields(answer, channel.name).text())
         requests: list[Request] = []
         for offset in range(0, len(content), channel.limits.write):
             block = content[offset : offset + channel.limits.write]
             requests.append((WRITE, handle + long_number(offset) + text(block)))
         requests += [(FSETSTAT, handle + Attributes(mode=self._mode).encoded()), (CLOSE, handle)]
-        names = text(part_name(self._path)) + text(self._path)
-        problems = [outcome(channel, self._path, answer, "written") for answer in asked(channel, requests)]
-        problem = next((found for found in problems if found is not None), None)
+        self._answers = asked(channel, requests)
+
+    def finish(self, content: bytes) -> ToolError | None:
+        """Give it its name, in the place of what is there, once it is written. Raises Lost."""
+        channel = self._channel
+        if self._content is None:
+            self.write(content)
+        problems = [outcome(channel, self._path, answer, "written") for answer in self._answers]
+        if self._problem is None and self._content != content:
+            return LateFile(channel, self._path, self._mode).finish(content)
+        problem = self._problem or next((found for found in problems if found is not None), None)
         if problem is not None:
             list(asked(channel, [(REMOVE, text(part_name(self._path)))]))
             return problem
+        names = text(part_name(self._path)) + text(self._path)
         if POSIX_RENAME in channel.extensions:
             renaming: list[Request] = [(EXTENDED, text(POSIX_RENAME) + names)]
         else:  # RENAME of version 3 does not replace
@@ -65,7 +79,7 @@ class LateFile:
 
     def abandon(self) -> None:
         """There is nothing to write: the part is removed. Raises Lost."""
-        kind, answer = answer_to(self._channel, self._opened)
-        if kind == HANDLE:
-            handle = text(Fields(answer, self._channel.name).text())
-            list(asked(self._channel, [(CLOSE, handle), (REMOVE, text(part_name(self._path)))]))
+        if self._content is None:
+            self.write(b"")
+        list(self._answers)
+        list(asked(self._channel, [(REMOVE, text(part_name(self._path)))]))

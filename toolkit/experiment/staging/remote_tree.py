@@ -96,16 +96,26 @@ def real_path(channel: Channel, path: bytes) -> bytes:
 
 def make_directories(channel: Channel, paths: Iterable[tuple[bytes, int]]) -> list[ToolError | None]:
     """Make directories, parents before what is in them, with these permission bits; one that exists is no error."""
+    return begin_directories(channel, paths)()
+
+
+def begin_directories(channel: Channel, paths: Iterable[tuple[bytes, int]]) -> Callable[[], list[ToolError | None]]:
+    """As `make_directories`, which what is called then ends: what is asked on this channel meanwhile finds them made
+    (but for those beyond MOST_QUESTIONS)."""
     wanted = list(paths)
-    requests = [(MKDIR, text(path) + Attributes(mode=mode).encoded()) for path, mode in wanted]
-    problems = [outcome(channel, path, answer, "created") for (path, _), answer in zip(wanted, asked(channel, requests), strict=True)]
-    failed = [index for index, problem in enumerate(problems) if problem is not None]
-    for index, found in zip(failed, status(channel, [wanted[index][0] for index in failed]), strict=True):
-        if isinstance(found, Status) and found.kind == "directory":
-            problems[index] = None
-        elif isinstance(found, Status):
-            problems[index] = BadData(shown(wanted[index][0]), f"is no directory on {channel.name}", "remove it there")
-    return problems
+    answers = asked(channel, [(MKDIR, text(path) + Attributes(mode=mode).encoded()) for path, mode in wanted])
+
+    def end() -> list[ToolError | None]:
+        problems = [outcome(channel, path, answer, "created") for (path, _), answer in zip(wanted, answers, strict=True)]
+        failed = [index for index, problem in enumerate(problems) if problem is not None]
+        for index, found in zip(failed, status(channel, [wanted[index][0] for index in failed]), strict=True):
+            if isinstance(found, Status) and found.kind == "directory":
+                problems[index] = None
+            elif isinstance(found, Status):
+                problems[index] = BadData(shown(wanted[index][0]), f"is no directory on {channel.name}", "remove it there")
+        return problems
+
+    return end
 
 
 def set_attributes(channel: Channel, paths: Iterable[tuple[bytes, int, int]]) -> list[ToolError | None]:

@@ -106,6 +106,7 @@ class Sending(Transfer):
             elif self.digest():
                 self._state = "renaming"
                 self._rename()
+                self.flight.whole(self.file, self.digest())
         elif self._state == "renaming" and self.error is not None:
             self._remove()
         elif self._state != "writing":
