@@ -345,6 +345,22 @@ def test_where_nothing_may_be_written(server: sshd.Server, trees: tuple[Path, Pa
     assert done.returncode in (73, 77) and done.stderr.count("\n") == 1 and "/proc/new" in done.stderr
 
 
+def test_a_directory_that_cannot_be_made(server: sshd.Server, tmp_path: Path) -> None:
+    here, there = tmp_path / "here", f"{tmp_path}/there"
+    for name in ("fits", "n" * 250):  # the one of these makes a path of more than Linux's 4,096 bytes
+        (here / name / "inner").mkdir(parents=True)
+        (here / name / "inner" / "file").write_text(name)
+    while len(there) < 3850:
+        there += "/" + "t" * min(200, 3899 - len(there))
+    done = run(server, "push", here, f"127.0.0.1:{there}")
+    assert done.returncode == 1
+    lines = done.stderr.splitlines()
+    assert len(lines) == 3 and sum("its directory cannot be made" in line for line in lines) == 1, done.stderr
+    assert Path(there, "fits/inner/file").read_text() == "fits"
+    assert Path(there, ".sftp-stage/manifest.sha256").read_text().endswith("  fits/inner/file\n")
+    assert sorted(os.listdir(there)) == [".sftp-stage", "fits"]
+
+
 def test_what_is_not_there(server: sshd.Server, tmp_path: Path) -> None:
     assert run(server, "push", tmp_path / "nowhere", "127.0.0.1:x").returncode == 66
     assert run(server, "pull", tmp_path / "back", f"127.0.0.1:{tmp_path}/nowhere").returncode == 66

@@ -92,6 +92,19 @@ def test_contents_and_digests(connection: Connection, tmp_path: Path, size: int)
     assert isinstance(short, BadData) and isinstance(missing, NoInput)
 
 
+def test_a_late_file_is_what_it_is_in_the_end(connection: Connection, tmp_path: Path) -> None:
+    channel, path = connection.channels(1)[0], os.fsencode(tmp_path / "file")
+    for foreseen, content in ((b"the same", b"the same"), (b"longer than it becomes", b"short"), (b"", b"something")):
+        late = LateFile(channel, path, 0o640)
+        late.write(foreseen)
+        assert late.finish(content) is None
+        assert (tmp_path / "file").read_bytes() == content
+    late = LateFile(channel, path, 0o640)
+    late.write(b"not to be")
+    late.abandon()
+    assert os.listdir(tmp_path) == ["file"] and (tmp_path / "file").read_bytes() == b"something"
+
+
 def test_a_late_file_that_cannot_be_written_keeps_the_older_one() -> None:
     asked_for: list[int] = []
 
