@@ -12,10 +12,10 @@ import click
 from toolkit.core.command import command
 
 if TYPE_CHECKING:
-    from toolkit.experiment.staging.attempt import Wishes
     from toolkit.experiment.staging.connection import Access
     from toolkit.experiment.staging.ledger import Outcome
     from toolkit.experiment.staging.plan import Plan
+    from toolkit.experiment.staging.wishes import Wishes
 
 _log = logging.getLogger(__name__)
 _OF_RUN = ("inputs", "outputs", "template", "poll", "record")
@@ -81,7 +81,6 @@ def _stage(action: str, words: tuple[str, ...], given: dict[str, Any], wishes: W
     from toolkit.core.errors import UsageError
     from toolkit.experiment.staging.places import host_of, is_place, parse_place
     from toolkit.experiment.staging.session import Machine
-    from toolkit.experiment.staging.stage import pull, push
 
     if len(words) != 2:
         raise UsageError(action, "needs a local name and HOST:PATH", f"write sftp-stage {action} LOCAL HOST:PATH")
@@ -90,6 +89,8 @@ def _stage(action: str, words: tuple[str, ...], given: dict[str, Any], wishes: W
     if is_place(local):
         raise UsageError(local, "is on another machine too", "write ./ before a local name with a colon")
     with Machine(host_of(place, given["port"]), access, wishes.connections) as machine:
+        from toolkit.experiment.staging.stage import pull, push  # while it connects
+
         report = _write if given["form"] else lambda outcome: None
         plan, failed = {"push": push, "pull": pull}[action](os.fsencode(local), machine, place.path, wishes, report)
     return 1 if failed or (wishes.dry_run and _say(plan, given["form"])) else 0
@@ -116,8 +117,8 @@ def _run(words: tuple[str, ...], given: dict[str, Any], wishes: Wishes, access: 
 def _wishes(given: dict[str, Any]) -> Wishes:
     from dataclasses import fields
 
-    from toolkit.experiment.staging.attempt import Wishes, parse_rate
     from toolkit.experiment.staging.patterns import read_patterns
+    from toolkit.experiment.staging.wishes import Wishes, parse_rate
 
     patterns = [pattern for file in given["exclude_from"] for pattern in read_patterns(file)]
     read = {"exclude": (*given["exclude"], *patterns), "manifest": not given["no_manifest"], "limit": parse_rate("--limit", given["limit"])}

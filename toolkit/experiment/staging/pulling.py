@@ -10,7 +10,7 @@ from contextlib import suppress
 from toolkit.core.errors import CannotCreate, InputOutput, NoInput, NotPermitted, ToolError
 from toolkit.core.streams import atomic_output
 from toolkit.experiment.staging import manifest, remote_tree
-from toolkit.experiment.staging.attempt import Errors, ManifestOf, Wishes
+from toolkit.experiment.staging.attempt import Errors, ManifestOf
 from toolkit.experiment.staging.engine import Get, Result, part_name, pull
 from toolkit.experiment.staging.entries import Entry
 from toolkit.experiment.staging.patterns import excluder
@@ -18,6 +18,7 @@ from toolkit.experiment.staging.pushing import CHANNELS, far_tree, further_chann
 from toolkit.experiment.staging.session import Session
 from toolkit.experiment.staging.tree import Tree, above, is_ours, local_tree, shown
 from toolkit.experiment.staging.verification import digest_here, far_prefixes, prefixes_here
+from toolkit.experiment.staging.wishes import Wishes
 
 Wanted = Callable[[bytes], bool]
 

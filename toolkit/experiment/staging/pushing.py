@@ -8,7 +8,7 @@ from concurrent.futures import Future
 
 from toolkit.core.errors import CannotCreate, NoInput, NotPermitted, ToolError
 from toolkit.experiment.staging import manifest, remote_tree
-from toolkit.experiment.staging.attempt import Errors, ManifestOf, Wishes
+from toolkit.experiment.staging.attempt import Errors, ManifestOf
 from toolkit.experiment.staging.channel import Channel
 from toolkit.experiment.staging.engine import IN_FLIGHT, Put, Result, part_name, push
 from toolkit.experiment.staging.entries import Entry
@@ -17,6 +17,7 @@ from toolkit.experiment.staging.remote_file import LateFile
 from toolkit.experiment.staging.session import Session, result_or_error
 from toolkit.experiment.staging.tree import Tree, shown
 from toolkit.experiment.staging.verification import digest_here, far_prefixes, prefixes_here
+from toolkit.experiment.staging.wishes import Wishes
 
 VOLUME = 8 << 20  # bytes for each of which a channel is opened: that takes the four round trips in which OpenSSH takes so much on one
 CHANNELS = 6  # at most

@@ -16,7 +16,6 @@ from typing import BinaryIO
 from toolkit.core.errors import CannotCreate, NoInput, NotPermitted, ToolError, Unavailable
 from toolkit.core.streams import atomic_output
 from toolkit.experiment.staging import manifest, remote_tree
-from toolkit.experiment.staging.attempt import Wishes
 from toolkit.experiment.staging.engine import Put
 from toolkit.experiment.staging.engine import push as send
 from toolkit.experiment.staging.far_command import answer_of, run_in_foreground
@@ -28,6 +27,7 @@ from toolkit.experiment.staging.retrying import retrying
 from toolkit.experiment.staging.session import Machine
 from toolkit.experiment.staging.stage import Report, pull, push_chosen
 from toolkit.experiment.staging.tree import shown
+from toolkit.experiment.staging.wishes import Wishes
 
 _log = logging.getLogger(__name__)
 _MOST = 1 << 28  # bytes of a job's output that are shown

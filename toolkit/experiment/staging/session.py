@@ -104,13 +104,14 @@ class Session:
 
 
 class Machine:
-    """A machine that is connected to again after its connection broke. A context."""
+    """A machine that is connected to, and again after its connection broke. A context: at its begin it connects in the background."""
 
     def __init__(self, host: Host, access: Access, connections: int = 1) -> None:
         self.name, self._words = str(host), (host, access, connections)
         self._session: Session | None = None
 
     def __enter__(self) -> Machine:
+        self.session()
         return self
 
     def __exit__(self, *problem: object) -> None:

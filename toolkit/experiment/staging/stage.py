@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from toolkit.experiment.staging.attempt import Wishes, transfer
+from toolkit.experiment.staging.attempt import transfer
 from toolkit.experiment.staging.ledger import Ledger, Outcome
 from toolkit.experiment.staging.patterns import excluder
 from toolkit.experiment.staging.plan import Plan
@@ -14,6 +14,7 @@ from toolkit.experiment.staging.pushing import Push
 from toolkit.experiment.staging.retrying import retrying
 from toolkit.experiment.staging.session import Machine
 from toolkit.experiment.staging.tree import Tree, chosen_tree, local_tree
+from toolkit.experiment.staging.wishes import Wishes
 
 Report = Callable[[Outcome], None]
 

@@ -22,9 +22,9 @@ import pytest
 from tests.peers import delaying, sshd
 from toolkit.commands.sftp_stage import sftp_stage
 from toolkit.experiment.staging import retrying, stage
-from toolkit.experiment.staging.attempt import Wishes
 from toolkit.experiment.staging.ledger import Outcome
 from toolkit.experiment.staging.session import Machine
+from toolkit.experiment.staging.wishes import Wishes
 
 ROOT = Path(__file__).resolve().parents[4]
 ODD = b"new\nline \xff 'quoted' $(id)"
