@@ -230,9 +230,9 @@ def _check_key(host: Host, access: Access, known: KnownKeys, kind: str, key: str
 
 
 def _authenticate(transport: paramiko.Transport, host: Host, access: Access) -> None:
-    """Log in by the first key that is accepted. Raises NotPermitted."""
+    """Log in by the first key that is accepted. Raises NotPermitted, Lost."""
     user = host.user or getpass.getuser()
-    said = "no key was found"
+    said, refused = "no key was found", False
     with contextlib.closing(_keys(access)) as keys:
         for key in keys:
             try:
@@ -240,7 +240,9 @@ def _authenticate(transport: paramiko.Transport, host: Host, access: Access) -> 
                     return
                 said = "it wants more than a key"
             except paramiko.AuthenticationException as error:
-                said = str(error)
+                if not refused and not transport.is_active():  # the link broke; servers end a connection only after several refusals
+                    raise _lost(host.host, error) from error
+                said, refused = str(error), True
             except (paramiko.SSHException, EOFError, OSError) as error:
                 raise _lost(host.host, error) from error
             if not transport.is_active():
