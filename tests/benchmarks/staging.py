@@ -1,8 +1,8 @@
 """sftp-stage, the whole command, beside rsync, OpenSSH's sftp and paramiko's put and get: a real sshd, near and 50 ms away.
 
-All are measured in one run, one after another in turn, over the same delaying proxy, each to an empty target and verified by rsync
-afterwards. Where sftp and paramiko take minutes, they get fewer files of the same kind and their time is scaled: ``peer_files`` says how
-many were sent. RUNS: how often ours and rsync are measured (medians count); SCALE: what part of the files there is.
+All are measured in one run, one after another in turn, over the same delaying proxy, each to an empty target that is then compared.
+Where sftp and paramiko take minutes, they get one file and then some more of the same kind, and their time is extrapolated:
+``peer_files`` says how many were sent. RUNS: how often ours and rsync are measured (medians count); SCALE: what part of the files there is.
 """
 
 from __future__ import annotations
@@ -137,6 +137,7 @@ def measure(place: Place, work: Work) -> None:
     count = round(work.count * SCALE)
     full = files(place.home / "full", work, count)
     few = files(place.home / "few", work, min(count, work.other_files)) if work.others else full
+    one = files(place.home / "one", work, 1) if work.others else full
     for action in ("push", "pull"):
         taken: dict[str, list[float]] = {"ours": [], "rsync": []}
         for _ in range(RUNS):
@@ -150,9 +151,10 @@ def measure(place: Place, work: Work) -> None:
                 continue
             part = min(count, work.other_files)
             for peer, do in {"sftp": place.sftp, "paramiko": place.paramiko}.items():
-                theirs = place.seconds(do, action, few) * count / part
+                first = place.seconds(do, action, one)  # with connecting, which is done once however many there are
+                theirs = first + (place.seconds(do, action, few) - first) / (part - 1) * (count - 1)
                 tell(name, ours, peer, theirs, work.others, files=count, peer_files=part)
-    for directory in {full, few}:
+    for directory in {full, few, one}:
         shutil.rmtree(directory)
 
 
