@@ -91,8 +91,8 @@ def _stage(action: str, words: tuple[str, ...], given: dict[str, Any], wishes: W
     with Machine(host_of(place, given["port"]), access, wishes.connections) as machine:
         from toolkit.experiment.staging.stage import pull, push  # while it connects
 
-        report = _write if given["form"] else lambda outcome: None
-        plan, failed = {"push": push, "pull": pull}[action](os.fsencode(local), machine, place.path, wishes, report)
+        bring, report = {"push": push, "pull": pull}[action], _write if given["form"] else lambda outcome: None
+        plan, failed = bring(os.fsencode(local), machine, place.path, wishes, report)
     return 1 if failed or (wishes.dry_run and _say(plan, given["form"])) else 0
 
 
@@ -139,12 +139,10 @@ def _write(outcome: Outcome) -> None:
 
 def _say(plan: Plan, form: bool) -> int:
     """What a dry run found, a line for each file; gives how much would fail."""
-    import json
+    from toolkit.experiment.staging.plan import lines
 
-    for verb, entries in {"send": plan.files, "link": plan.links, "delete": plan.deletions}.items():
-        for entry in entries:
-            told = {"path": os.fsdecode(entry.path), "bytes": entry.size, "status": f"would {verb}"}
-            click.echo(json.dumps(told) if form else verb.encode() + b" " + entry.path.replace(b"\n", b"\\n"))
+    for line in lines(plan, form):
+        click.echo(line)
     for error in plan.problems.values():
         _log.error("%s", error)
     return len(plan.problems)

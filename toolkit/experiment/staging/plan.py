@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from toolkit.core.errors import BadData, CannotCreate, ToolError
@@ -31,6 +33,14 @@ class Plan:
     def bytes(self) -> int:
         """How much has to be sent."""
         return sum(entry.size for entry in self.files)
+
+
+def lines(made: Plan, as_json: bool) -> Iterator[str | bytes]:
+    """What would be sent, made a link or deleted, a line for each."""
+    for verb, entries in {"send": made.files, "link": made.links, "delete": made.deletions}.items():
+        for entry in entries:
+            told = {"path": os.fsdecode(entry.path), "bytes": entry.size, "status": f"would {verb}"}
+            yield json.dumps(told) if as_json else verb.encode() + b" " + entry.path.replace(b"\n", b"\\n")
 
 
 def unchanged(source: Entry, target: Entry) -> bool:
