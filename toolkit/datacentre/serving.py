@@ -134,7 +134,9 @@ class _Protocol(HttpToolsProtocol):
     def overdue(self, now: float) -> bool:
         """Whether the client is too slow with a request's head, or silent while nothing of its is being done."""
         busy = self.cycle is not None and not self.cycle.response_complete
-        return (self._begun > 0 and now - self._begun > HEAD_SECONDS) or (not busy and now - self.heard > IDLE_SECONDS)
+        if busy:  # what the client has not taken yet of an answer that is through is lost with its connection
+            self.heard = now
+        return (self._begun > 0 and now - self._begun > HEAD_SECONDS) or now - self.heard > IDLE_SECONDS
 
 
 class _Server(uvicorn.Server):

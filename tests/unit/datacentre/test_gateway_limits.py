@@ -178,15 +178,21 @@ def test_slow_clients(tmp_path: Path, certs: Certificates) -> None:
 
 def test_a_slow_reader_gets_all_and_a_deaf_one_is_cut_off(tmp_path: Path, certs: Certificates) -> None:
     body = document(text="ma kota. " * 1_500_000).encode()
-    impatient = {"serving.IDLE_SECONDS": 1, "serving._CARE_SECONDS": 0.1, "application.PART_SECONDS": 2}
+    impatient = {"serving.IDLE_SECONDS": 2, "serving._CARE_SECONDS": 0.1, "application.PART_SECONDS": 2}
     with Running(tmp_path, certs, "--workers", "1", constants=impatient) as gateway:
         assert gateway.post(body, "slow-read").status == 201
-        with raw(gateway, f"GET /visits/{SEALED} HTTP/1.1\r\nHost: x\r\n\r\n") as slow, suppress(ConnectionError, ssl.SSLEOFError):
+        with raw(gateway, f"GET /visits/{SEALED} HTTP/1.1\r\nHost: x\r\n\r\n") as slow:
+            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)  # what it has not read waits with the gateway
             got, began = 0, time.monotonic()
             while got < len(body) and (part := slow.recv(1 << 16)):
                 got += len(part)
-                time.sleep(0.004)
-        assert got >= len(body) and time.monotonic() - began > 2.5
+                time.sleep(0.005)
+            assert got >= len(body) and time.monotonic() - began > 3.5
+            slow.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")  # all that time it was not idle
+            said = b""
+            while b"HTTP/1.1 200" not in said:
+                assert (part := slow.recv(1 << 16)), "the connection was closed"
+                said += part
         with raw(gateway, f"GET /visits/{SEALED} HTTP/1.1\r\nHost: x\r\n\r\n") as deaf:
             time.sleep(3)
             assert len(until_closed(deaf)) < len(body)
