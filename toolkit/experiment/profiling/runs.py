@@ -134,21 +134,29 @@ def _pipe(process: str, descriptor: int) -> str:
 
 @contextlib.contextmanager
 def _state(path: str) -> Iterator[dict[str, Any]]:
-    """What is noted of pipes, to be changed by one process at a time; what is older than some minutes is forgotten."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    """What is noted of pipes, to be changed by one process at a time; what is older than some minutes is forgotten.
+
+    It is replaced whole: a process that is killed while it writes must not part the commands of others.
+    """
+    lock = os.open(path + "-lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        fcntl.flock(lock, fcntl.LOCK_EX)
         try:
-            state = json.loads(os.pread(descriptor, os.fstat(descriptor).st_size, 0))
+            with open(path, "rb") as stream:
+                state = json.loads(stream.read())
             oldest = time.time() - _FORGOTTEN_SECONDS
             state = {part: {name: one for name, one in state[part].items() if one["since"] > oldest} for part in ("runs", "pipes")}
-        except (ValueError, KeyError, TypeError, AttributeError):  # new, or its writer was killed
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):  # new, or somebody else's writing
             state = {"runs": {}, "pipes": {}}
         yield state
-        text = json.dumps(state, separators=(",", ":")).encode()
-        os.ftruncate(descriptor, os.pwrite(descriptor, text, 0))
+        descriptor = os.open(path + "-new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            os.write(descriptor, json.dumps(state, separators=(",", ":")).encode())
+        finally:
+            os.close(descriptor)
+        os.replace(path + "-new", path)
     finally:
-        os.close(descriptor)
+        os.close(lock)
 
 
 def _state_file(environment: Mapping[str, str]) -> str | None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import time
 from collections import defaultdict
 from pathlib import Path
 
 import pytest
 
 from tests.unit.experiment.profiling.conftest import Run
-from toolkit.experiment.profiling.runs import _is_private, _state_file, _unite
+from toolkit.experiment.profiling.runs import _is_private, _state, _state_file, _unite
 from toolkit.experiment.run_record import read_run_records
 
 WRAP = "profile-wrap -o run.jsonl --tag"
@@ -156,3 +158,18 @@ def test_a_run_that_was_forgotten_is_joined_by_nobody() -> None:
     _unite(state, "a", "b")
     _unite(state, "b", "a")
     assert state == {"a": {"since": 1, "of": "forgotten"}, "b": {"since": 2}}
+
+
+def test_one_that_is_killed_while_it_notes_its_end_parts_no_others(tmp_path: Path) -> None:
+    path = str(tmp_path / "state")
+    with _state(path) as state:
+        state["runs"]["one"] = {"since": time.time()}
+    killed = os.fork()
+    if not killed:
+        with _state(path) as state:
+            state["runs"].clear()
+            Path(path + "-new").write_text('{"runs":')
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(killed, 0)
+    with _state(path) as state:
+        assert list(state["runs"]) == ["one"]
