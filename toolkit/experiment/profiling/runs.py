@@ -150,10 +150,8 @@ def _state(path: str) -> Iterator[dict[str, Any]]:
             state = {"runs": {}, "pipes": {}}
         yield state
         descriptor = os.open(path + "-new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            os.write(descriptor, json.dumps(state, separators=(",", ":")).encode())
-        finally:
-            os.close(descriptor)
+        with open(descriptor, "wb") as stream:
+            stream.write(json.dumps(state, separators=(",", ":")).encode())
         os.replace(path + "-new", path)
     finally:
         os.close(lock)

@@ -134,7 +134,7 @@ def test_a_state_that_is_torn_is_begun_anew(shell, tmp_path: Path) -> None:  # t
     place = tmp_path / "runtime"
     place.mkdir(0o700)
     shell("profile-wrap -o first.jsonl true | cat", XDG_RUNTIME_DIR=str(place))
-    [state] = place.iterdir()
+    [state] = place.glob("*.json")
     state.write_text('{"runs": {')
     shell(f"{WRAP} pipe=1 echo x | {WRAP} pipe=1 cat", XDG_RUNTIME_DIR=str(place))
     assert len(runs(tmp_path)["1"]) == 1
@@ -145,7 +145,7 @@ def test_a_state_that_cannot_be_written_stops_nothing(shell, tmp_path: Path) -> 
     place = tmp_path / "runtime"
     place.mkdir(0o700)
     shell("profile-wrap -o first.jsonl true | cat", XDG_RUNTIME_DIR=str(place))
-    [state] = place.iterdir()
+    [state] = place.glob("*.json")
     state.unlink()
     state.mkdir()
     assert shell(f"{WRAP} pipe=1 echo x | {WRAP} pipe=1 cat", XDG_RUNTIME_DIR=str(place)).stdout == b"x\n"
