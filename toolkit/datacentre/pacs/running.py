@@ -66,7 +66,6 @@ def run(place: Place, kept: Kept, peers: Mapping[str, Peer], certificates: Certi
         keeper = ImageKeeper(spool, index)
         commitments = Commitments(Holding(keeper, index, store), place.title, peers, sending)
         stack.callback(commitments.end)
-        receiver = Receiver(place, Services(keeper, audit, index, commitments), serving)
 
         def renew() -> None:
             audit.reopen()
@@ -76,9 +75,10 @@ def run(place: Place, kept: Kept, peers: Mapping[str, Peer], certificates: Certi
                 commitments.tls = sending
 
         threading.excepthook = _told
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # before there are threads: they inherit it
+        # before there are threads, which inherit it, and before a peer can connect: whoever then ends us ends us well
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         try:
-            with receiver:
+            with Receiver(place, Services(keeper, audit, index, commitments), serving) as receiver:
                 _until_signal(renew)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
