@@ -53,7 +53,11 @@ def _handler(centre: DataCentre) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
 
         def do_POST(self) -> None:
-            document = self.rfile.read(int(self.headers["Content-Length"]))
+            length = int(self.headers["Content-Length"])
+            document = self.rfile.read(length)
+            if len(document) < length:  # the sender was killed on the way: nothing has arrived
+                self.close_connection = True
+                return
             name = self.headers["X-Message-Id"]
             centre.received.append((name, document))
             if centre.answer == "say nothing":
