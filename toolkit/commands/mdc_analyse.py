@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import date
 from typing import Any
 
@@ -65,6 +64,7 @@ documents on standard input. Counts of fewer than five are hidden."""
 @click.option("--cache", metavar="DIR", help="Where results are kept. [~/.cache/scape-toolkit/analyses]")
 @click.option("--no-cache", is_flag=True, help="Keep nothing, use nothing that was kept.")
 def mdc_analyse(analysis: str, sources: tuple[str, ...], **given: Any) -> int:
+    from toolkit.core.caches import cache_directory
     from toolkit.core.errors import UsageError
     from toolkit.core.mapreduce.running import processors
     from toolkit.datacentre.analyses.publishing import Publication, publish
@@ -79,7 +79,7 @@ def mdc_analyse(analysis: str, sources: tuple[str, ...], **given: Any) -> int:
         check(parameters)
     if given["no_suppress"] and click.get_current_context().get_parameter_source("below") is click.core.ParameterSource.COMMANDLINE:
         raise UsageError("--suppress", "contradicts --no-suppress", "leave one out")
-    kept = "" if given["no_cache"] else given["cache"] or _caches()
+    kept = "" if given["no_cache"] else given["cache"] or cache_directory("analyses")
     request = Request(analysis, parameters, sources, chosen_runner(given), kept, given["tables"], jobs=given["jobs"] or processors())
     below = 0 if given["no_suppress"] else given["below"]
     return publish(request, Publication(given["output"], given["plot"] == "-", below, given["max_bad"]))
@@ -114,10 +114,3 @@ def _day(option: str, text: str) -> date:
 
 def _number(day: date) -> int:
     return day.year * 10000 + day.month * 100 + day.day
-
-
-def _caches() -> str:
-    """The user's directory for what can be found again; none for a user without a home, as services are."""
-    home = os.path.expanduser("~")
-    place = os.environ.get("XDG_CACHE_HOME") or (os.path.join(home, ".cache") if os.path.isdir(home) else "")
-    return os.path.join(place, "scape-toolkit", "analyses") if place else ""

@@ -27,8 +27,8 @@ def write_array(stream: BinaryIO, array: np.ndarray) -> None:
     stream.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
 
 
-def read_header(stream: BinaryIO, place: str) -> tuple[tuple[int, ...], np.dtype]:
-    """Read the header of the next array; returns (shape, dtype) of a C-ordered array of real numbers.
+def read_header(stream: BinaryIO, place: str, kinds: str = "fiu") -> tuple[tuple[int, ...], np.dtype]:
+    """Read the header of the next array; returns (shape, dtype) of a C-ordered array of numbers of these `kinds`, by default real ones.
 
     Raises BadData when the stream ends or does not continue with such an array; `place` names it in the message.
     """
@@ -40,8 +40,8 @@ def read_header(stream: BinaryIO, place: str) -> tuple[tuple[int, ...], np.dtype
         raise
     except Exception as error:  # numpy parses the header as Python text and lets through whatever that raises
         raise BadData(place, "holds no .npy array where one should begin", "was it cut short, or made by another program?") from error
-    if fortran_order or dtype.hasobject or dtype.kind not in "fiu":
-        raise BadData(place, f"holds an array of {dtype} that cannot be used", "give real numbers in C order")
+    if fortran_order or dtype.hasobject or dtype.kind not in kinds:
+        raise BadData(place, f"holds an array of {dtype} that cannot be used", f"give {'' if 'c' in kinds else 'real '}numbers in C order")
     if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize >= 1 << 47:  # more than a process can address
         raise BadData(place, f"announces an array of shape {shape}", "that cannot be meant")
     return shape, dtype

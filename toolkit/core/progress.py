@@ -31,8 +31,8 @@ class Bar:
 
 
 @contextlib.contextmanager
-def progress(description: str, total: int, unit: str = "it") -> Iterator[Bar]:
-    """A bar for work of `total` units, bytes where that is B; silent unless standard error is a terminal, and then costs no import."""
+def progress(description: str, total: int | None, unit: str = "it") -> Iterator[Bar]:
+    """A bar for work of `total` units, None if unknown, bytes where that is B; silent and without import but on a terminal."""
     if not wanted or sys.stderr is None or not sys.stderr.isatty():
         yield Bar(None)
         return

@@ -8,10 +8,11 @@ from typing import Any, BinaryIO
 
 
 def write_records(stream: BinaryIO, records: Sequence[dict[str, Any]], form: str) -> None:
-    """Write records of the same keys, UTF-8, as ``jsonl`` or ``tsv``."""
+    """Write records of the same keys, UTF-8, as ``jsonl`` or ``tsv``. Bytes of a file's name that are no UTF-8 become JSON's \\udcXX."""
     if form == "jsonl":
-        lines = [json.dumps(record, ensure_ascii=False) for record in records]
+        encode = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps would make one for each record
+        lines = [encode(record) for record in records]
     else:
         lines = ["\t".join(records[0])] if records else []
         lines += ["\t".join("" if value is None else str(value) for value in record.values()) for record in records]
-    stream.write("".join(line + "\n" for line in lines).encode())
+    stream.write("".join(line + "\n" for line in lines).encode(errors="backslashreplace"))

@@ -1,6 +1,6 @@
 """The correlation stream: four ``.npy`` arrays one after another, written and read one pitch at a time.
 
-``yaw``, ``pitch``, ``roll``: the axes in degrees, float64; then the scores, float32, shape (pitch, yaw, roll), C order.
+``yaw``, ``pitch``, ``roll``: the axes in degrees, float64; then the scores, float32 or float64, shape (pitch, yaw, roll), C order.
 """
 
 from __future__ import annotations
@@ -33,13 +33,16 @@ class Block:
         return None
 
 
-def write_block(stream: BinaryIO, yaw: np.ndarray, pitch: np.ndarray, roll: np.ndarray, slices: Iterable[np.ndarray]) -> None:
-    """Write axes and scores; `slices` yields one array (yaw, roll) for each pitch, ascending."""
+def write_block(
+    stream: BinaryIO, yaw: np.ndarray, pitch: np.ndarray, roll: np.ndarray, slices: Iterable[np.ndarray], precision: str = "float32"
+) -> None:
+    """Write axes and scores; `slices` yields one array (yaw, roll) for each pitch, ascending. `precision` is that of the scores."""
     for axis in (yaw, pitch, roll):
         write_array(stream, np.asarray(axis, "<f8"))
-    write_header(stream, (len(pitch), len(yaw), len(roll)), "<f4")
+    kind = np.dtype(precision).newbyteorder("<")
+    write_header(stream, (len(pitch), len(yaw), len(roll)), kind.str)
     for scores in slices:
-        stream.write(np.ascontiguousarray(scores, "<f4").data)
+        stream.write(np.ascontiguousarray(scores, kind).data)
 
 
 def read_block(stream: BinaryIO, place: str) -> Block:

@@ -62,10 +62,10 @@ def rank_candidates(
     scores wait meanwhile in memory and, beyond 64 MB, in an unnamed temporary file.
     """
     if truth is None:
-        return _best_maxima(block, block.slices, top, separation), None
+        return best_apart(block_maxima(block), block, top, separation), None
     with tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as spool:
         best = [-np.inf]
-        found = _best_maxima(block, _watch(block, truth, tolerance, spool, best), top, separation)
+        found = best_apart(_maxima_of(block, _watch(block, truth, tolerance, spool, best)), block, top, separation)
         spool.seek(0)
         above = 0
         while piece := spool.read(1 << 24):
@@ -75,11 +75,16 @@ def rank_candidates(
     return found, Quality(above, cells, above / cells, near[0] if near else None, tolerance, block.bandwidth)
 
 
-def _best_maxima(block: Block, slices: Iterator[np.ndarray], top: int, separation: float) -> list[Candidate]:
-    maxima = _Maxima()
+def block_maxima(block: Block) -> Maxima:
+    """The highest local maxima of a block, which is used up."""
+    return _maxima_of(block, block.slices)
+
+
+def _maxima_of(block: Block, slices: Iterator[np.ndarray]) -> Maxima:
+    maxima = Maxima()
     for pitch, (before, here, after) in enumerate(_neighbours(slices)):
-        maxima.add(pitch, before, here, after, _goes_around(block.yaw), _goes_around(block.roll))
-    return _suppress(maxima, block, top, separation)
+        maxima.add(pitch, before, here, after, goes_around(block.yaw), goes_around(block.roll))
+    return maxima
 
 
 def _watch(block: Block, truth: Pose, tolerance: float, spool: IO[bytes], best: list[float]) -> Iterator[np.ndarray]:
@@ -100,16 +105,21 @@ def _neighbours(slices: Iterator[np.ndarray]) -> Iterator[tuple[np.ndarray | Non
             yield held[0], held[1], held[2]
 
 
-def _goes_around(axis: np.ndarray) -> bool:
+def goes_around(axis: np.ndarray) -> bool:
+    """Whether an axis of cells, degrees, closes to a ring."""
     return len(axis) > 2 and bool(np.isclose(axis[-1] - axis[0] + axis[1] - axis[0], 360.0))
 
 
-class _Maxima:
-    """The highest local maxima seen so far, each with its 27 neighbours."""
+class Maxima:
+    """The highest local maxima seen so far.
 
-    def __init__(self) -> None:
-        self.cells = np.empty((0, 3), np.int32)
-        self.around = np.empty((0, 3, 3, 3), np.float32)
+    `cells`: their places [pitch, yaw, roll] in the block, int32, shape (M, 3). `around`: the scores of each and its 26 neighbours, NaN
+    outside the block, float32, shape (M, 3, 3, 3).
+    """
+
+    def __init__(self, cells: np.ndarray | None = None, around: np.ndarray | None = None) -> None:
+        self.cells = np.empty((0, 3), np.int32) if cells is None else cells
+        self.around = np.empty((0, 3, 3, 3), np.float32) if around is None else around
         self.floor = -np.inf
 
     def add(
@@ -157,58 +167,76 @@ def _window_of(layer: np.ndarray, yaw: np.ndarray, roll: np.ndarray, yaw_around:
     return np.where(inside, layer[rows % layer.shape[0], columns % layer.shape[1]], np.nan)
 
 
-def _suppress(maxima: _Maxima, block: Block, top: int, separation: float) -> list[Candidate]:
-    """Take the best, strike out what is nearer to it than `separation`, and so on."""
+def best_apart(maxima: Maxima, block: Block, top: int, separation: float) -> list[Candidate]:
+    """The `top` best that are `separation` degrees apart, refined below the cell, best first; of the block only the axes are used."""
+    chosen = apart(maxima, block, top, separation)
+    return ranked(refined(block, maxima.cells[chosen], maxima.around[chosen]))
+
+
+def ranked(found: list[tuple[float, float, float, float]]) -> list[Candidate]:
+    """Best first; each of yaw, pitch, roll and score."""
+    return [Candidate(rank, *entry) for rank, entry in enumerate(sorted(found, key=lambda entry: -entry[3]), 1)]
+
+
+def apart(maxima: Maxima, block: Block, top: int, separation: float) -> list[int]:
+    """Take the best, strike out what is nearer to it than `separation`, and so on: the places of those taken."""
     best_first = np.argsort(-maxima.around[:, 1, 1, 1], kind="stable")
-    cells, around = maxima.cells[best_first], maxima.around[best_first]
+    cells = maxima.cells[best_first]
     rotations = rotation_matrix(block.yaw[cells[:, 1]], block.pitch[cells[:, 0]], block.roll[cells[:, 2]])
     alive = np.ones(len(cells), bool)
-    found: list[tuple[float, float, float, float]] = []
+    found: list[int] = []
     while len(found) < top and alive.any():
         chosen = int(np.argmax(alive))
-        found.append(_refine(block, cells[chosen], around[chosen].astype(np.float64)))
+        found.append(int(best_first[chosen]))
         alive &= angle_between(rotations, rotations[chosen]) >= separation
         alive[chosen] = False
-    found.sort(key=lambda entry: -entry[3])
-    return [Candidate(rank, *entry) for rank, entry in enumerate(found, 1)]
+    return found
 
 
 _OFFSETS = np.stack(np.meshgrid(*[[-1.0, 0.0, 1.0]] * 3, indexing="ij"), -1).reshape(27, 3)
 _PRODUCTS = [(0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2)]
 _DESIGN = np.column_stack([np.ones(27), _OFFSETS, *(_OFFSETS[:, a] * _OFFSETS[:, b] for a, b in _PRODUCTS)])
+_FIT = np.round(108.0 * np.linalg.pinv(_DESIGN)) / 108.0  # all are such fractions: a symmetric summit stays on its cell
 
 
-def _refine(block: Block, cell: np.ndarray, around: np.ndarray) -> tuple[float, float, float, float]:
-    """Yaw, pitch, roll, degrees, and score of the summit near a cell; `around` is [pitch, yaw, roll], shape (3, 3, 3)."""
-    offset, score = _summit(around)
+def refined(block: Block, cells: np.ndarray, around: np.ndarray) -> list[tuple[float, float, float, float]]:
+    """Yaw, pitch, roll, degrees, and score of the summits near `cells` (n, 3), [pitch, yaw, roll].
+
+    `around`: the scores there, shape (n, 3, 3, 3), NaN outside the block.
+    """
+    offset, score = _summits(around.astype(np.float64))
     pitch, yaw, roll = (
-        float(axis[index] + step * ((axis[1] - axis[0]) if len(axis) > 1 else 0.0))
-        for axis, index, step in zip((block.pitch, block.yaw, block.roll), cell, offset, strict=True)
+        axis[cells[:, number]] + offset[:, number] * ((axis[1] - axis[0]) if len(axis) > 1 else 0.0)
+        for number, axis in enumerate((block.pitch, block.yaw, block.roll))
     )
-    return yaw % 360.0, min(max(pitch, -90.0), 90.0), (roll + 180.0) % 360.0 - 180.0, score
+    angles = yaw % 360.0, np.clip(pitch, -90.0, 90.0), (roll + 180.0) % 360.0 - 180.0
+    return list(zip(*(values.tolist() for values in (*angles, score)), strict=True))
 
 
-def _summit(around: np.ndarray) -> tuple[np.ndarray, float]:
-    """Offset in cells, each within one cell, and height of the summit of the least-squares quadratic form through 27 cells.
+def _summits(around: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Offsets in cells (n, 3), each within one cell, and heights (n,) of the summits of least-squares quadratic forms through 27 cells.
 
     At the block's edge, or where the form has no summit, each axis with both neighbours gets its own parabola.
     """
-    centre = around[1, 1, 1]
-    if np.isfinite(around).all():
-        form = np.linalg.lstsq(_DESIGN, around.ravel(), rcond=None)[0]
-        hessian = np.zeros((3, 3))
-        for (a, b), value in zip(_PRODUCTS, form[4:], strict=True):
-            hessian[a, b] += value
-            hessian[b, a] += value
-        if np.linalg.eigvalsh(hessian)[-1] < 0:
-            offset = -np.linalg.solve(hessian, form[1:4])
-            if (np.abs(offset) <= 1.0).all():
-                return offset, max(float(form[0] + form[1:4] @ offset / 2.0), float(centre))
-    offset, height = np.zeros(3), float(centre)
+    centre = around[:, 1, 1, 1]
+    offset, height = np.zeros((len(around), 3)), centre.copy()
     for axis in range(3):
-        lower, upper = (around[tuple(1 + step * (np.arange(3) == axis))] for step in (-1, 1))
+        lower, upper = (around[:, *(1 + step * (np.arange(3) == axis))] for step in (-1, 1))
         curvature = lower - 2.0 * centre + upper
-        if np.isfinite(curvature) and curvature < 0:
-            offset[axis] = np.clip((lower - upper) / (2.0 * curvature), -0.5, 0.5)
-            height += (upper - lower) * offset[axis] / 2.0 + curvature * offset[axis] ** 2 / 2.0
+        bent = np.isfinite(curvature) & (curvature < 0)
+        step = np.clip((lower - upper)[bent] / (2.0 * curvature[bent]), -0.5, 0.5)
+        offset[bent, axis] = step
+        height[bent] += (upper - lower)[bent] * step / 2.0 + curvature[bent] * step**2 / 2.0
+    inner = np.flatnonzero(np.isfinite(around).all(axis=(1, 2, 3)))
+    form = around[inner].reshape(-1, 27) @ _FIT.T
+    hessian = np.zeros((len(inner), 3, 3))
+    for number, (a, b) in enumerate(_PRODUCTS, 4):
+        hessian[:, a, b] += form[:, number]
+        hessian[:, b, a] += form[:, number]
+    bent = np.linalg.eigvalsh(hessian)[:, -1] < 0
+    inner, form, hessian = inner[bent], form[bent], hessian[bent]
+    step = -np.linalg.solve(hessian, form[:, 1:4, None])[:, :, 0]
+    near = (np.abs(step) <= 1.0).all(axis=1)
+    offset[inner[near]] = step[near].round(12)  # the rest is rounding, which differs from machine to machine
+    height[inner[near]] = np.maximum(form[near, 0] + (form[near, 1:4] * step[near]).sum(axis=1) / 2.0, centre[inner[near]])
     return offset, height

@@ -17,12 +17,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from toolkit.core.errors import UsageError
+from toolkit.geo.fourier import Fourier, spectrum_bytes
 from toolkit.geo.sphere import Coefficients
+from toolkit.geo.wigner import lanes_of_rows, products, wigner_sums
 
-# Orders n whose share of the photograph's power is below this are left out: their sum changes a score by less than
-# the square root of it, relative to the greatest possible score, which is what float32 resolves.
-_NEGLIGIBLE_POWER = 1e-14
-_BLOCK_BYTES = 64 << 20  # of Legendre sums kept at a time
+# Pitches whose sums are made together: the more, the less is done again for each, which hardly matters at 64. Their memory is this for
+# B = 256 and grows as the block does, within limits.
+_MOST_ROWS, _WORK_BYTES, _LEAST_WORK_BYTES, _MOST_WORK_BYTES = 64, 200 * 10**6, 24 * 10**6, 768 * 10**6
 
 
 @dataclass(frozen=True)
@@ -86,120 +87,67 @@ def _within(
 
 
 def correlate(
-    panorama: Coefficients, photo: Coefficients, cells: Window, *, spin: str = "2", scalar_weight: float = 1.0, threads: int = 0
+    panorama: Coefficients,
+    photo: Coefficients,
+    cells: Window,
+    *,
+    spin: str = "2",
+    scalar_weight: float = 1.0,
+    precision: str = "float32",
+    threads: int = 0,
+    transform: str = "ducc0",
 ) -> Iterator[np.ndarray]:
-    """Yield VCC for each pitch of `cells`, ascending: float32, shape (yaw, roll), valid until the next one is asked for.
+    """Yield VCC for each pitch of `cells`, ascending: shape (yaw, roll), of `precision`, valid until the next one is asked for.
 
-    `spin` is ``0`` (strengths only), ``2`` (line fields) or ``both`` (line fields plus `scalar_weight` times strengths).
-    Memory is O(B^2) whatever the window.
+    `spin` is ``0`` (strengths only), ``2`` (line fields) or ``both`` (line fields plus `scalar_weight` times strengths). `precision` is
+    ``float32`` (scores are right to 2e-5 of the greatest) or ``float64`` (1e-11). `transform` is the library of the Fourier transforms,
+    ``ducc0`` or ``pyfftw``. Memory is O(B^2) whatever the window.
     """
-    pairs = _field_pairs(panorama, photo, spin, scalar_weight)
-    orders = _orders(photo, pairs)
-    transform = _Fourier(cells, orders)
-    block = max(1, _BLOCK_BYTES // (cells.bandwidth * (2 * orders + 1) * 16))
+    factors = products(panorama, photo, spin=spin, scalar_weight=scalar_weight, precision=precision)
+    plan = batches(cells, factors.orders, precision)
+    rows_at_most = max(map(len, plan))
+    fourier = Fourier(cells.bandwidth, factors.orders, cells.yaw, cells.roll, rows_at_most, precision, threads, transform=transform)
     colatitude = np.radians(90.0 - cells.axes[1])
-    for first in range(0, len(colatitude), block):
-        sums = _sums_over_degree(pairs, photo.bandwidth, orders, colatitude[first : first + block], threads)
-        for slice_sums in sums:
-            yield transform(slice_sums)
+    kept: dict[int, np.ndarray] = {}
+    following = 0
+    for rows in plan:
+        wigner_sums(factors, colatitude[rows], fourier.spectrum, threads)
+        for row, scores in zip(rows, fourier(len(rows)), strict=True):
+            if row == following:
+                yield scores
+                following += 1
+            else:
+                kept[row] = scores.copy()
+        while following in kept:
+            yield kept.pop(following)
+            following += 1
 
 
-def _field_pairs(panorama: Coefficients, photo: Coefficients, spin: str, scalar_weight: float) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Pairs of coefficients whose products are summed; the photograph's as a square array [l, n], both scaled for `_sums_over_degree`."""
-    fields = {
-        "0": (("scalar", 1.0),),
-        "2": (("electric", 1.0), ("magnetic", 1.0)),
-        "both": (("electric", 1.0), ("magnetic", 1.0), ("scalar", scalar_weight)),
-    }[spin]
-    size = photo.bandwidth
-    degree, order = _degrees_and_orders(size)
-    pairs = []
-    for name, weight in fields:
-        square = np.zeros((size, size), np.complex128)
-        # Dividing by sqrt((2l+1)/4 pi) turns spin-weighted harmonics into Wigner's d (Goldberg et al. 1967, equation 3.9).
-        square[degree, order] = getattr(photo, name) * weight / np.sqrt((2 * degree + 1) / (4 * np.pi))
-        pairs.append((getattr(panorama, name), square))
-    return pairs
+def batches(cells: Window, orders: int, precision: str) -> list[np.ndarray]:
+    """Which pitches of the window, by their place in it, are computed together, in the order in which they are first wanted.
 
-
-def _degrees_and_orders(size: int) -> tuple[np.ndarray, np.ndarray]:
-    degree = np.concatenate([np.arange(order, size) for order in range(size)])
-    return degree, np.repeat(np.arange(size), np.arange(size, 0, -1))
-
-
-def _orders(photo: Coefficients, pairs: list[tuple[np.ndarray, np.ndarray]]) -> int:
-    """The highest order n that matters: the photograph is a cap about the pole, so high orders are empty."""
-    power = sum((np.abs(square) ** 2).sum(axis=0) for _, square in pairs)
-    beyond = np.cumsum(power[::-1])[::-1]
-    return max(1, int(np.count_nonzero(beyond > _NEGLIGIBLE_POWER * beyond[0])) - 1)
-
-
-def _sums_over_degree(
-    pairs: list[tuple[np.ndarray, np.ndarray]], size: int, orders: int, colatitude: np.ndarray, threads: int
-) -> np.ndarray:
-    """S_mn(beta) = sum_l c^l_mn d^l_mn(beta): complex128, shape (beta, m, 2 orders + 1), n = 0, 1, ... orders, -orders, ... -1.
-
-    ducc0's Legendre transform of spin n gives the sums for n and -n together, from their half sum and half difference.
+    A pitch shares work with its opposite, and the opposite's scores are kept until their turn comes, if all that are kept are
+    few beside what else is in memory.
     """
-    import ducc0
+    size, lane = cells.bandwidth, lanes_of_rows(precision)
+    opposite = np.searchsorted(cells.pitch, 2 * size - 1 - cells.pitch)
+    south = cells.pitch < size
+    paired = np.flatnonzero(south & np.isin(2 * size - 1 - cells.pitch, cells.pitch))
+    work = min(max(_WORK_BYTES * size**3 // 256**3, _LEAST_WORK_BYTES), _MOST_WORK_BYTES)
+    if len(paired) * len(cells.yaw) * len(cells.roll) * np.dtype(precision).itemsize > work // 8:
+        paired = paired[:0]
+    single = np.ones(len(cells.pitch), bool)
+    single[paired], single[opposite[paired]] = False, False
 
-    degree, _ = _degrees_and_orders(size)
-    sums = np.empty((len(colatitude), size, 2 * orders + 1), np.complex128)
-    limits = {"lmax": size - 1, "theta": colatitude, "nthreads": threads}
-    for n in range(orders + 1):
-        positive = sum(f * np.conj(square[:, n])[degree] for f, square in pairs)
-        if n == 0:
-            sums[:, :, 0] = ducc0.sht.alm2leg(alm=positive[None], spin=0, **limits)[0]
-            continue
-        # P_l,-n = (-1)^n conj P_ln; ducc0's harmonics of spin +n and -n are -(-1)^n d_m,-n and -d_m,n (times sqrt((2l+1)/4 pi)).
-        negative = -sum(f * square[:, n][degree] for f, square in pairs)
-        positive = -positive
-        legendre = ducc0.sht.alm2leg(alm=np.stack([positive + negative, 1j * (positive - negative)]), spin=n, **limits)
-        sums[:, :, n] = (legendre[0] - 1j * legendre[1]) / 2
-        sums[:, :, -n] = (legendre[0] + 1j * legendre[1]) / 2
-    return sums
+    def parts(rows: np.ndarray, sides: int) -> list[np.ndarray]:
+        """Cut rows into equal parts of whole lanes, as large as memory allows."""
+        most = _MOST_ROWS
+        while most > lane and spectrum_bytes(size, orders, len(cells.yaw), len(cells.roll), sides * most, precision) > work:
+            most -= lane
+        count = -(-len(rows) // most)
+        part = -(-len(rows) // max(count, 1) // lane) * lane
+        return [rows[first : first + part] for first in range(0, len(rows), part or 1)]
 
-
-class _Fourier:
-    """The sums over m and n for one pitch, planned once: (B, 2 orders + 1) complex to float32 (yaw, roll)."""
-
-    def __init__(self, cells: Window, orders: int) -> None:
-        import pyfftw
-
-        size, self.cells, self.orders = cells.bandwidth, cells, orders
-        roll = np.radians(cells.axes[2])
-        n = np.concatenate([np.arange(orders + 1), np.arange(-orders, 0)])
-        # A narrow band of rolls is cheaper as a matrix product than as a transform of all 2B of them.
-        self.by_matrix = len(roll) * (2 * orders + 1) < 2 * size * (32 + 2 * orders)
-        self.roll_phases = np.exp(1j * np.outer(n, roll)).astype(np.complex64)
-        columns = len(roll) if self.by_matrix else 2 * size
-        self.spectrum = pyfftw.zeros_aligned((size + 1, columns), np.complex64)
-        self.values = pyfftw.empty_aligned((2 * size, columns), np.float32)
-        self.plan = pyfftw.FFTW(
-            self.spectrum,
-            self.values,
-            axes=(0,) if self.by_matrix else (1, 0),
-            direction="FFTW_BACKWARD",
-            flags=("FFTW_MEASURE", "FFTW_DESTROY_INPUT"),
-            threads=1,  # a slice takes milliseconds, and so does waking FFTW's threads: with two it was 2 to 18 times slower
-            planning_timelimit=2.0,
-        )
-        # alpha = 90 degrees - yaw: e^{i m alpha} = i^m e^{-i m yaw}; the transform has e^{+i m yaw}, so it is given conjugates.
-        self.turn = np.array([1, 1j, -1, -1j], np.complex64)[np.arange(size) % 4][:, None]
-
-    def __call__(self, sums: np.ndarray) -> np.ndarray:
-        size, orders = self.cells.bandwidth, self.orders
-        turned = (sums * self.turn).astype(np.complex64)
-        self.spectrum[:] = 0
-        if self.by_matrix:
-            np.conj(turned @ self.roll_phases, out=self.spectrum[:size])
-        else:  # conjugating in n as well turns e^{i n roll} into e^{-i n roll}: the column of n takes that of -n
-            np.conj(turned[:, : orders + 1], out=turned[:, : orders + 1])
-            np.conj(turned[:, orders + 1 :], out=turned[:, orders + 1 :])
-            self.spectrum[:size, 0] = turned[:, 0]
-            self.spectrum[:size, 2 * size - orders :] = turned[:, orders:0:-1]
-            self.spectrum[:size, 1 : orders + 1] = turned[:, :orders:-1]
-        self.plan.execute()
-        if self.by_matrix:
-            return self.values[self.cells.yaw % (2 * size)]
-        return self.values[np.ix_(self.cells.yaw % (2 * size), self.cells.roll % (2 * size))]
+    plan = [np.sort([*some, *opposite[some]]) for some in parts(paired, 2)]
+    plan += parts(np.flatnonzero(single & south), 1) + parts(np.flatnonzero(single & ~south), 1)
+    return sorted(plan, key=lambda rows: int(rows[0]))

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import BinaryIO
 
 import numpy as np
 
-from toolkit.core.arrays import read_array
+from toolkit.core.arrays import read_header, read_values
 from toolkit.core.errors import BadData, UsageError
 from toolkit.geo.segments import Segments
 
@@ -25,8 +26,8 @@ _PIECES_AT_ONCE = 1 << 19  # bounds the memory of splatting at about 300 MB
 
 def check_bandwidth(bandwidth: int) -> None:
     """Raises UsageError unless the bandwidth is one that can be used."""
-    if not 2 <= bandwidth <= LARGEST_BANDWIDTH:
-        raise UsageError(f"bandwidth {bandwidth}", "cannot be used", f"give a whole number from 2 to {LARGEST_BANDWIDTH}, such as 256")
+    if not 3 <= bandwidth <= LARGEST_BANDWIDTH:  # degree 2 is the lowest of a field of spin 2
+        raise UsageError(f"bandwidth {bandwidth}", "cannot be used", f"give a whole number from 3 to {LARGEST_BANDWIDTH}, such as 256")
 
 
 def splat(segments: Segments, bandwidth: int) -> np.ndarray:
@@ -62,10 +63,14 @@ def read_sphere(stream: BinaryIO, place: str) -> np.ndarray:
 
     Raises BadData for another shape, for values that are not finite, for a negative strength and for a map without any edge.
     """
-    sphere = read_array(stream, place, most_values=3 * (2 * LARGEST_BANDWIDTH) ** 2)
-    if sphere.ndim != 3 or sphere.shape[0] != sphere.shape[1] or sphere.shape[2] != 3 or sphere.shape[0] % 2 or not sphere.size:
-        raise BadData(place, f"holds an array of shape {sphere.shape}, not (2B, 2B, 3)", "make it with cylmap or projmap")
-    sphere = sphere.astype(np.float32, copy=False)
+    return read_sphere_values(stream, *read_header(stream, place), place)
+
+
+def read_sphere_values(stream: BinaryIO, shape: tuple[int, ...], dtype: np.dtype, place: str) -> np.ndarray:
+    """The rest of `read_sphere`, where the header was read."""
+    if len(shape) != 3 or shape[0] != shape[1] or shape[2] != 3 or shape[0] % 2 or not 0 < shape[0] <= 2 * LARGEST_BANDWIDTH:
+        raise BadData(place, f"holds an array of shape {shape}, not (2B, 2B, 3)", "make it with cylmap or projmap")
+    sphere = read_values(stream, shape, dtype, place).astype(np.float32, copy=False)
     if not np.isfinite(sphere).all():
         row, column, _ = np.argwhere(~np.isfinite(sphere))[0]
         raise BadData(place, f"is not a finite number at row {row}, column {column}", "make it again with cylmap or projmap")
@@ -80,7 +85,8 @@ def read_sphere(stream: BinaryIO, place: str) -> np.ndarray:
 class Coefficients:
     """Harmonic coefficients for l, m < B, m >= 0, each complex128, shape (B(B+1)/2,), l fastest within m (m-major).
 
-    `electric`, `magnetic`: of the spin-2 field (E and B in the sense of Zaldarriaga & Seljak 1997). `scalar`: of the strength.
+    `electric`, `magnetic`: of the spin-2 field (E and B in the sense of Zaldarriaga & Seljak 1997). `scalar`: of the strength. What was
+    not analysed is empty.
     """
 
     bandwidth: int
@@ -88,11 +94,19 @@ class Coefficients:
     electric: np.ndarray
     magnetic: np.ndarray
 
+    def below(self, bandwidth: int) -> Coefficients:
+        """Those with l < `bandwidth`."""
+        low = low_degrees(self.bandwidth, bandwidth)
+        return Coefficients(bandwidth, *(values[low] if len(values) else values for values in (self.scalar, self.electric, self.magnetic)))
 
-def analyse(sphere: np.ndarray, bandwidth: int, scalar_transform: str = "ducc0", threads: int = 0) -> Coefficients:
+
+def analyse(
+    sphere: np.ndarray, bandwidth: int, scalar_transform: str = "ducc0", threads: int = 0, spin: str = "both"
+) -> Coefficients:
     """Harmonic analysis of a sphere grid, shape (2B', 2B', 3), up to degree `bandwidth` - 1 < B'.
 
-    `scalar_transform` names the library for the strength: ``ducc0`` or ``pyshtools``; the spin-2 part is ducc0's.
+    `scalar_transform` names the library for the strength: ``ducc0`` or ``pyshtools``; the spin-2 part is ducc0's. With `spin` ``0`` or
+    ``2`` only the strength or only the line field is analysed, and the other has no coefficients.
     The rows are those of Fejer's first rule, exact for fields of that band limit.
     """
     import ducc0
@@ -102,38 +116,49 @@ def analyse(sphere: np.ndarray, bandwidth: int, scalar_transform: str = "ducc0",
         raise UsageError(
             f"bandwidth {bandwidth}", f"exceeds the input's bandwidth {own_bandwidth}", "ask for less, or make the spheres larger"
         )
+    low = low_degrees(own_bandwidth, bandwidth)
     limits = {"lmax": own_bandwidth - 1, "mmax": bandwidth - 1, "geometry": "F1", "nthreads": threads}
-    strength, *field = (_band_limited(sphere[..., channel]) for channel in range(3))
-    if scalar_transform == "pyshtools":
-        scalar = _scalar_by_pyshtools(strength, bandwidth)[None]
-    else:
-        scalar = _low_degrees(ducc0.sht.analysis_2d(map=strength[None], spin=0, **limits), own_bandwidth, bandwidth)
-    electric, magnetic = _low_degrees(ducc0.sht.analysis_2d(map=np.stack(field), spin=2, **limits), own_bandwidth, bandwidth)
-    return Coefficients(bandwidth, scalar[0], electric, magnetic)
+    scalar = electric = magnetic = np.empty(0, np.complex128)
+    if spin != "2":
+        strength = _band_limited(sphere[..., 0], threads)
+        if scalar_transform == "pyshtools":
+            scalar = _scalar_by_pyshtools(strength, bandwidth)
+        else:
+            scalar = ducc0.sht.analysis_2d(map=strength[None], spin=0, **limits)[0, low]
+    if spin != "0":
+        field = np.stack([_band_limited(sphere[..., channel], threads) for channel in (1, 2)])
+        electric, magnetic = ducc0.sht.analysis_2d(map=field, spin=2, **limits)[:, low]
+    return Coefficients(bandwidth, scalar, electric, magnetic)
 
 
-def _low_degrees(alm: np.ndarray, held: int, wanted: int) -> np.ndarray:
-    """Of coefficients with l < held and m < wanted those with l < wanted: asking the library for those alone folds the rest into them."""
+@lru_cache(4)
+def low_degrees(held: int, wanted: int) -> np.ndarray:
+    """Where, among coefficients with l < held, or at least those of m < wanted, those with l < wanted are. Asking a library for those
+    alone folds the rest into them."""
     starts = np.cumsum([0, *range(held, held - wanted, -1)])
-    return np.concatenate([alm[:, starts[m] : starts[m] + wanted - m] for m in range(wanted)], axis=1)
+    return np.concatenate([np.arange(starts[m], starts[m] + wanted - m) for m in range(wanted)])
 
 
-def _band_limited(grid: np.ndarray, shift: float = 0.0) -> np.ndarray:
+def _band_limited(grid: np.ndarray, threads: int, shift: float = 0.0) -> np.ndarray:
     """The grid, float64, without frequencies of B and above along the meridians: thin lines hold them, and the quadrature of
     any library would fold them into the low degrees. `shift` moves the rows by that many steps on the way."""
+    from ducc0.fft import c2r, r2c
+
     size = grid.shape[0]
-    meridians = np.concatenate([grid, np.roll(grid, size // 2, axis=1)[::-1]]).astype(np.float64)  # once around, through both poles
-    spectrum = np.fft.rfft(meridians, axis=0)
+    meridians = np.empty((2 * size, size))  # once around, through both poles
+    meridians[:size], meridians[size:] = grid, np.roll(grid, size // 2, axis=1)[::-1]
+    spectrum = r2c(meridians, axes=(0,), nthreads=threads)
     spectrum[size // 2 :] = 0.0
-    spectrum *= np.exp(1j * np.pi * shift * np.arange(size + 1) / size)[:, None]
-    return np.ascontiguousarray(np.fft.irfft(spectrum, 2 * size, axis=0)[:size])
+    if shift:
+        spectrum *= np.exp(1j * np.pi * shift * np.arange(size + 1) / size)[:, None]
+    return c2r(spectrum, axes=(0,), lastsize=2 * size, forward=False, inorm=2, out=meridians, nthreads=threads)[:size]
 
 
 def _scalar_by_pyshtools(strength: np.ndarray, bandwidth: int) -> np.ndarray:
     """The same coefficients by SHTOOLS' own Driscoll-Healy transform (never its ducc0 backend, which would prove nothing)."""
     from pyshtools.backends import shtools
 
-    rows_from_the_pole = _band_limited(strength, shift=-0.5)
+    rows_from_the_pole = _band_limited(strength, 0, shift=-0.5)
     cosines, sines = shtools.SHExpandDH(rows_from_the_pole, norm=4, csphase=-1, lmax_calc=bandwidth - 1)
     complete = (cosines - 1j * sines) / np.sqrt(2.0)
     complete[:, 0] = cosines[:, 0]

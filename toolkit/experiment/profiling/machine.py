@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 
+from toolkit.core.limits import control_groups, limit_of_group, read_text
+
 TYPE_CHECKING = False  # typing's, which takes a tenth of the whole start to load
 if TYPE_CHECKING:
     from typing import Any
-
-_UNLIMITED = 1 << 60  # cgroup v1 says "no limit" with a number near 2^63
 
 
 def machine() -> dict[str, Any]:
@@ -33,11 +33,11 @@ def pressure() -> dict[str, dict[str, int]] | None:
     ``some`` is the time in which at least one task waited, ``full`` that in which all did. It is counted for the whole machine, or for
     the control group where cgroup v2 is in use.
     """
-    place = _group("")
+    place = next(iter(control_groups("")), None)
     grouped = place is not None and os.path.exists(f"{place}/cpu.pressure")
     found = {}
     for name in ("cpu", "memory", "io"):
-        text = _read(f"{place}/{name}.pressure" if grouped else f"/proc/pressure/{name}")
+        text = read_text(f"{place}/{name}.pressure" if grouped else f"/proc/pressure/{name}")
         kinds = {row.split()[0]: int(row.rsplit("total=", 1)[1]) * 1000 for row in text.splitlines() if "total=" in row}
         if kinds:
             found[name] = {f"{kind}_ns": total for kind, total in kinds.items()}
@@ -53,7 +53,7 @@ def pressure_between(before: dict[str, Any] | None, after: dict[str, Any] | None
 
 
 def _processor() -> dict[str, Any]:
-    text = _read("/proc/cpuinfo")
+    text = read_text("/proc/cpuinfo")
     first = dict(_pair(row) for row in text.split("\n\n")[0].splitlines() if ":" in row)
     blocks = [block for block in text.split("\n\n") if "processor" in block]
     cores = {(_value(block, "physical id"), _value(block, "core id")) for block in blocks if "core id" in block}
@@ -65,48 +65,19 @@ def _processor() -> dict[str, Any]:
 
 def _cgroup_limits() -> dict[str, Any]:
     """The strictest limits of memory and processors on the way from this process' control group to the root; v1 and v2."""
-    memory = [_number(_read(f"{place}/memory.max")) for place in _way(_group(""))]
-    memory += [_number(_read(f"{place}/memory.limit_in_bytes")) for place in _way(_group("memory"))]
-    known = [limit for limit in memory if limit is not None and limit < _UNLIMITED]
-    shares = [_share(*(_read(f"{place}/cpu.max").split() or ["max"])[:2]) for place in _way(_group(""))]
-    for place in _way(_group("cpu")):
-        shares.append(_share(_read(f"{place}/cpu.cfs_quota_us"), _read(f"{place}/cpu.cfs_period_us")))
+    memory = [limit_of_group(read_text(f"{place}/memory.max")) for place in control_groups("")]
+    memory += [limit_of_group(read_text(f"{place}/memory.limit_in_bytes")) for place in control_groups("memory")]
+    known = [limit for limit in memory if limit is not None]
+    shares = [_share(*(read_text(f"{place}/cpu.max").split() or ["max"])[:2]) for place in control_groups("")]
+    for place in control_groups("cpu"):
+        shares.append(_share(read_text(f"{place}/cpu.cfs_quota_us"), read_text(f"{place}/cpu.cfs_period_us")))
     limits = [share for share in shares if share is not None]
     allowed = len(os.sched_getaffinity(0))
     return {"memory_max_bytes": min(known, default=None), "cpu_limit": min(limits, default=None), "cpus_allowed": allowed}
 
 
-def _group(controller: str) -> str | None:
-    """The directory of this process' control group, of one controller of v1 or, of no name, of v2; None where there is none."""
-    path = None
-    for row in _read("/proc/self/cgroup").splitlines():
-        _, controllers, place = row.split(":", 2)
-        if controller in controllers.split(","):
-            path = place
-    if path is None:
-        return None
-    for row in _read("/proc/self/mountinfo").splitlines():
-        words, _, kind = row.partition(" - ")
-        root, mount = words.split()[3:5]
-        kind_words = kind.split()
-        right = kind_words[0] == "cgroup2" if not controller else kind_words[0] == "cgroup" and controller in kind_words[2].split(",")
-        if right:
-            inside = os.path.relpath(path, root) if path.startswith(root) else "."
-            return os.path.normpath(os.path.join(mount, inside))
-    return None
-
-
-def _way(place: str | None) -> list[str]:
-    """`place` and the directories above it, as far as they are control groups."""
-    found = []
-    while place and os.path.exists(f"{place}/cgroup.procs"):
-        found.append(place)
-        place = os.path.dirname(place)
-    return found
-
-
 def _share(quota: str, period: str = "100000") -> float | None:
-    used, whole = _number(quota), _number(period)
+    used, whole = limit_of_group(quota), limit_of_group(period)
     return used / whole if used is not None and whole and used > 0 else None
 
 
@@ -115,18 +86,18 @@ def _graphics() -> str | None:
     names = []
     drivers = "/proc/driver/nvidia/gpus"
     for card in sorted(os.listdir(drivers)) if os.path.isdir(drivers) else []:
-        names.append(_value(_read(f"{drivers}/{card}/information"), "Model") or "NVIDIA")
-    version = _value(_read("/proc/driver/nvidia/version").replace("NVRM version", "NVRM version "), "NVRM version")
+        names.append(_value(read_text(f"{drivers}/{card}/information"), "Model") or "NVIDIA")
+    version = _value(read_text("/proc/driver/nvidia/version").replace("NVRM version", "NVRM version "), "NVRM version")
     nodes = "/sys/class/drm"
     for node in sorted(os.listdir(nodes)) if not names and os.path.isdir(nodes) else []:
         if node.startswith("renderD"):
-            event = dict(row.split("=", 1) for row in _read(f"{nodes}/{node}/device/uevent").splitlines() if "=" in row)
+            event = dict(row.split("=", 1) for row in read_text(f"{nodes}/{node}/device/uevent").splitlines() if "=" in row)
             names.append(f"{event.get('DRIVER', 'unknown driver')} {event.get('PCI_ID', '')}".strip())
     return ", ".join(names + ([" ".join(version.split())] if version else [])) or None
 
 
 def _system_name() -> str:
-    text = _read("/etc/os-release")
+    text = read_text("/etc/os-release")
     return next((row.split("=", 1)[1].strip("\"'") for row in text.splitlines() if row.startswith("PRETTY_NAME=")), "")
 
 
@@ -138,17 +109,3 @@ def _pair(row: str) -> tuple[str, str]:
 def _value(text: str, name: str) -> str:
     """What follows ``name :`` on a line of its own."""
     return next((value for key, value in map(_pair, text.splitlines()) if key == name), "")
-
-
-def _number(text: str) -> int | None:
-    text = text.strip()
-    return int(text) if text.lstrip("-").isdigit() else None
-
-
-def _read(path: str) -> str:
-    """What a small file says; nothing where it does not exist or may not be read."""
-    try:
-        with open(path, encoding="utf-8", errors="replace") as stream:
-            return stream.read()
-    except OSError:
-        return ""
