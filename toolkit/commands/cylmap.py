@@ -16,6 +16,7 @@ from toolkit.core.streams import atomic_output, stream_name
     examples="""
     cylmap view.tif -b 256 > f.npy
     panorama alps.tif --at 46.5475,7.9853 -o - | cylmap - -b 256 > f.npy
+    cylmap view.tif -b 64 --coefficients -o grid/0001.npy
     cylmap stitched.jpg --elevations -20:30 --projection tan -b 256 -o f.npy
     """,
 )
@@ -25,12 +26,16 @@ from toolkit.core.streams import atomic_output, stream_name
     "--elevations", type=Interval(-90.0, 90.0), metavar="MIN:MAX", help="For an image: elevation of its lower and upper border, degrees."
 )
 @click.option("--projection", type=click.Choice(["angle", "tan"]), help="For an image: rows are equal steps of this. [angle]")
+@click.option("--coefficients", is_flag=True, help="Write the sphere's harmonic coefficients instead, for scc --batch.")
 @click.option("-o", "--output", metavar="FILE", default="-", help="Write the sphere here; - is standard output (default).")
-def cylmap(pano: str, bandwidth: int, elevations: tuple[float, float] | None, projection: str | None, output: str) -> None:
+def cylmap(
+    pano: str, bandwidth: int, elevations: tuple[float, float] | None, projection: str | None, coefficients: bool, output: str
+) -> None:
     """Put the line features of PANO on the sphere in East-North-Up and write it as .npy.
 
     PANO is a file of panorama, or with --elevations any cylindrical image that begins at north and goes clockwise through 360
-    degrees. The array is float32, shape (2B, 2B, 3): strength, strength cos 2 psi, strength sin 2 psi.
+    degrees. The array is float32, shape (2B, 2B, 3): strength, strength cos 2 psi, strength sin 2 psi;
+    with --coefficients complex64, shape (3, B(B+1)/2).
     """
     from toolkit.core.arrays import write_array
     from toolkit.geo.sphere import check_bandwidth, splat
@@ -54,5 +59,10 @@ def cylmap(pano: str, bandwidth: int, elevations: tuple[float, float] | None, pr
                 stream_name(pano), "holds no contour: nothing stands out before anything else", "render another place or a longer range"
             )
         sphere = splat(segments, bandwidth)
+        if coefficients:
+            from toolkit.geo.coefficients_file import array_of
+            from toolkit.geo.sphere import analyse
+
+            sphere = array_of(analyse(sphere, bandwidth))
         with atomic_output(output) as stream:
             write_array(stream, sphere)

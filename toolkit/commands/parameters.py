@@ -85,6 +85,24 @@ class Heading(click.ParamType):
         return yaw - tolerance, yaw + tolerance
 
 
+class Bandwidth(click.ParamType):
+    """``B``, ``auto`` or ``auto:B``; becomes (B, whether the search goes from coarse to fine)."""
+
+    name = "B|auto[:B]"
+
+    def __init__(self, usual: int) -> None:
+        self.usual = usual
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, bool]:
+        if isinstance(value, tuple):
+            return value
+        automatic = str(value).startswith("auto:")
+        try:
+            return (self.usual, True) if value == "auto" else (int(str(value).removeprefix("auto:")), automatic)
+        except ValueError:
+            self.fail(f"{value!r} is no bandwidth; give a whole number such as {self.usual}, or auto, or auto:512.", param, ctx)
+
+
 def _numbers(text: str, separator: str) -> list[float]:
     """The numbers between separators; none at all when one of them is no finite number."""
     try:
