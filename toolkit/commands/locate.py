@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from toolkit.commands.parameters import Heading, Interval, Position
+from toolkit.commands.parameters import Bandwidth, Heading, Interval, Position
 from toolkit.commands.ranking import check_ranking, ranking_options, write_ranking
 from toolkit.core.command import command
 from toolkit.core.errors import BadData, UsageError
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     examples="""
     locate photo.jpg --dem N46E007.hgt N46E008.hgt --overlay fit.png > candidates.jsonl
     locate photo.jpg --dem alps.tif --at 46.5475,7.9853 --hfov 52 --pitch -30:30 --roll -15:15
+    locate photo.jpg --dem alps.tif --bandwidth auto:1024
     locate photo.jpg --dem alps.tif --heading 120:30 --top 1 --format tsv
     """,
 )
@@ -38,7 +40,14 @@ if TYPE_CHECKING:
 @click.option("--heading", type=Heading(), help="Only yaws within TOL degrees of this compass reading.")
 @click.option("--pitch", type=Interval(-90.0, 90.0), default="-45:45", help="Only these pitches, degrees. [-45:45]")
 @click.option("--roll", type=Interval(-180.0, 180.0), default="-30:30", help="Only these rolls, degrees. [-30:30]")
-@click.option("-b", "--bandwidth", type=int, default=256, metavar="B", help="Degree limit; cells are 180/B degrees. [256]")
+@click.option(
+    "-b",
+    "--bandwidth",
+    type=Bandwidth(256),
+    default=256,
+    metavar="B|auto|auto:B",
+    help="Cells are 180/B degrees; auto: coarse to fine. [256]",
+)
 @click.option(
     "--range", "range_km", type=click.FloatRange(0.0, 1000.0, min_open=True), default=100.0, metavar="KM", help="How far to look. [100]"
 )
@@ -64,7 +73,7 @@ def locate(photo: str, more_dem: tuple[str, ...], dem: tuple[str, ...], **option
     from toolkit.core.pictures import write_png
     from toolkit.geo.camera import read_camera
     from toolkit.geo.edges import detect_edges
-    from toolkit.geo.locate import Search, correlation_block
+    from toolkit.geo.locate import Search, rank_poses
     from toolkit.geo.overlay import draw_overlay
     from toolkit.geo.panorama import render_panorama
     from toolkit.geo.photo import read_photo
@@ -73,8 +82,11 @@ def locate(photo: str, more_dem: tuple[str, ...], dem: tuple[str, ...], **option
     from toolkit.geo.terrain import read_terrain
 
     place = stream_name(photo)
-    check_bandwidth(options["bandwidth"])
-    search = Search(options["bandwidth"], options["heading"], options["pitch"], options["roll"], threads=options["jobs"] or 0)
+    bandwidth, automatic = options["bandwidth"]
+    check_bandwidth(bandwidth)
+    if automatic and options["truth"]:
+        raise UsageError("--truth", "counts all cells, of which --bandwidth auto looks at few", f"give --bandwidth {bandwidth}")
+    search = Search(bandwidth, options["heading"], options["pitch"], options["roll"], "2", options["jobs"] or 0, automatic)
     with stage("edges"):
         picture = read_photo(photo)
         latitude, longitude, height = options["position"] or _position(picture.facts, place)
@@ -91,7 +103,7 @@ def locate(photo: str, more_dem: tuple[str, ...], dem: tuple[str, ...], **option
         with stage("overlay"):
             write_png(options["overlay"], draw_overlay(picture.pixels, view, lens, found[0].pose))
 
-    write_ranking(correlation_block(view, edges, lens, search, place), options, draw if options["overlay"] else None)
+    write_ranking(partial(rank_poses, view, edges, lens, search, place), options, draw if options["overlay"] else None)
 
 
 def _position(facts: PhotoFacts, place: str) -> tuple[float, float, None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import click
@@ -27,7 +28,8 @@ def rank_candidates(block: str, **options: Any) -> None:
     Each is refined below the cell and printed best first as {"rank","yaw","pitch","roll","score"}, degrees.
     """
     check_ranking(options)
+    from toolkit.geo import candidates
     from toolkit.geo.block import read_block
 
     with open_input(block) as stream:
-        write_ranking(read_block(stream, stream_name(block)), options)
+        write_ranking(partial(candidates.rank_candidates, read_block(stream, stream_name(block))), options)

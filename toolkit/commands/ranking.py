@@ -13,8 +13,7 @@ from toolkit.core.stages import stage
 from toolkit.core.streams import atomic_output
 
 if TYPE_CHECKING:
-    from toolkit.geo.block import Block
-    from toolkit.geo.candidates import Candidate
+    from toolkit.geo.candidates import Candidate, Quality
 
 _OPTIONS = (
     click.option("--top", type=click.IntRange(1), default=10, metavar="N", help="How many poses to list. [10]"),
@@ -48,18 +47,22 @@ def check_ranking(options: dict[str, Any]) -> None:
         raise click.UsageError("--report needs --truth: the figures say how well the true pose does")
 
 
-def write_ranking(block: Block, options: dict[str, Any], draw: Callable[[list[Candidate]], None] | None = None) -> None:
-    """Rank the poses of a block and write the list, and the quality figures where the truth is known.
+def write_ranking(
+    rank: Callable[..., tuple[list[Candidate], Quality | None]],
+    options: dict[str, Any],
+    draw: Callable[[list[Candidate]], None] | None = None,
+) -> None:
+    """Rank poses and write the list, and the quality figures where the truth is known.
 
+    `rank` is called with how many, their separation, the truth and the tolerance, as `toolkit.geo.candidates.rank_candidates`.
     `draw` makes another output of the list; files become visible when all of them are complete.
     """
     from dataclasses import asdict
 
     from toolkit.core.records import write_records
-    from toolkit.geo import candidates
 
     with stage("rank"):
-        found, quality = candidates.rank_candidates(block, options["top"], options["separation"], options["truth"], options["tolerance"])
+        found, quality = rank(options["top"], options["separation"], options["truth"], options["tolerance"])
     with contextlib.ExitStack() as outputs:
         sink = outputs.enter_context(atomic_output(options["output"]))
         write_records(sink, [asdict(candidate) for candidate in found], options["form"])
