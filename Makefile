@@ -3,6 +3,7 @@
 PYTHON ?= python3
 PREFIX ?= /usr/local
 DATA ?= photos
+INTO ?=
 # Three at a time also where there are two cores: tests wait for disks, time-outs and other programs for a third of their time.
 PYTEST ?= -q -p no:cacheprovider -n 3 --dist loadfile --no-loadscope-reorder
 
@@ -12,10 +13,10 @@ PAGES := $(wildcard man/man*/*.[1-9])
 HOME_OF_INSTALL := $(PREFIX)/lib/scape-toolkit
 
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-visits demo-transfer demo-study test bench bench-dicom lint man install uninstall evaluate clean
+.PHONY: help demo demo-visits demo-transfer demo-study tables test bench bench-dicom bench-correlation lint man install uninstall evaluate clean
 
 help: ## list the targets (this)
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: .venv/.made ## render a photograph of real terrain from a hidden pose, and find the pose again
 	@mkdir -p demo
@@ -34,8 +35,12 @@ demo-transfer: .venv/.made ## send invented visits and images to a data centre, 
 demo-study: .venv/.made ## measure a search for a pose at four pairs of resolutions: report page, crate, the crate run again
 	@$(MAKE) --no-print-directory -C examples/resolution-study OUT=$(CURDIR)/demo/study
 
+tables: .venv/.made ## time and memory of each stage at fourteen pairs of resolutions, beside the seed's; INTO=README.md puts them there
+	@$(MAKE) --no-print-directory -C examples/resolution-study tables WHOLE=1 SCENES=9 OUT=$(CURDIR)/build/tables INTO=$(abspath $(INTO))
+
 test: .venv/.made .venv/.peers ## run the whole test suite
 	@$(BIN)/python -m compileall -q toolkit  # as installing does: a thousand processes would each do it again
+	@$(BIN)/python -c 'from toolkit.geo.wigner import compile_kernel; compile_kernel()' 2> /dev/null
 	$(BIN)/python -m pytest $(PYTEST)
 
 bench: .venv/.bench ## measure speed against bars and peers; figures go to build/bench.jsonl
@@ -44,6 +49,9 @@ bench: .venv/.bench ## measure speed against bars and peers; figures go to build
 bench-dicom: .venv/.bench .venv/.peers ## compare dicom-anon with five other de-identifiers; the README's table is printed
 	@mkdir -p build
 	$(BIN)/python tests/benchmarks/deidentification.py > build/deidentification.jsonl; status=$$?; cat build/deidentification.md; exit $$status
+
+bench-correlation: .venv/.bench build/pysofft/.made ## measure the correlation against all its bars and other libraries, in half an hour
+	BENCH_WHOLE=1 $(BIN)/python tests/benchmarks correlation fourier batch locate
 
 lint: .venv/.made ## check style, types and the direction of imports
 	$(BIN)/ruff check .
@@ -59,6 +67,7 @@ man: .venv/.peers ## check the manuals and render them as text in build/man
 install: ## install commands, manuals and completions under PREFIX (/usr/local)
 	$(PYTHON) -m venv $(HOME_OF_INSTALL)
 	$(HOME_OF_INSTALL)/bin/python -m pip install --quiet --upgrade .
+	$(HOME_OF_INSTALL)/bin/python -c 'from toolkit.geo.wigner import compile_kernel; compile_kernel()'
 	@mkdir -p $(PREFIX)/bin $(PREFIX)/share/bash-completion/completions $(PREFIX)/share/zsh/site-functions $(PREFIX)/share/fish/vendor_completions.d
 	@for page in $(PAGES); do install -D -m 644 $$page $(PREFIX)/share/$${page%/*}/$${page##*/} || exit 1; done
 	@set -e; for name in $(COMMANDS); do \
@@ -102,6 +111,17 @@ clean: ## remove everything that make made
 # What the benchmarks compare with.
 .venv/.bench: .venv/.made
 	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --config-settings editable_mode=compat -e '.[bench]'
+	@touch $@
+
+# pysofft, which the correlation is compared with, is compiled from its source on PyPI: it has lines longer than gfortran's usual limit.
+build/pysofft/.made:
+	@for program in gfortran pkg-config; do command -v $$program > /dev/null || missing=1; done; [ -e /usr/include/fftw3.f03 ] || missing=1; \
+	if [ -n "$$missing" ]; then \
+	  echo apt-get install gfortran libfftw3-dev pkg-config; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends gfortran libfftw3-dev pkg-config > /dev/null; \
+	fi
+	$(PYTHON) -m venv build/pysofft
+	FFLAGS='-ffree-line-length-none -O3 -march=native' build/pysofft/bin/python -m pip install --quiet --no-cache-dir 'pysofft >=0.9.5, <1'
 	@touch $@
 
 # The other programs that some tests need. Where they cannot be installed, those tests are skipped and say why.

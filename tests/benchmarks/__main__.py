@@ -1,8 +1,9 @@
 """Run every benchmark beside this file, one after another; keep their lines in build/bench.jsonl and show a table.
 
 A benchmark prints JSON lines with ``benchmark`` and ``ours_s`` (seconds), and what it is held against: ``bar_s``, or ``peer``
-and ``peer_s`` with ``ratio`` (ours over theirs); ``ours_mb`` and ``bar_mb`` where memory is held. The exit status is 1 when a
-bar is missed or a benchmark fails. Names on the command line choose benchmarks.
+and ``peer_s`` with ``ratio`` (ours over theirs), and ``bar_ratio`` if it is held; ``ours_mb`` and ``bar_mb`` where memory is held;
+``share`` and ``bar_share`` where something should be that much at least. The exit status is 1 when a bar is missed or a benchmark
+fails. Names on the command line choose benchmarks.
 """
 
 from __future__ import annotations
@@ -14,17 +15,22 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
+AT_MOST = {"ours_s": "bar_s", "ours_mb": "bar_mb", "ratio": "bar_ratio"}
 RESULTS = HERE.parent.parent / "build" / "bench.jsonl"
 
 
 def missed(line: dict[str, Any]) -> bool:
-    return any(line.get(f"bar_{unit}") is not None and line[f"ours_{unit}"] > line[f"bar_{unit}"] for unit in ("s", "mb"))
+    most = any(line.get(bar) is not None and line[key] > line[bar] for key, bar in AT_MOST.items())
+    return most or (line.get("bar_share") is not None and line["share"] < line["bar_share"])
 
 
 def row(line: dict[str, Any]) -> str:
     against = f"bar {line['bar_s']:g} s" if line.get("bar_s") is not None else ""
     if line.get("peer"):
         against = f"{line['peer']} {line['peer_s']:.3g} s, ratio {line['ours_s'] / line['peer_s']:.3g}"
+        against += f", bar {line['bar_ratio']:.3g}" if line.get("bar_ratio") is not None else ""
+    if line.get("share") is not None:
+        against += f"{line['share']:.1%} of the peak" + (f", bar {line['bar_share']:.0%}" if line.get("bar_share") is not None else "")
     if line.get("ours_mb") is not None:
         against += f"; {line['ours_mb']:.0f} MB" + (f", bar {line['bar_mb']:.0f} MB" if line.get("bar_mb") else "")
     load = f"load {line['load_average']:.1f}" if "load_average" in line else ""

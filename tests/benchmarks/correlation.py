@@ -1,6 +1,11 @@
-"""scc and cylmap as whole processes against their bars, and the correlation against ducc0's own interpolator, in one run.
+"""The correlation and the commands around it: against their bars, against other libraries, and against what the processor can do.
 
-The lines are those of a synthetic range of mountains around the eye and of a photograph 60 degrees wide that looks at it.
+Whole blocks of poses beside pysofft (in build/pysofft, which `make bench-correlation` makes: it is compiled with gfortran and FFTW),
+ducc0.totalconvolve, and Fourier series with pyshtools' functions of a quarter turn: the same coefficients, float64, two threads, each
+engine in processes of its own, in turns; `largest_difference` of its scores from ours, relative to the greatest. Memory there is
+`ours_mb` and `peer_mb`, by which a process grew after its libraries were loaded, and `..._process_mb` of the process. Then `scc` as a
+whole command, of which nothing is kept; multiply-adds a second in the Wigner sums (`share` of the peak, measured in the same run); and
+what the first use on a machine takes. What takes longer than a minute in all is left out unless BENCH_WHOLE is set.
 """
 
 from __future__ import annotations
@@ -12,137 +17,177 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+sys.path[:0] = [str(ROOT), str(HERE)]
 
-from toolkit.core.arrays import write_array  # noqa: E402
-from toolkit.geo.correlation import correlate, window  # noqa: E402
-from toolkit.geo.panorama import Contours, Panorama  # noqa: E402
+from _mountains import noise, ridges, save, seen_from, synthetic_panorama  # noqa: E402
+
+from toolkit.geo.correlation import batches, window  # noqa: E402
 from toolkit.geo.panorama_file import write_panorama  # noqa: E402
-from toolkit.geo.pose import rotation_matrix  # noqa: E402
-from toolkit.geo.segments import Segments  # noqa: E402
 from toolkit.geo.sphere import analyse, splat  # noqa: E402
+from toolkit.geo.wigner import products, wigner_sums  # noqa: E402
 
-ROUNDS = 5
-WINDOW = ["--pitch", "-30:30", "--roll", "-15:15"]
-POSE = (77.0, -6.0, 2.0)
+WHOLE = bool(os.environ.get("BENCH_WHOLE"))
+SCC = str(ROOT / "bin" / "scc")
+CAMERA = ["--pitch", "-30:30", "--roll", "-15:15"]
+PYSOFFT = ROOT / "build" / "pysofft" / "bin" / "python"
+# name: (interpreter, bandwidths in a quick run, bandwidths in a whole run)
+PEERS: dict[str, tuple[Path, tuple[int, ...], tuple[int, ...]]] = {
+    "pysofft": (PYSOFFT, (128,), (128, 256)),
+    "pysofft_complex": (PYSOFFT, (), (128, 256)),
+    "totalconvolve": (Path(sys.executable), (64,), (128,)),
+    "pyshtools": (Path(sys.executable), (64,), (128,)),
+}
 
 
 def main() -> None:
-    world = ridges()
+    against_libraries()
+    share_of_the_peak()
+    first_use()
+    commands()
+
+
+def against_libraries() -> None:
+    mountains = ridges()
+    for bandwidth in (64, 128, 256):
+        peers = [name for name, (python, quick, whole) in PEERS.items() if bandwidth in (whole if WHOLE else quick) and python.exists()]
+        if not peers:
+            continue
+        world = analyse(splat(mountains, bandwidth), bandwidth)
+        for kind, seen in (("photo", analyse(splat(seen_from(mountains), bandwidth), bandwidth)), ("whole sphere", noise(bandwidth))):
+            measured: dict[str, list[dict[str, float]]] = {name: [] for name in ("ours", *peers)}
+            with tempfile.TemporaryDirectory() as folder:
+                np.savez(f"{folder}/coefficients.npz", panorama=world.scalar, photo=seen.scalar)
+                for _ in range(3):
+                    for name, results in measured.items():
+                        python = PEERS[name][0] if name in PEERS else sys.executable
+                        results.append(block(str(python), name, folder))
+                samples = {name: np.load(f"{folder}/{name}.npy") for name in measured}
+            ours = middle(measured["ours"])
+            for name in peers:
+                peer = middle(measured[name])
+                line = {"benchmark": f"block B={bandwidth} {kind}"} | {f"ours_{key}": value for key, value in ours.items()}
+                line |= {"peer": name} | {f"peer_{key}": value for key, value in peer.items()} | {"ratio": ours["s"] / peer["s"]}
+                if name.startswith("pysofft"):
+                    line |= {"bar_ratio": 1 / 8}
+                if name == "pysofft_complex":
+                    line |= {"bar_mb": peer["mb"] / 20}
+                difference = np.abs(samples[name] - samples["ours"]).max() / np.abs(samples["ours"]).max()
+                say(line | {"largest_difference": float(difference)})
+
+
+def block(python: str, engine: str, folder: str) -> dict[str, float]:
+    command = [python, str(HERE / "_whole_block.py"), engine, f"{folder}/coefficients.npz", f"{folder}/{engine}.npy"]
+    return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+
+
+def middle(results: list[dict[str, float]]) -> dict[str, float]:
+    return {key: sorted(result[key] for result in results)[len(results) // 2] for key in results[0]}
+
+
+def share_of_the_peak() -> None:
+    """All Wigner sums of a block, between measurements of the peak."""
+    mountains = ridges()
+    for bandwidth, kind, limits in ((256, "whole sphere", {}), (512, "camera", {"pitch": (-30, 30), "roll": (-15, 15)})):
+        world = analyse(splat(mountains, bandwidth), bandwidth)
+        seen = analyse(splat(seen_from(mountains), bandwidth), bandwidth) if limits else noise(bandwidth)
+        cells = window(bandwidth, **limits)
+        for precision, number in (("float64", "double"), ("float32", "float")):
+            factors = products(world, seen, precision=precision)
+            plan = [np.radians(90.0 - cells.axes[1][rows]) for rows in batches(cells, factors.orders, precision)]
+            kind_of_sum = np.complex128 if precision == "float64" else np.complex64
+            out = np.zeros((bandwidth, 2 * factors.orders + 1, max(map(len, plan))), kind_of_sum)
+            wigner_sums(factors, plan[0], out, 2)
+            peaks, rates, seconds = [peak(number)], [], []
+            for _ in range(5):
+                began = time.perf_counter()
+                done = sum(wigner_sums(factors, colatitude, out, 2) for colatitude in plan)
+                seconds.append(time.perf_counter() - began)
+                rates.append(done / seconds[-1] / 1e9)
+                peaks.append(peak(number))
+            line = {"benchmark": f"Wigner sums B={bandwidth} {kind} {precision}", "ours_s": sorted(seconds)[2], "rows": out.shape[2]}
+            line |= {"billions_a_second": sorted(rates)[2], "peak_billions_a_second": max(peaks), "share": sorted(rates)[2] / max(peaks)}
+            say(line | ({"bar_share": 0.5} if precision == "float64" else {}))
+
+
+def peak(number: str) -> float:
+    """Billions of multiply-adds a second on two threads: the better of 256 and 512 bits wide vectors."""
+    best = 0.0
+    source = HERE / "_multiply_add_peak.c"
+    for size in (32, 64):
+        program = ROOT / "build" / f"multiply_add_peak_{number}_{size}"
+        if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
+            options = ["-O3", "-march=native", "-ffp-contract=fast", "-pthread", f"-DPEAK_BYTES={size}", f"-DNUMBER={number}"]
+            program.parent.mkdir(exist_ok=True)
+            subprocess.run(["gcc", *options, str(source), "-o", str(program)], check=True)
+        answer = subprocess.run([str(program), "2"], stdout=subprocess.PIPE, check=True, text=True).stdout
+        best = max(best, float(answer.split()[0]))
+    return best
+
+
+def first_use() -> None:
+    """scc where numba has compiled nothing yet; then again."""
     with tempfile.TemporaryDirectory() as folder:
-        for bandwidth, options, seconds, memory in ((128, [], 4.0, 300.0), (256, WINDOW, 8.0, None), (256, [], None, None)):
-            paths = [save(Path(folder) / name, segments, bandwidth) for name, segments in (("f.npy", world), ("g.npy", seen_from(world)))]
-            measured = [run([str(ROOT / "bin" / "scc"), *paths, *options]) for _ in range(ROUNDS if seconds else 1)]
-            report(f"scc B={bandwidth} {' '.join(options) or 'whole'}", measured, bar_s=seconds, bar_mb=memory)
+        mountains = ridges()
+        paths = [save(Path(folder) / name, segments, 16) for name, segments in (("f.npy", mountains), ("g.npy", seen_from(mountains)))]
+        environment = os.environ | {"NUMBA_CACHE_DIR": f"{folder}/cache"}
+        times: dict[str, list[float]] = {"first": [], "later": []}
+        for start in times:
+            for precision in ("float32", "float64"):
+                began = time.perf_counter()
+                command = [SCC, *paths, "--precision", precision, "-o", os.devnull]
+                told = subprocess.run(command, env=environment, stderr=subprocess.PIPE, check=True, text=True).stderr
+                times[start].append(time.perf_counter() - began)
+                if ("compiled" in told) != (start == "first" and precision == "float32"):
+                    sys.exit(f"scc, {start} start, {precision}, says on standard error: {told or 'nothing'}")
+        say({"benchmark": "scc compiling, both precisions", "ours_s": sum(times["first"]) - sum(times["later"]), "bar_s": 20.0})
+        say({"benchmark": "scc B=16 later start", "ours_s": max(times["later"]), "bar_s": 1.0})
+
+
+def commands() -> None:
+    mountains = ridges()
+    # bandwidth, options, seconds, MB, how often, in a quick run
+    cases: list[tuple[int, list[str], float | None, float | None, int, bool]] = [
+        (128, [], None, None, 3, True),
+        (256, CAMERA, 1.0, None, 5, True),
+        (512, CAMERA, 6.0, None, 3, True),
+        (512, [], 25.0, 1000.0, 3, False),
+        (512, ["--precision", "float64"], None, None, 1, False),
+        (1024, CAMERA, 60.0, None, 2, False),
+        (2048, CAMERA, 900.0, 4000.0, 1, False),
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        for bandwidth, options, seconds, memory, times, quick in cases:
+            if quick or WHOLE:
+                named = (("f.npy", mountains), ("g.npy", seen_from(mountains)))
+                spheres = [save(Path(folder) / name, segments, bandwidth) for name, segments in named]
+                measured = [run([SCC, *spheres, *options]) for _ in range(times)]
+                bars = {"bar_s": seconds, "bar_mb": memory}
+                say({"benchmark": f"scc B={bandwidth} {' '.join(options) or 'whole'}"} | prefixed(middle(measured)) | bars)
         panorama = Path(folder) / "view.tif"
         with open(panorama, "wb") as stream:
             write_panorama(synthetic_panorama(), stream)
         for bandwidth in (256, 1024):
-            measured = [run([str(ROOT / "bin" / "cylmap"), str(panorama), "-b", str(bandwidth)]) for _ in range(ROUNDS)]
-            report(f"cylmap B={bandwidth}", measured, bar_s=0.6)
-    against_totalconvolve(world, 96)
+            measured = [run([str(ROOT / "bin" / "cylmap"), str(panorama), "-b", str(bandwidth)]) for _ in range(5)]
+            say({"benchmark": f"cylmap B={bandwidth}"} | prefixed(middle(measured)) | {"bar_s": 0.6})
 
 
-def against_totalconvolve(world: Segments, bandwidth: int) -> None:
-    """The same raster of poses from the same coefficients, two threads each, interleaved."""
-    import ducc0
-
-    panorama, photo = (analyse(splat(segments, bandwidth), bandwidth) for segments in (world, seen_from(world)))
-    cells = window(bandwidth)
-    sky, beam = (np.stack([c.electric, c.magnetic]) for c in (panorama, photo))
-    yaw, pitch, roll = (np.radians(axis) for axis in cells.axes)
-    limit = bandwidth - 1
-
-    def ours() -> np.ndarray:
-        return np.stack([scores.copy() for scores in correlate(panorama, photo, cells, threads=2)])
-
-    def theirs() -> np.ndarray:
-        interpolator = ducc0.totalconvolve.Interpolator(sky, beam, False, limit, limit, epsilon=1e-6, nthreads=2)
-        block = np.empty(cells.shape)
-        alpha, gamma = np.meshgrid((np.pi / 2 - yaw) % (2 * np.pi), roll, indexing="ij")
-        for row, angle in zip(block, np.pi / 2 - pitch, strict=True):
-            row[:] = interpolator.interpol(np.stack([np.full(alpha.size, angle), alpha.ravel(), gamma.ravel()], 1)).reshape(alpha.shape)
-        return block
-
-    seconds: dict[str, list[float]] = {"ours": [], "peer": []}
-    for _ in range(3):
-        for name, work in (("ours", ours), ("peer", theirs)):
-            began = time.perf_counter()
-            result = work()
-            seconds[name].append(time.perf_counter() - began)
-            if name == "ours":
-                expected = result
-    error = float(np.abs(result - expected).max() / np.abs(expected).max())
-    middle = {name: sorted(values)[1] for name, values in seconds.items()}
-    line = {
-        "benchmark": f"correlation B={bandwidth} whole", "ours_s": middle["ours"], "peer": "ducc0.totalconvolve", "peer_s": middle["peer"],
-        "ratio": middle["ours"] / middle["peer"], "largest_difference": error, "load_average": os.getloadavg()[0],
-    }  # fmt: skip
-    print(json.dumps(line), flush=True)
+def prefixed(result: dict[str, float]) -> dict[str, float]:
+    return {f"ours_{key}": value for key, value in result.items()}
 
 
-def report(name: str, measured: list[tuple[float, float]], bar_s: float | None, bar_mb: float | None = None) -> None:
-    seconds, memory = (sorted(values)[len(values) // 2] for values in zip(*measured, strict=True))
-    line = {"benchmark": name, "ours_s": round(seconds, 3), "ours_mb": round(memory, 1), "load_average": os.getloadavg()[0]}
-    line |= {key: value for key, value in (("bar_s", bar_s), ("bar_mb", bar_mb)) if value is not None}
-    print(json.dumps(line), flush=True)
+def run(command: list[str]) -> dict[str, float]:
+    return json.loads(subprocess.run([sys.executable, str(HERE / "_measured.py"), *command], stdout=subprocess.PIPE, check=True).stdout)
 
 
-def run(command: list[str]) -> tuple[float, float]:
-    """Seconds of wall time and MB of memory at the peak; what it writes is read and dropped."""
-    began = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    while process.stdout.read(1 << 20):
-        pass
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        sys.exit(f"{' '.join(command)} failed")
-    return time.perf_counter() - began, usage.ru_maxrss / 1024.0
-
-
-def save(path: Path, segments: Segments, bandwidth: int) -> str:
-    with open(path, "wb") as stream:
-        write_array(stream, splat(segments, bandwidth))
-    return str(path)
-
-
-def ridges(columns: int = 4096, lines: int = 8) -> Segments:
-    """Wavy lines all around, the lower the nearer: about what a panorama holds."""
-    azimuth = 2 * np.pi * np.arange(columns) / columns
-    random = np.random.default_rng(5)
-    starts, ends = [], []
-    for line in range(lines):
-        waves = sum(random.normal() / n * np.sin(n * azimuth + random.uniform(0, 6)) for n in range(3, 120))
-        up = np.radians(3.0 - 2.5 * line + 2.0 * waves)
-        points = np.stack([np.sin(azimuth) * np.cos(up), np.cos(azimuth) * np.cos(up), np.sin(up)], 1)
-        starts.append(points)
-        ends.append(np.roll(points, -1, axis=0))
-    return Segments(np.concatenate(starts), np.concatenate(ends), np.repeat(1.0 / (1 + np.arange(lines)), columns))
-
-
-def seen_from(world: Segments) -> Segments:
-    to_camera = rotation_matrix(*POSE)
-    start, end = world.start @ to_camera, world.end @ to_camera
-    ahead = start[:, 2] > np.cos(np.radians(30.0))
-    return Segments(start[ahead], end[ahead], world.strength[ahead])
-
-
-def synthetic_panorama() -> Panorama:
-    """The ridges as a panorama file, with a distance image of the usual size."""
-    world = ridges()
-    column = np.arange(len(world.strength)) % 4096
-    order = np.lexsort((world.start[:, 2], column))
-    near = (2000.0 / (5 + np.degrees(world.start[:, 2]).max() - np.degrees(world.start[:, 2]))).astype(np.float32) * 10
-    contours = Contours(
-        column[order].astype(np.int32), np.degrees(np.arcsin(world.start[order, 2])).astype(np.float32), near[order], 3 * near[order]
-    )
-    distance = np.random.default_rng(1).uniform(100, 1e5, (1024, 4096)).astype(np.float32)
-    return Panorama(46.0, 8.0, 2000.0, (-45.0, 45.0), "angle", 4096, 1024, distance, contours, {})
+def say(line: dict[str, Any]) -> None:
+    rounded = {key: float(f"{value:.4g}") if isinstance(value, float) else value for key, value in line.items() if value is not None}
+    print(json.dumps(rounded | {"load_average": round(os.getloadavg()[0], 2)}), flush=True)
 
 
 if __name__ == "__main__":

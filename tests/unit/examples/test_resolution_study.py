@@ -136,6 +136,28 @@ def test_nothing_is_done_twice(done) -> None:  # type: ignore[no-untyped-def]
     assert re.findall(r"^ +(\d+) +(\d+) .*", printed, re.MULTILINE) == [("64", "32")], "the table is printed again"
 
 
+def test_the_tables_have_each_stage_beside_the_seed(done, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    out, _, environment = done
+    before = written(out)
+    page = tmp_path / "README.md"
+    page.write_text("above\n<!-- tables: begin -->\nolder\n<!-- tables: end -->\nbelow\n")
+    printed = run(f"make -C examples/resolution-study tables INTO={page}", out, environment)
+    assert before.items() <= written(out).items(), "nothing is measured again"
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in printed.splitlines() if re.match(r"\| \d", line)]
+    assert [row[:2] for row in rows] == [["64", "32"]] * 2, "a table of times, and one of memory"
+    assert [row[8] for row in rows] == ["0.03", "4"]
+    stages = [float(cell) for cell in rows[0][2:7]]
+    (alone,) = read_run_records([out / "64-32/scene-own/alone.jsonl"])
+    end = alone.exit
+    assert end and end.peak_rss_bytes and 0 < sum(stages) < float(rows[0][7]) == round(end.wall_ns / 1e9, 2)
+    assert rows[1][7] == f"{end.peak_rss_bytes / 1e6:,.0f}" and all(float(cell) > 10 for cell in rows[1][9:])
+    with open(out / "tables.csv", newline="") as stream:
+        assert ("64", "32", "scc", "vscc5 correlation", "none") in {tuple(row[:5]) for row in csv.reader(stream)}
+    text = page.read_text()
+    assert text.startswith("above\n<!-- tables: begin -->\n\nTime, s (") and text.endswith("<!-- tables: end -->\nbelow\n")
+    assert "older" not in text and (out / "tables.md").read_text() in text
+
+
 def test_other_pairs_measure_only_what_is_missing(done) -> None:  # type: ignore[no-untyped-def]
     out, _, environment = done
     before = written(out / "64-32")
