@@ -160,10 +160,18 @@ def lanes_of_rows(precision: str) -> int:
 
 def load_kernel(precision: str) -> None:
     """Begin to load the compiled part, which takes some tenths of a second; half of it is done by a thread beside what the caller does."""
+    import gc
     from threading import Thread
 
+    def load() -> None:
+        try:
+            _smallest_sum(precision, 1.0)
+        finally:
+            gc.enable()
+
+    gc.disable()  # modules and compiled code stay; looking through them for garbage takes a tenth of the time, of compiling too
     _tell_of_compiling()  # loads numba not in the thread: see toolkit.geo.vectors
-    Thread(target=_smallest_sum, args=(precision, 1.0)).start()
+    Thread(target=load).start()
 
 
 def compile_kernel() -> None:
