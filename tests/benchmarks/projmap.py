@@ -60,8 +60,8 @@ def skylines() -> Edges:
     line = np.repeat(np.arange(5), 1500)
     y = 250 + 90 * line + 40 * np.sin(x / 90 + line) + 6 * np.sin(x / 11)
     slope = 40 / 90 * np.cos(x / 90 + line) + 6 / 11 * np.cos(x / 11)
-    columns = (values.astype(np.float32) for values in (x, y, np.arctan(slope), 2.0 / (1 + line), np.hypot(1.0, slope)))
-    return Edges(1500, 1000, *columns, parameters=EdgeParameters(working_size=1500))
+    columns = (values.astype(np.float32) for values in (x, y, np.arctan(slope), 2.0 / (1 + line), np.hypot(1.0, slope), line == 0))
+    return Edges(1500, 1000, *columns, line.astype(np.int32), parameters=EdgeParameters(working_size=1500))
 
 
 if __name__ == "__main__":

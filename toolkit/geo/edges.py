@@ -14,7 +14,7 @@ import numpy as np
 from toolkit.core.errors import BadData
 from toolkit.geo.camera import Camera, rays, scaled
 from toolkit.geo.photo import PhotoFacts
-from toolkit.geo.segments import Segments
+from toolkit.geo.segments import Polylines, Segments
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,12 @@ class EdgeParameters:
 
 @dataclass(frozen=True)
 class Edges:
-    """Edge points of an upright photo of `width` x `height` pixels, all arrays float32 of shape (N,).
+    """Edge points of an upright photo of `width` x `height` pixels, all arrays of shape (N,), float32 but for `chain`.
 
     `x`, `y`: place, pixels, the centre of the top-left pixel being (0, 0). `angle`: of the tangent, radians in (-pi/2, pi/2], from
     x (right) towards y (down). `strength`: not negative, 1 is a clear line. `length`: pixels of the line that the point stands for.
+    `skyline`: how certain it is that the sky lies above the point, 0 to 1. `chain`: int32, not decreasing: points of one number are
+    neighbours along one line, in its order.
     `facts`: what the photo's EXIF tells; `parameters`: how the edges were found.
     """
 
@@ -63,6 +65,8 @@ class Edges:
     angle: np.ndarray
     strength: np.ndarray
     length: np.ndarray
+    skyline: np.ndarray
+    chain: np.ndarray
     facts: PhotoFacts = field(default_factory=PhotoFacts)
     parameters: EdgeParameters = field(default_factory=EdgeParameters)
 
@@ -94,6 +98,9 @@ def detect_edges(pixels: np.ndarray, parameters: EdgeParameters = EdgeParameters
     size = max(picture.shape[:2])
     points = lines.link(points, skyline, 0.5 * low, 1.6 * low, parameters.shortest * size, parameters.long * size)
     strength = lines.compress(points) * horizon_line.weights(points, border, parameters.skyline, parameters.depth * picture.shape[0])
+    skyline = horizon_line.near_border(points, border)
+    order, first = lines.ordered(points)
+    points, strength, skyline = points[order], strength[order], skyline[order]
     rows, columns = window
     return Edges(
         width,
@@ -103,6 +110,8 @@ def detect_edges(pixels: np.ndarray, parameters: EdgeParameters = EdgeParameters
         angle=points.angle.astype(np.float32),
         strength=strength.astype(np.float32),
         length=(points.length * np.hypot(np.cos(points.angle) * reduction[0], np.sin(points.angle) * reduction[1])).astype(np.float32),
+        skyline=skyline.astype(np.float32),
+        chain=np.repeat(np.arange(len(first) - 1, dtype=np.int32), np.diff(first)),
         facts=facts or PhotoFacts(),
         parameters=parameters,
     )
@@ -115,13 +124,30 @@ def edge_segments(edges: Edges, camera: Camera) -> Segments:
     A camera of the same picture in another size is scaled. Points without a direction in the lens model are left out.
     Raises BadData when there are no edges, or the camera is not for this picture.
     """
-    if not edges.x.size:
-        raise BadData("edges", "hold no line at all", "take another photo, or find edges with a lower contrast")
-    camera = scaled(camera, edges.width, edges.height)
+    camera = _camera_for(edges, camera)
     x, y, angle, half = (values.astype(np.float64) for values in (edges.x, edges.y, edges.angle, 0.5 * edges.length))
     start = rays(camera, x - half * np.cos(angle), y - half * np.sin(angle))
     end = rays(camera, x + half * np.cos(angle), y + half * np.sin(angle))
+    seen = _seen(start, end)
+    return Segments(start[seen], end[seen], edges.strength[seen].astype(np.float64))
+
+
+def edge_polylines(edges: Edges, camera: Camera) -> Polylines:
+    """The edges as lines through their points in camera axes; as `edge_segments`."""
+    points = rays(_camera_for(edges, camera), edges.x, edges.y)
+    seen = _seen(points, points)
+    first = np.searchsorted(edges.chain[seen], np.arange(edges.chain[-1] + 2))
+    return Polylines(points[seen], np.unique(first), edges.strength[seen].astype(np.float64), edges.skyline[seen].astype(np.float64))
+
+
+def _camera_for(edges: Edges, camera: Camera) -> Camera:
+    if not edges.x.size:
+        raise BadData("edges", "hold no line at all", "take another photo, or find edges with a lower contrast")
+    return scaled(camera, edges.width, edges.height)
+
+
+def _seen(start: np.ndarray, end: np.ndarray) -> np.ndarray:
     seen = np.isfinite(start[:, 0]) & np.isfinite(end[:, 0])
     if not seen.any():
         raise BadData("edges", "lie outside what the lens model describes", "check the camera's k and p")
-    return Segments(start[seen], end[seen], edges.strength[seen].astype(np.float64))
+    return seen

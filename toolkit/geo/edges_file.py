@@ -1,7 +1,7 @@
 """The edge file, see edges(5): a TIFF whose first page is a picture of the lines and whose second page holds the numbers.
 
-Page 1: 8-bit grey picture for people, metadata as JSON in its ImageDescription. Page 2: float32 table, shape (N, 5): x, y,
-angle, strength, length as in `toolkit.geo.edges.Edges`. Without any edge there is no second page.
+Page 1: 8-bit grey picture for people, metadata as JSON in its ImageDescription. Page 2: float32 table, shape (N, 7): x, y,
+angle, strength, length, skyline, chain as in `toolkit.geo.edges.Edges`. Without any edge there is no second page.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from toolkit.geo.photo import PhotoFacts
 log = logging.getLogger(__name__)
 
 FORMAT = "scape-toolkit edges"
-SCHEMA = 1
-_COLUMNS = ("x", "y", "angle", "strength", "length")
+SCHEMA = 2
+_COLUMNS = ("x", "y", "angle", "strength", "length", "skyline", "chain")
 _MADE_BY = "make it with edges(1)"
 
 
@@ -82,6 +82,9 @@ def read_edges(path: str) -> Edges:
     if not np.isfinite(table).all() or (table.size and table[:, 3:].min() < 0):
         raise BadData(place, "holds edge points that are not finite numbers, or negative strengths", _MADE_BY)
     columns = {name: np.ascontiguousarray(table[:, place]) for place, name in enumerate(_COLUMNS)}
+    columns["chain"] = columns["chain"].astype(np.int32)
+    if (np.diff(columns["chain"], prepend=0) < 0).any():
+        raise BadData(place, "holds lines out of order", _MADE_BY)
     return Edges(width, height, **columns, facts=facts, parameters=parameters)
 
 

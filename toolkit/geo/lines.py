@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from toolkit.geo.segments import paths
+
 
 @dataclass(frozen=True)
 class Gradient:
@@ -179,17 +181,7 @@ def link(points: Points, known: np.ndarray, low: float, high: float, shortest: f
     points, known = points[chosen], known[chosen]
     if not len(points.x):
         return points
-    shape = (int(points.row.max()) + 2, int(points.column.max()) + 2)
-    number = np.full(shape, -1, np.int32)
-    number[points.row, points.column] = np.arange(len(points.row), dtype=np.int32)
-    links = []
-    for down, across in ((0, 1), (1, -1), (1, 0), (1, 1)):
-        other = number[points.row + down, points.column + across]
-        here = np.nonzero(other >= 0)[0]
-        other = other[here]
-        aligned = np.abs(np.cos(points.angle[here] - points.angle[other])) > np.cos(np.radians(30.0))
-        links.append((here[aligned], other[aligned]))
-    start, end = (np.concatenate(side) for side in zip(*links, strict=True))
+    start, end = _links(points)
     graph = coo_array((np.ones(len(start), np.bool_), (start, end)), shape=(len(points.x), len(points.x)))
     chains, label = connected_components(graph, directed=False)
     strongest = ndimage.maximum(points.contrast, label, np.arange(chains))
@@ -197,6 +189,44 @@ def link(points: Points, known: np.ndarray, low: float, high: float, shortest: f
     weight = np.sqrt(np.clip(extent / long, 0.0, 1.0))
     keep = ((strongest > high) & (extent >= shortest))[label] | known
     return dataclasses.replace(points, weight=np.where(known, 1.0, weight[label]))[keep]
+
+
+def _links(points: Points, reach: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of points in pixels not more than `reach` apart that point about the same way, each pair once: indices, shapes (M,)."""
+    number = np.full((int(points.row.max()) + 1 + reach, int(points.column.max()) + 1 + 2 * reach), -1, np.int32)
+    number[points.row, points.column + reach] = np.arange(len(points.row), dtype=np.int32)
+    links = []
+    for down in range(reach + 1):
+        for across in range(-reach if down else 1, reach + 1):
+            other = number[points.row + down, points.column + reach + across]
+            here = np.nonzero(other >= 0)[0]
+            other = other[here]
+            aligned = np.abs(np.cos(points.angle[here] - points.angle[other])) > np.cos(np.radians(30.0))
+            links.append((here[aligned], other[aligned]))
+    start, end = (np.concatenate(side) for side in zip(*links, strict=True))
+    return start, end
+
+
+def ordered(points: Points) -> tuple[np.ndarray, np.ndarray]:
+    """The points in their order along lines, as of `toolkit.geo.segments.paths`: a point continues in the neighbour to each side that
+    is closest to where its tangent leads, if that neighbour thinks the same; forks part into lines of their own."""
+    partners = np.full((len(points.x), 2), -1)
+    if len(points.x):
+        start, end = _links(points, reach=2)
+        start, end = np.concatenate([start, end]), np.concatenate([end, start])
+        right, down = points.x[end] - points.x[start], points.y[end] - points.y[start]
+        cosine, sine = np.cos(points.angle[start]), np.sin(points.angle[start])
+        along, aside = right * cosine + down * sine, np.abs(down * cosine - right * sine)
+        ahead = np.abs(along) > aside
+        start, end, along, aside = start[ahead], end[ahead], along[ahead], aside[ahead]
+        order = np.lexsort((np.abs(along) + 2.0 * aside, along > 0, start))
+        side = (along > 0).astype(np.intp)
+        chosen = order[np.concatenate([[True], np.diff(2 * start[order] + side[order]) != 0])] if len(order) else order
+        best = np.full((len(points.x), 2), -1)
+        best[start[chosen], side[chosen]] = end[chosen]
+        mutual = (best >= 0) & (best[best] == np.arange(len(best))[:, None, None]).any(axis=2)
+        partners = np.where(mutual, best, -1)
+    return paths(partners)
 
 
 def compress(points: Points) -> np.ndarray:

@@ -17,7 +17,7 @@ import numpy as np
 from toolkit import __version__
 from toolkit.core.errors import BadData, UsageError
 from toolkit.core.progress import progress
-from toolkit.geo.segments import Segments
+from toolkit.geo.segments import Polylines, Segments, paths
 
 if TYPE_CHECKING:  # reading a panorama's contours must not load GDAL and PROJ
     from toolkit.geo.sweep import Leg
@@ -145,21 +145,41 @@ def contour_segments(panorama: Panorama) -> Segments:
     differ across it in a photograph, and the less do errors of the elevation model move or make it; the skyline has 1.
     Steps with far / near below 1.1 are slopes at grazing incidence and are dropped.
     """
+    points, forward = _linked(panorama)
+    here = np.flatnonzero(forward >= 0)
+    other = forward[here]
+    return Segments(points.points[here], points.points[other], 0.5 * (points.strength[here] + points.strength[other]))
+
+
+def contour_polylines(panorama: Panorama) -> Polylines:
+    """The same contours as lines through their points, from west to east where they do not close around the eye."""
+    points, forward = _linked(panorama)
+    backward = np.full(len(forward), -1)
+    backward[forward[forward >= 0]] = np.flatnonzero(forward >= 0)
+    order, first = paths(np.stack([forward, backward], axis=1))
+    assert points.distance is not None
+    return Polylines(points.points[order], first, points.strength[order], points.skyline[order], points.distance[order])
+
+
+def _linked(panorama: Panorama) -> tuple[Polylines, np.ndarray]:
+    """The contours' points, each a line of its own, and the index of each one's neighbour in the next column, -1 for none."""
     contours, width = panorama.contours, panorama.width
     keep = contours.far >= LEAST_DEPTH_RATIO * contours.near
     column = contours.column[keep]
     elevation = contours.elevation[keep].astype(np.float64)
-    near = np.log(contours.near[keep].astype(np.float64))
-    strength = 1.0 - contours.near[keep].astype(np.float64) / contours.far[keep]
+    distance = contours.near[keep].astype(np.float64)
+    near = np.log(distance)
     forward = _best_match(column, elevation, near, 1, panorama)
     backward = _best_match(column, elevation, near, -1, panorama)
-    mutual = np.nonzero((forward >= 0) & (backward[forward] == np.arange(len(forward))))[0]
-    other = forward[mutual]
-    return Segments(
-        _directions(column[mutual], elevation[mutual], width),
-        _directions(column[other], elevation[other], width),
-        0.5 * (strength[mutual] + strength[other]),
+    mutual = (forward >= 0) & (backward[forward] == np.arange(len(forward)))
+    points = Polylines(
+        _directions(column, elevation, width),
+        np.arange(len(column) + 1),
+        1.0 - distance / contours.far[keep],
+        np.isinf(contours.far[keep]).astype(np.float64),
+        distance,
     )
+    return points, np.where(mutual, forward, -1)
 
 
 def choose_engine(width: int) -> str:

@@ -148,8 +148,9 @@ def test_a_hard_shadow_does_not_outweigh_a_faint_skyline():
 
 
 def edges_at(x, y, degrees, length, width=1000, height=667):
-    fields = (np.atleast_1d(np.asarray(values, np.float32)) for values in (x, y, np.radians(degrees), np.ones_like(x, float), length))
-    return Edges(width, height, *fields)
+    ones = np.ones_like(x, float)
+    fields = [np.atleast_1d(np.asarray(values, np.float32)) for values in (x, y, np.radians(degrees), ones, length, ones)]
+    return Edges(width, height, *fields, np.zeros(len(fields[0]), np.int32))
 
 
 def test_directions_in_the_corner_go_through_the_lens():

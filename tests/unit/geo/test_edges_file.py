@@ -21,8 +21,9 @@ def some_edges(points=500, facts=FACTS):
     random = np.random.default_rng(1)
     x, y = random.uniform(0, 1999, points), random.uniform(0, 1499, points)
     angle, strength, length = random.uniform(-1.57, 1.57, points), random.uniform(0, 2, points), random.uniform(1, 1.41, points)
-    columns = (values.astype(np.float32) for values in (x, y, angle, strength, length))
-    return Edges(2000, 1500, *columns, facts=facts, parameters=EdgeParameters(working_size=1000, contrast=0.01))
+    columns = (values.astype(np.float32) for values in (x, y, angle, strength, length, random.uniform(0, 1, points)))
+    chain = np.arange(points, dtype=np.int32) // 7
+    return Edges(2000, 1500, *columns, chain, facts=facts, parameters=EdgeParameters(working_size=1000, contrast=0.01))
 
 
 def write(edges, path):
@@ -34,9 +35,9 @@ def test_round_trip(tmp_path):
     path, edges = tmp_path / "e.tif", some_edges()
     write(edges, path)
     back = read_edges(str(path))
-    for name in ("x", "y", "angle", "strength", "length"):
+    for name in ("x", "y", "angle", "strength", "length", "skyline", "chain"):
         np.testing.assert_array_equal(getattr(back, name), getattr(edges, name))
-        assert getattr(back, name).dtype == np.float32
+        assert getattr(back, name).dtype == (np.int32 if name == "chain" else np.float32)
     assert (back.width, back.height, back.facts, back.parameters) == (2000, 1500, edges.facts, edges.parameters)
 
 
@@ -104,12 +105,12 @@ def rewrite(path, change, table=None):
 @pytest.mark.parametrize(
     ("change", "table", "message"),
     [
-        ({"schema": 2}, None, "schema 2"),
+        ({"schema": 3}, None, "schema 3"),
         ({"format": "other"}, None, "no edge file"),
         ({"points": 11}, None, "table"),
         ({"width": 0}, None, "table"),
-        ({}, np.full((10, 5), np.nan, np.float32), "finite"),
-        ({}, np.full((10, 5), -1, np.float32), "negative"),
+        ({}, np.full((10, 7), np.nan, np.float32), "finite"),
+        ({}, np.full((10, 7), -1, np.float32), "negative"),
         ({}, np.ones((10, 4), np.float32), "table"),
     ],
 )
@@ -146,7 +147,8 @@ def test_bandwidth_and_field_of_view_are_checked():
     with pytest.raises(BadData, match="fisheye"):
         camera_of(edges, 175.0, "e.tif")
     with pytest.raises(BadData, match="give at most"):
-        coarse = Edges(30, 20, edges.x[:1] / 100, edges.y[:1] / 100, edges.angle[:1], edges.strength[:1], edges.length[:1])
+        one = (getattr(edges, name)[:1] for name in ("angle", "strength", "length", "skyline", "chain"))
+        coarse = Edges(30, 20, edges.x[:1] / 100, edges.y[:1] / 100, *one)
         sphere_of_edges(coarse, camera_of(coarse, 60.0, "e.tif"), 4096, "e.tif")
 
 
