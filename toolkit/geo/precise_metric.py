@@ -57,8 +57,9 @@ class ContourMap:
     `half`: half their length, radians, float32, shape (N,). `strength`, `skyline`: as in `Polylines`, float32. `ends`: whether the
     line ends there, bool, shape (N,).
     `nearest`: int32, shape (5, rows, columns): the nearest piece within the reach, -1 for none; layer d < 4 of lines within 45 degrees
-    of the direction d 45 degrees from the horizontal, layer 4 of all. `chance`: float32, shape (5, rows, columns): the score
-    of a point about there by chance, 0 to 1. Columns start at azimuth 0, rows at the elevation `low`, radians; `cell`: radians.
+    of the direction d 45 degrees from the horizontal, layer 4 of all. `chance`: uint8, shape (4, rows, columns), in 1 / 255: the score
+    of a point about there by chance, with the spread of the map's parameters. Columns start at azimuth 0, rows at the elevation `low`,
+    radians; `cell`: radians.
     """
 
     points: np.ndarray
@@ -80,7 +81,8 @@ class Walk:
 
     `points`, `tangents`: unit vectors, float32, shape (N, 3). `length`: radians, `weight`: what a radian counts, `skyline`: certainty
     of sky above, all float32, shape (N,). `first`: int64, shape (K + 1,), of the K lines. `own`: the same lines as a map, turned so
-    that the optical axis is its north. `frame`: the inner normals of the picture's borders, shape (4, 3), or None.
+    that the optical axis is its north, seen through a lens whose focal length is the map's times `zoom`. `frame`: the inner normals
+    of the picture's borders, shape (4, 3), or None where they are not known.
     """
 
     points: np.ndarray
@@ -90,6 +92,7 @@ class Walk:
     skyline: np.ndarray
     first: np.ndarray
     own: ContourMap
+    zoom: float
     frame: np.ndarray | None
 
 
@@ -131,23 +134,36 @@ def contour_map(contours: Polylines, parameters: MetricParameters = MetricParame
     east = (points[:, 1] * tangents[:, 0] - points[:, 0] * tangents[:, 1]) / np.maximum(np.hypot(points[:, 0], points[:, 1]), 1e-6)
     angle = np.arctan2(up, east)
     nearest = np.full((_DIRECTIONS + 1, rows, columns), -1, np.int32)
-    chance = np.zeros(nearest.shape, np.float32)
+    chance = np.zeros((_DIRECTIONS, rows, columns), np.uint8)
     for layer in range(_DIRECTIONS + 1):
         chosen = np.arange(len(points))
         if layer < _DIRECTIONS:
             chosen = np.flatnonzero(np.cos(2.0 * (angle - np.pi * layer / _DIRECTIONS)) >= 0.0)
         offset = _mark_neighbourhood(nearest[layer], chosen, points[chosen], low, cell, reach)
-        chance[layer] = _chance(offset, parameters)
+        if layer < _DIRECTIONS:
+            chance[layer] = np.round(255.0 * _chance(offset, parameters))
     points, tangents, normals, half, strength, skyline = _single(points, tangents, normals, 0.5 * length, strength, skyline)
     return ContourMap(points, tangents, normals, half, strength, skyline, ends, nearest, chance, low, cell)
 
 
-def walk(photo: Polylines, parameters: MetricParameters = MetricParameters(), frame: np.ndarray | None = None) -> Walk:
-    """The lines of a photograph, camera axes, cut into pieces; `frame` as in `Walk`."""
+def walk(
+    photo: Polylines,
+    parameters: MetricParameters = MetricParameters(),
+    frame: np.ndarray | None = None,
+    like: Walk | None = None,
+    zoom: float = 1.0,
+) -> Walk:
+    """The lines of a photograph, camera axes, cut into pieces; `frame` as in `Walk`.
+
+    `like`: the walk of the same lines through a lens whose focal length was `zoom` times shorter; its map serves again.
+    """
     points, tangents, length, strength, skyline, first = _pieces(photo, np.radians(parameters.step))
-    own = contour_map(Polylines(photo.points @ _CAMERA_TO_MAP.T, photo.first, photo.strength, photo.skyline), parameters)
+    if like is not None:
+        own, zoom = like.own, zoom * like.zoom
+    else:
+        own, zoom = contour_map(Polylines(photo.points @ _CAMERA_TO_MAP.T, photo.first, photo.strength, photo.skyline), parameters), 1.0
     points, tangents, length, strength, skyline = _single(points, tangents, length, strength, skyline)
-    return Walk(points, tangents, length, strength, skyline, first, own, frame)
+    return Walk(points, tangents, length, strength, skyline, first, own, zoom, frame)
 
 
 def evidence(
@@ -296,7 +312,7 @@ def _match(points: np.ndarray, tangents: np.ndarray, contours: ContourMap, param
     size = contours.nearest[0].size
     index = np.where(cells >= 0, layer * size + cells, 0)
     piece = np.where(cells >= 0, contours.nearest.reshape(-1)[index], -1)
-    chance = np.where(cells >= 0, contours.chance.reshape(-1)[index], 0.0)
+    chance = np.where(cells >= 0, contours.chance.reshape(-1)[index] * np.float32(1.0 / 255.0), 0.0)
     found, piece = piece >= 0, np.maximum(piece, 0)
     offset, distance = _offsets(points, piece, contours)
     cosine = np.einsum("...i,...i", tangents, contours.tangents[piece])
@@ -389,7 +405,17 @@ def _panorama_side(walk: Walk, rotations: np.ndarray, contours: ContourMap, para
         inside = (seen @ walk.frame.T > 0.0).all(axis=1)
         whole[number] = length[inside].sum()
         if inside.any():
-            turn = _CAMERA_TO_MAP.T.astype(np.float32)
-            match = _match(seen[inside] @ turn, tangents[inside] @ rotation @ turn, walk.own, parameters)
+            match = _match(*_in_own_map(walk, seen[inside], tangents[inside] @ rotation), walk.own, parameters)
             shown[number] = (match.score * length[inside]).sum()
     return shown, whole
+
+
+def _in_own_map(walk: Walk, points: np.ndarray, tangents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Points and tangents in camera axes, ahead of the camera, as they would be in the map of the photograph's lines."""
+    turn, scale = _CAMERA_TO_MAP.T.astype(np.float32), np.array([walk.zoom, walk.zoom, 1.0], np.float32)
+    seen, along = points * scale, tangents * scale
+    length = np.linalg.norm(seen, axis=1, keepdims=True)
+    seen = seen / length
+    along -= seen * (along * seen).sum(axis=1, keepdims=True)
+    along /= np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-9)
+    return seen @ turn, along @ turn
