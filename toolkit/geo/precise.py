@@ -20,7 +20,7 @@ from toolkit.geo.panorama import Panorama, contour_polylines
 from toolkit.geo.pose import Pose, angle_between, pose_from_matrix
 from toolkit.geo.precise_metric import ContourMap, Evidence, MetricParameters, Walk, contour_map, evidences, frame_of, walk
 
-# What the best of all headings gains, as a fine score: less than a skyline that is followed, more than what two similar mountains differ by.
+# What the best of all headings gains, as a fine score: less than a skyline that is followed, more than what similar mountains differ by.
 _HEADING_WEIGHT = 0.1
 
 
