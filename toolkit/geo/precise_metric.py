@@ -60,8 +60,7 @@ class Walk:
 
     `points`, `tangents`: unit vectors, float32, shape (N, 3). `length`: radians, `weight`: what a radian counts, `skyline`: certainty
     of sky above, all float32, shape (N,). `first`: int64, shape (K + 1,), of the K lines. `own`: the same lines as a map, turned so
-    that the optical axis is its north, seen through a lens whose focal length is the map's times `zoom`. `frame`: the inner normals
-    of the picture's borders, shape (4, 3), or None where they are not known.
+    that the optical axis is its north. `frame`: the inner normals of the picture's borders, shape (4, 3), or None where they are not known.
     """
 
     points: np.ndarray
@@ -71,7 +70,6 @@ class Walk:
     skyline: np.ndarray
     first: np.ndarray
     own: ContourMap
-    zoom: float
     frame: np.ndarray | None
 
 
@@ -102,24 +100,12 @@ def contour_map(contours: Polylines, parameters: MetricParameters = MetricParame
     return map_lines(contours, step, cell, reach, near)
 
 
-def walk(
-    photo: Polylines,
-    parameters: MetricParameters = MetricParameters(),
-    frame: np.ndarray | None = None,
-    like: Walk | None = None,
-    zoom: float = 1.0,
-) -> Walk:
-    """The lines of a photograph, camera axes, cut into pieces; `frame` as in `Walk`.
-
-    `like`: the walk of the same lines through a lens whose focal length was `zoom` times shorter; its map serves again.
-    """
+def walk(photo: Polylines, parameters: MetricParameters = MetricParameters(), frame: np.ndarray | None = None) -> Walk:
+    """The lines of a photograph, camera axes, cut into pieces; `frame` as in `Walk`."""
     points, tangents, length, strength, skyline, first = cut(photo, np.radians(parameters.step))
-    if like is not None:
-        own, zoom = like.own, zoom * like.zoom
-    else:
-        own, zoom = contour_map(Polylines(photo.points @ _CAMERA_TO_MAP.T, photo.first, photo.strength, photo.skyline), parameters), 1.0
+    own = contour_map(Polylines(photo.points @ _CAMERA_TO_MAP.T, photo.first, photo.strength, photo.skyline), parameters)
     points, tangents, length, strength, skyline = single(points, tangents, length, strength, skyline)
-    return Walk(points, tangents, length, strength, skyline, first, own, zoom, frame)
+    return Walk(points, tangents, length, strength, skyline, first, own, frame)
 
 
 def evidence(
@@ -133,12 +119,23 @@ def evidence(
     return evidences(walk(photo, parameters, frame), np.asarray(rotation)[None], contours, parameters)[0]
 
 
-def evidences(walk: Walk, rotations: np.ndarray, contours: ContourMap, parameters: MetricParameters = MetricParameters()) -> list[Evidence]:
-    """Of each pose: `rotations`, shape (M, 3, 3), camera to East-North-Up."""
+def evidences(
+    walk: Walk,
+    rotations: np.ndarray,
+    contours: ContourMap,
+    parameters: MetricParameters = MetricParameters(),
+    zooms: np.ndarray | None = None,
+) -> list[Evidence]:
+    """Of each pose: `rotations`, shape (M, 3, 3), camera to East-North-Up.
+
+    `zooms`, shape (M,): by how much longer the focal length is than that of the camera that the walk was made with; default 1.
+    """
     found: list[Evidence] = []
+    rotations = np.asarray(rotations, np.float32)
+    zooms = np.ones(len(rotations), np.float32) if zooms is None else np.asarray(zooms, np.float32)
     batch = max(1, _BATCH // max(1, len(walk.points)))
     for start in range(0, len(rotations), batch):
-        found += _evidences(walk, np.asarray(rotations[start : start + batch], np.float32), contours, parameters)
+        found += _evidences(walk, rotations[start : start + batch], zooms[start : start + batch], contours, parameters)
     return found
 
 
@@ -197,12 +194,24 @@ def _by_chance(found: Nearest, parameters: MetricParameters) -> np.ndarray:
     return found.closeness * np.float32(2.0 * bell * turned * parameters.chance)
 
 
-def _evidences(walk: Walk, rotations: np.ndarray, contours: ContourMap, parameters: MetricParameters) -> list[Evidence]:
-    points = np.einsum("mij,nj->mni", rotations, walk.points)
-    tangents = np.einsum("mij,nj->mni", rotations, walk.tangents)
+def zoomed(points: np.ndarray, tangents: np.ndarray, zooms: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
+    """What is seen at `points` in the directions `tangents`, camera axes, shape (..., N, 3), with a focal length `zooms` times longer."""
+    scale = np.ones((*np.shape(zooms), 1, 3), np.float32)
+    scale[..., :2] /= np.asarray(zooms)[..., None, None]
+    seen, along = points * scale, tangents * scale
+    seen /= np.sqrt(np.einsum("...i,...i", seen, seen))[..., None]
+    along -= seen * np.einsum("...i,...i", along, seen)[..., None]
+    along /= np.maximum(np.sqrt(np.einsum("...i,...i", along, along))[..., None], np.float32(1e-9))
+    return seen, along
+
+
+def _evidences(
+    walk: Walk, rotations: np.ndarray, zooms: np.ndarray, contours: ContourMap, parameters: MetricParameters
+) -> list[Evidence]:
+    points, tangents = (values @ rotations.swapaxes(1, 2) for values in zoomed(walk.points, walk.tangents, zooms))
     followed, by_skyline = _followed(walk, match(points, tangents, walk.skyline, contours, parameters), contours, parameters)
     crossings = _crossings(walk, points, tangents, contours, parameters)
-    panorama_followed, panorama_total = _panorama_side(walk, rotations, contours, parameters)
+    panorama_followed, panorama_total = _panorama_side(walk, rotations, zooms, contours, parameters)
     total, skyline_total = float((walk.weight * walk.length).sum()), float((walk.skyline * walk.length).sum())
     missed = np.maximum(panorama_total - panorama_followed, skyline_total - by_skyline)  # or poses that look elsewhere would gain
     cost = np.radians(parameters.crossing) * crossings + parameters.missed * missed
@@ -254,30 +263,23 @@ def _crossings(walk: Walk, points: np.ndarray, tangents: np.ndarray, contours: C
     return np.bincount(pose[crossed], worth[crossed], len(points))
 
 
-def _panorama_side(walk: Walk, rotations: np.ndarray, contours: ContourMap, parameters: MetricParameters) -> tuple[np.ndarray, np.ndarray]:
+def _panorama_side(
+    walk: Walk, rotations: np.ndarray, zooms: np.ndarray, contours: ContourMap, parameters: MetricParameters
+) -> tuple[np.ndarray, np.ndarray]:
     """Of the panorama's skyline inside the picture what the photograph's lines show, and all, radians, each shape (M,)."""
     shown, whole = np.zeros(len(rotations)), np.zeros(len(rotations))
     if walk.frame is None:
         return shown, whole
     skyline = contours.skyline > 0.5
     points, tangents, length = contours.points[skyline], contours.tangents[skyline], 2.0 * contours.half[skyline]
-    for number, rotation in enumerate(rotations):
+    turn = _CAMERA_TO_MAP.T.astype(np.float32)
+    for number, (rotation, zoom) in enumerate(zip(rotations, zooms, strict=True)):
         seen = points @ rotation
-        inside = (seen @ walk.frame.T > 0.0).all(axis=1)
+        inside = (seen * np.array([zoom, zoom, 1.0], np.float32) @ walk.frame.T > 0.0).all(axis=1)
         whole[number] = length[inside].sum()
         if inside.any():
-            points_there, tangents_there = _in_own_map(walk, seen[inside], tangents[inside] @ rotation)
-            score = match(points_there[None], tangents_there[None], np.ones(inside.sum(), np.float32), walk.own, parameters).score
+            there, along = zoomed(seen[inside], tangents[inside] @ rotation, 1.0 / zoom)
+            certain = np.ones(len(there), np.float32)
+            score = match((there @ turn)[None], (along @ turn)[None], certain, walk.own, parameters).score
             shown[number] = (score * length[inside]).sum()
     return shown, whole
-
-
-def _in_own_map(walk: Walk, points: np.ndarray, tangents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Points and tangents in camera axes, ahead of the camera, as they would be in the map of the photograph's lines."""
-    turn, scale = _CAMERA_TO_MAP.T.astype(np.float32), np.array([walk.zoom, walk.zoom, 1.0], np.float32)
-    seen, along = points * scale, tangents * scale
-    length = np.linalg.norm(seen, axis=1, keepdims=True)
-    seen = seen / length
-    along -= seen * (along * seen).sum(axis=1, keepdims=True)
-    along /= np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-9)
-    return seen @ turn, along @ turn
