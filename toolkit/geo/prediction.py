@@ -142,7 +142,7 @@ class Seconds:
 
 
 def cap_of(photo: np.ndarray) -> float:
-    """The sine of the radius of the cap around the pole in which the lines of a photograph's sphere, shape (2B', 2B', 3), lie; at most 1."""
+    """The sine of the radius of the cap around the pole in which a photograph's lines lie, on a sphere of shape (2B, 2B, 3); at most 1."""
     rows = np.flatnonzero(photo.any(axis=(1, 2)))
     radius = np.pi * (rows[-1] + 1) / photo.shape[0] if len(rows) else 0.0
     return float(np.sin(min(radius, np.pi / 2)))
