@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     "locate",
     examples="""
     locate photo.jpg --dem N46E007.hgt N46E008.hgt --overlay fit.png > candidates.jsonl
-    locate photo.jpg --dem alps.tif --at 46.5475,7.9853 --hfov 52 --pitch -30:30 --roll -15:15
-    locate photo.jpg --dem alps.tif --bandwidth auto:1024
-    locate photo.jpg --dem alps.tif --heading 120:30 --top 1 --format tsv
+    locate photo.jpg --dem alps.tif --at 46.5475,7.9853 --hfov 45:60 --heading 120:30
+    locate photo.jpg --dem alps.tif --top 1 | jq 'select(.verdict == "accepted")'
+    locate photo.jpg --dem alps.tif --coarse --bandwidth auto:1024 --format tsv
     """,
 )
 @click.argument("photo", metavar="PHOTO")
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 )
 @click.option("--hfov", type=FieldOfView(), help="Horizontal field of view; default: EXIF, or else a search from 20 to 100.")
 @click.option("--camera", metavar="CAMERA.json", help="Lens with distortion, see camera(5), instead of --hfov.")
-@click.option("--heading", type=Heading(), help="Prefer yaws near this compass reading, or the one in the EXIF.")
+@click.option("--heading", type=Heading(), metavar="YAW:TOL|exif|exif:TOL", help="Prefer yaws near this compass reading, or the one in the EXIF.")
 @click.option("--strict-heading", is_flag=True, help="Only yaws within TOL degrees of --heading.")
 @click.option("--pitch", type=Interval(-90.0, 90.0), default="-45:45", help="Only these pitches, degrees. [-45:45]")
 @click.option("--roll", type=Interval(-180.0, 180.0), default="-35:35", help="Only these rolls, degrees. [-35:35]")
@@ -72,9 +72,9 @@ if TYPE_CHECKING:
 def locate(photo: str, more_dem: tuple[str, ...], dem: tuple[str, ...], **options: Any) -> None:
     """List the poses, best first, under which PHOTO's lines fit the contours of the elevation model DEM.
 
-    The position and the field of view come from the photo's EXIF when not given. Prints {"rank","yaw","pitch","roll","score",
-    "fine_score","hfov","yaw_error","pitch_error","roll_error","confidence","verdict","reason"}, degrees: yaw clockwise from true
-    north, pitch up, roll right side down; the verdict is accepted, doubtful or rejected.
+    The position and the field of view come from the photo's EXIF when not given. Prints JSON with rank, yaw, pitch,
+    roll (degrees: clockwise from true north, up, right side down), score, fine_score, hfov, yaw_error, pitch_error, roll_error,
+    confidence, verdict (accepted, doubtful or rejected) and reason.
     """
     check_ranking(options)
     check_locating(options)

@@ -71,7 +71,7 @@ class Angles(click.ParamType):
 class Heading(click.ParamType):
     """``YAW:TOL``, degrees, becomes (yaw, tolerance); ``exif`` and ``exif:TOL`` become (None, tolerance or None)."""
 
-    name = "YAW:TOL|exif[:TOL]"
+    name = "YAW:TOL|exif|exif:TOL"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float | None, float | None]:
         if isinstance(value, tuple):
