@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 )
 @click.option("--hfov", type=FieldOfView(), help="Horizontal field of view; default: EXIF, or else a search from 20 to 100.")
 @click.option("--camera", metavar="CAMERA.json", help="Lens with distortion, see camera(5), instead of --hfov.")
-@click.option("--heading", type=Heading(), metavar="YAW:TOL|exif|exif:TOL", help="Prefer yaws near this compass reading, or the one in the EXIF.")
+@click.option("--heading", type=Heading(), metavar="YAW:TOL|exif|exif:TOL", help="Prefer yaws near this compass reading.")
 @click.option("--strict-heading", is_flag=True, help="Only yaws within TOL degrees of --heading.")
 @click.option("--pitch", type=Interval(-90.0, 90.0), default="-45:45", help="Only these pitches, degrees. [-45:45]")
 @click.option("--roll", type=Interval(-180.0, 180.0), default="-35:35", help="Only these rolls, degrees. [-35:35]")
