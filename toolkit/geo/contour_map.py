@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from toolkit.geo.segments import Polylines
+from toolkit.geo.segments import Polylines, cut
 
 # Layers of a map: in layer d < DIRECTIONS the lines within 45 degrees of the direction d 45 degrees from the horizontal, then all of
 # them, then the skyline's.
@@ -19,7 +20,8 @@ class ContourMap:
 
     `points`, `tangents`, `normals`: unit vectors, float32, shape (N, 3), in the lines' frame; the normal is to the left of the tangent,
     seen from inside: above a line that runs from west to east. `half`: half the piece's length, radians, `strength`, `skyline`: as in
-    `Polylines`, all float32, shape (N,). `ends`: whether the line ends there, bool, shape (N,). `nearest`: int32, shape (6, rows,
+    `Polylines`, `rise`: radians to the left by which the line moves for each cell by which the elevation model cuts ridges off, all
+    float32, shape (N,). `ends`: whether the line ends there, bool, shape (N,). `nearest`: int32, shape (6, rows,
     columns): the nearest piece within `reach` radians of the cell's centre, -1 for none; the layers are those above. `closeness`:
     uint8, same shape, in 1 / 255: how close to lines the places within three degrees are, on average, from 0 (farther than `scale`,
     radians) to 1 (on lines). Columns start at azimuth 0, rows at the elevation `low`, radians; `cell`: radians.
@@ -31,6 +33,7 @@ class ContourMap:
     half: np.ndarray
     strength: np.ndarray
     skyline: np.ndarray
+    rise: np.ndarray
     ends: np.ndarray
     nearest: np.ndarray
     closeness: np.ndarray
@@ -55,16 +58,21 @@ class Nearest:
     closeness: np.ndarray
 
 
-def map_lines(lines: Polylines, step: float, cell: float, reach: float, scale: float) -> ContourMap:
-    """Put lines on a grid of cells of `cell` radians, in pieces of about `step` radians; the rest as in `ContourMap`."""
-    points, tangents, length, strength, skyline, first = cut(lines, step)
+def map_lines(
+    lines: Polylines, step: float, cell: float, reach: float, scale: float, dem: Sequence[Mapping[str, float]] = ()
+) -> ContourMap:
+    """Put lines on a grid of cells of `cell` radians, in pieces of about `step` radians; the rest as in `ContourMap`.
+
+    `dem`: the elevation model's cells, as in a panorama's parameters; none: the lines are exact.
+    """
+    pieces = cut(lines, step)
+    points, tangents, skyline = pieces.points, pieces.tangents, pieces.skyline
     normals = np.cross(tangents, points)
     elevation = np.arcsin(np.clip(points[:, 2], -1.0, 1.0))
     low = float(elevation.min(initial=0.0) - reach - 3.0 * cell)
     columns = round(2.0 * np.pi / cell)
     shape = (6, int(np.ceil((elevation.max(initial=0.0) + reach + 3.0 * cell - low) / cell)), columns)
-    ends = np.zeros(len(points), bool)
-    ends[first[:-1]] = ends[first[1:] - 1] = True
+    change = np.concatenate([[True], pieces.line[1:] != pieces.line[:-1], [True]])
     angle = _steepness(points, tangents)
     row = np.floor((elevation - low) / cell).astype(np.int64)
     column = np.floor(np.arctan2(points[:, 0], points[:, 1]) / cell).astype(np.int64) % columns
@@ -80,12 +88,29 @@ def map_lines(lines: Polylines, step: float, cell: float, reach: float, scale: f
         chosen = chosen[one]
         distance = _mark(nearest[layer], chosen, row[chosen], column[chosen], low, cell, reach)
         closeness[layer] = np.round(255.0 * _blurred(np.maximum(0.0, 1.0 - distance / scale), np.radians(6.0) / cell))
-    points, tangents, normals, half, strength, skyline = single(points, tangents, normals, 0.5 * length, strength, skyline)
-    return ContourMap(points, tangents, normals, half, strength, skyline, ends, nearest, closeness, low, cell, reach, scale)
+    rise = cell_angles(pieces.distance, dem) * normals[:, 2]
+    points, tangents, normals, half, strength, skyline, rise = single(
+        points, tangents, normals, 0.5 * pieces.length, pieces.strength, skyline, rise
+    )
+    ends = (change[1:] | change[:-1])[: len(points)]
+    return ContourMap(points, tangents, normals, half, strength, skyline, rise, ends, nearest, closeness, low, cell, reach, scale)
 
 
-def look_up(points: np.ndarray, tangents: np.ndarray, contours: ContourMap, layer: int | None = None) -> Nearest:
-    """The nearest of the lines of a layer; by default of those of each point's direction. Unit vectors of shape (..., 3)."""
+def cell_angles(distance: np.ndarray, dem: Sequence[Mapping[str, float]]) -> np.ndarray:
+    """The angle, radians, at which a cell of an elevation model is seen at so many metres; 0 where there are none. `dem`: as above."""
+    cell = np.zeros(distance.shape)
+    for level in reversed(dem):
+        cell[distance <= level["to_m"]] = level["cell_m"]
+    return cell / np.maximum(distance, 2.0 * cell + 1.0)  # nearer than two cells nothing is known of a ridge
+
+
+def look_up(
+    points: np.ndarray, tangents: np.ndarray, contours: ContourMap, layer: int | None = None, lift: np.ndarray | float = 0.0
+) -> Nearest:
+    """The nearest of the lines of a layer; by default of those of each point's direction. Unit vectors of shape (..., 3).
+
+    `lift`: by how many cells of the elevation model the lines lie higher than they are in the map.
+    """
     _, rows, columns = contours.nearest.shape
     row = np.floor((np.arcsin(np.clip(points[..., 2], -1.0, 1.0)) - np.float32(contours.low)) * np.float32(1.0 / contours.cell))
     column = np.floor(np.arctan2(points[..., 0], points[..., 1]) * np.float32(1.0 / contours.cell)).astype(np.int64) % columns
@@ -98,46 +123,18 @@ def look_up(points: np.ndarray, tangents: np.ndarray, contours: ContourMap, laye
     piece = contours.nearest.reshape(-1)[cell]
     found = inside & (piece >= 0)
     piece = np.where(found, piece, 0)
-    offset, distance = offsets(points, piece, contours)
+    offset, distance = offsets(points, piece, contours, lift)
     cosine = np.einsum("...i,...i", tangents, contours.tangents[piece])
     angle = np.arccos(np.minimum(np.abs(cosine), np.float32(1.0)))
     closeness = np.where(inside, contours.closeness.reshape(-1)[cell], 0) * np.float32(1.0 / 255.0)
     return Nearest(found, piece, offset, distance, angle, closeness)
 
 
-def offsets(points: np.ndarray, piece: np.ndarray, contours: ContourMap) -> tuple[np.ndarray, np.ndarray]:
+def offsets(points: np.ndarray, piece: np.ndarray, contours: ContourMap, lift: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
     """How far points lie to the left of pieces, and how far from them, radians."""
-    offset = np.einsum("...i,...i", points, contours.normals[piece])
+    offset = np.einsum("...i,...i", points, contours.normals[piece]) - lift * contours.rise[piece]
     beyond = np.abs(np.einsum("...i,...i", points, contours.tangents[piece])) - contours.half[piece] - np.float32(0.5 * contours.cell)
     return offset, np.hypot(offset, np.maximum(beyond, 0.0))
-
-
-def cut(lines: Polylines, step: float) -> tuple[np.ndarray, ...]:
-    """Cut lines into pieces of about `step` radians: their middles, tangents, lengths, strengths and skylines, float64, and the number of
-    the first piece of each line and, at the end, of all. Lines without length vanish.
-
-    A tangent reaches over three pieces: edges are found on a grid of pixels, contours in columns.
-    """
-    points, line = lines.points, lines.line
-    arc = np.linalg.norm(np.diff(points, axis=0), axis=1)
-    arc[line[1:] != line[:-1]] = 1.0  # lines must not meet in one number
-    along = np.concatenate([[0.0], np.cumsum(arc)])[: len(points)]
-    begin, end = along[lines.first[:-1]], along[lines.first[1:] - 1]
-    count = np.where(end > begin, np.maximum(1, np.round((end - begin) / step)), 0).astype(np.int64)
-    kept = count > 0
-    begin, end, count = begin[kept], end[kept], count[kept]
-    first = np.concatenate([[0], np.cumsum(count)])
-    low, high, piece = (np.repeat(values, count) for values in (begin, end, (end - begin) / count))
-    at = low + (np.arange(first[-1]) - np.repeat(first[:-1], count) + 0.5) * piece
-    back, middle, ahead = (
-        np.stack([np.interp(where, along, points[:, axis]) for axis in range(3)], axis=1)
-        for where in (np.maximum(at - 1.5 * piece, low), at, np.minimum(at + 1.5 * piece, high))
-    )
-    middle /= np.linalg.norm(middle, axis=1, keepdims=True)
-    tangent = ahead - back
-    tangent -= middle * (tangent * middle).sum(axis=1, keepdims=True)
-    tangent /= np.maximum(np.linalg.norm(tangent, axis=1, keepdims=True), 1e-12)
-    return middle, tangent, piece, np.interp(at, along, lines.strength), np.interp(at, along, lines.skyline), first
 
 
 def single(*arrays: np.ndarray) -> list[np.ndarray]:

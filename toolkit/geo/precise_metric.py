@@ -13,13 +13,14 @@ photograph has no such line, that speaks against the pose.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from toolkit.geo.camera import Camera, rays
-from toolkit.geo.contour_map import ALL, SKYLINE, ContourMap, Nearest, cut, look_up, map_lines, single
-from toolkit.geo.segments import Polylines
+from toolkit.geo.contour_map import ALL, SKYLINE, ContourMap, Nearest, cell_angles, look_up, map_lines, single
+from toolkit.geo.segments import Polylines, cut
 
 __all__ = ["ContourMap", "Evidence", "MetricParameters", "Walk", "contour_map", "evidence", "evidences", "frame_of", "walk"]
 
@@ -50,6 +51,10 @@ class MetricParameters:
     crossing: float = 0.5
     # What a piece of a skyline, the panorama's or the photograph's, costs to which the other has nothing, as a share of what a line brings.
     missed: float = 0.3
+    # By how many of its cells an elevation model shows ridges too low, about: a cell holds the mean of its heights, or one that is not the
+    # ridge's; and by how many more or less.
+    lift: float = 0.15
+    lifts: tuple[float, ...] = (-0.3, -0.15, 0.0, 0.15, 0.3)
     # How much the score by chance counts.
     chance: float = 1.0
 
@@ -94,17 +99,29 @@ class Evidence:
     panorama_total: float
 
 
-def contour_map(contours: Polylines, parameters: MetricParameters = MetricParameters()) -> ContourMap:
-    """The map of a panorama's contours, East-North-Up, or of a photograph's lines."""
+def contour_map(
+    contours: Polylines, parameters: MetricParameters = MetricParameters(), dem: Sequence[Mapping[str, float]] = ()
+) -> ContourMap:
+    """The map of a panorama's contours, East-North-Up, or of a photograph's lines.
+
+    `dem`: the cells of the elevation model, as in a panorama's parameters. The contours are lifted by what these cut off ridges.
+    """
     step, cell, reach, near = np.radians([parameters.step, parameters.cell, parameters.reach, parameters.near])
-    return map_lines(contours, step, cell, reach, near)
+    if dem and contours.distance is not None:
+        lift = parameters.lift * cell_angles(contours.distance, dem)
+        points = contours.points + lift[:, None] * [0.0, 0.0, 1.0]
+        contours = replace(contours, points=points / np.linalg.norm(points, axis=1, keepdims=True))
+    return map_lines(contours, step, cell, reach, near, dem)
 
 
 def walk(photo: Polylines, parameters: MetricParameters = MetricParameters(), frame: np.ndarray | None = None) -> Walk:
     """The lines of a photograph, camera axes, cut into pieces; `frame` as in `Walk`."""
-    points, tangents, length, strength, skyline, first = cut(photo, np.radians(parameters.step))
+    pieces = cut(photo, np.radians(parameters.step))
+    first = np.flatnonzero(np.concatenate([[True], pieces.line[1:] != pieces.line[:-1], [True]])[: len(pieces.line) + 1])
     own = contour_map(Polylines(photo.points @ _CAMERA_TO_MAP.T, photo.first, photo.strength, photo.skyline), parameters)
-    points, tangents, length, strength, skyline = single(points, tangents, length, strength, skyline)
+    points, tangents, length, strength, skyline = single(
+        pieces.points, pieces.tangents, pieces.length, pieces.strength, pieces.skyline
+    )
     return Walk(points, tangents, length, strength, skyline, first, own, frame)
 
 
@@ -125,17 +142,21 @@ def evidences(
     contours: ContourMap,
     parameters: MetricParameters = MetricParameters(),
     zooms: np.ndarray | None = None,
+    lifts: np.ndarray | None = None,
 ) -> list[Evidence]:
     """Of each pose: `rotations`, shape (M, 3, 3), camera to East-North-Up.
 
-    `zooms`, shape (M,): by how much longer the focal length is than that of the camera that the walk was made with; default 1.
+    `zooms`, shape (M,): by how much longer the focal length is than that of the camera that the walk was made with; default 1. `lifts`,
+    shape (M,): by how many cells of the elevation model contours lie higher than in the map; default 0.
     """
     found: list[Evidence] = []
     rotations = np.asarray(rotations, np.float32)
     zooms = np.ones(len(rotations), np.float32) if zooms is None else np.asarray(zooms, np.float32)
+    lifts = np.zeros(len(rotations), np.float32) if lifts is None else np.asarray(lifts, np.float32)
     batch = max(1, _BATCH // max(1, len(walk.points)))
     for start in range(0, len(rotations), batch):
-        found += _evidences(walk, rotations[start : start + batch], zooms[start : start + batch], contours, parameters)
+        part = slice(start, start + batch)
+        found += _evidences(walk, _Poses(rotations[part], zooms[part], lifts[part]), contours, parameters)
     return found
 
 
@@ -160,17 +181,33 @@ class _Match:
     gain: np.ndarray
 
 
-def match(points: np.ndarray, tangents: np.ndarray, skyline: np.ndarray, contours: ContourMap, parameters: MetricParameters) -> _Match:
+@dataclass(frozen=True)
+class _Poses:
+    """Rotations (M, 3, 3), zooms and lifts (M,), float32."""
+
+    rotations: np.ndarray
+    zooms: np.ndarray
+    lifts: np.ndarray
+
+
+def _match(
+    points: np.ndarray,
+    tangents: np.ndarray,
+    skyline: np.ndarray,
+    contours: ContourMap,
+    parameters: MetricParameters,
+    lift: np.ndarray | float = 0.0,
+) -> _Match:
     """What points of lines follow: unit vectors of shape (M, N, 3), and how certainly they are of the skyline, shape (N,).
 
     Of what is certainly the border of the sky it is asked first whether it follows the skyline, then, for less, any other contour.
     """
-    found = look_up(points, tangents, contours)
+    found = look_up(points, tangents, contours, lift=lift)
     worth = (0.5 + 0.5 * contours.strength[found.piece]) * (1.0 - 0.7 * skyline * (1.0 - contours.skyline[found.piece]))
     piece, score, chance = found.piece, _graded(found, parameters) * worth, _by_chance(found, parameters) * worth
     border = np.flatnonzero(skyline > 0.3)
     if len(border):
-        found = look_up(points[:, border], tangents[:, border], contours, SKYLINE)
+        found = look_up(points[:, border], tangents[:, border], contours, SKYLINE, lift)
         better = _graded(found, parameters)
         taken = better > score[:, border]
         piece[:, border] = np.where(taken, found.piece, piece[:, border])
@@ -205,13 +242,13 @@ def zoomed(points: np.ndarray, tangents: np.ndarray, zooms: np.ndarray | float) 
     return seen, along
 
 
-def _evidences(
-    walk: Walk, rotations: np.ndarray, zooms: np.ndarray, contours: ContourMap, parameters: MetricParameters
-) -> list[Evidence]:
-    points, tangents = (values @ rotations.swapaxes(1, 2) for values in zoomed(walk.points, walk.tangents, zooms))
-    followed, by_skyline = _followed(walk, match(points, tangents, walk.skyline, contours, parameters), contours, parameters)
-    crossings = _crossings(walk, points, tangents, contours, parameters)
-    panorama_followed, panorama_total = _panorama_side(walk, rotations, zooms, contours, parameters)
+def _evidences(walk: Walk, poses: _Poses, contours: ContourMap, parameters: MetricParameters) -> list[Evidence]:
+    to_world, lift = poses.rotations.swapaxes(1, 2), poses.lifts[:, None]
+    points, tangents = (values @ to_world for values in zoomed(walk.points, walk.tangents, poses.zooms))
+    matched = _match(points, tangents, walk.skyline, contours, parameters, lift)
+    followed, by_skyline = _followed(walk, matched, contours, parameters)
+    crossings = _crossings(walk, look_up(points, tangents, contours, ALL, lift), contours, parameters)
+    panorama_followed, panorama_total = _panorama_side(walk, poses, contours, parameters)
     total, skyline_total = float((walk.weight * walk.length).sum()), float((walk.skyline * walk.length).sum())
     missed = np.maximum(panorama_total - panorama_followed, skyline_total - by_skyline)  # or poses that look elsewhere would gain
     cost = np.radians(parameters.crossing) * crossings + parameters.missed * missed
@@ -224,15 +261,15 @@ def _evidences(
     ]
 
 
-def _followed(walk: Walk, match: _Match, contours: ContourMap, parameters: MetricParameters) -> tuple[np.ndarray, np.ndarray]:
+def _followed(walk: Walk, matched: _Match, contours: ContourMap, parameters: MetricParameters) -> tuple[np.ndarray, np.ndarray]:
     """Weighted length of what follows a contour and of the skyline that follows the panorama's skyline, each shape (M,)."""
     # A run is what is followed without a gap along one line of the photograph.
-    near = match.score > 0.05
+    near = matched.score > 0.05
     run = np.where(near, np.cumsum(_begins(near, walk.first).reshape(-1)).reshape(near.shape), 0)
-    length = np.bincount(run.reshape(-1), (match.score * walk.length).reshape(-1))
+    length = np.bincount(run.reshape(-1), (matched.score * walk.length).reshape(-1))
     bonus = np.minimum(1.0, (length / np.radians(parameters.fit)) ** (parameters.power - 1.0))
-    gain = np.where(near, match.gain * bonus[run], 0.0)
-    sky = match.score * contours.skyline[match.piece] * walk.skyline
+    gain = np.where(near, matched.gain * bonus[run], 0.0)
+    sky = matched.score * contours.skyline[matched.piece] * walk.skyline
     return (gain * walk.weight * walk.length).sum(axis=1), (sky * walk.length).sum(axis=1)
 
 
@@ -244,9 +281,8 @@ def _begins(near: np.ndarray, first: np.ndarray) -> np.ndarray:
     return begins
 
 
-def _crossings(walk: Walk, points: np.ndarray, tangents: np.ndarray, contours: ContourMap, parameters: MetricParameters) -> np.ndarray:
+def _crossings(walk: Walk, found: Nearest, contours: ContourMap, parameters: MetricParameters) -> np.ndarray:
     """How many lines cross contours, each counted by the strengths of both, shape (M,)."""
-    found = look_up(points, tangents, contours, ALL)
     near = found.found & (found.distance < np.radians(parameters.near))
     pose, entry = np.nonzero(_begins(near, walk.first))
     backwards = _begins(near[:, ::-1], len(walk.points) - walk.first[::-1])[:, ::-1]
@@ -260,26 +296,25 @@ def _crossings(walk: Walk, points: np.ndarray, tangents: np.ndarray, contours: C
     junction = contours.ends[one] | contours.ends[other]  # the contour ends at the photograph's line
     crossed = inside & short & opposite & ~junction
     worth = np.minimum(1.0, walk.weight[entry]) * contours.strength[one]
-    return np.bincount(pose[crossed], worth[crossed], len(points))
+    return np.bincount(pose[crossed], worth[crossed], len(near))
 
 
-def _panorama_side(
-    walk: Walk, rotations: np.ndarray, zooms: np.ndarray, contours: ContourMap, parameters: MetricParameters
-) -> tuple[np.ndarray, np.ndarray]:
+def _panorama_side(walk: Walk, poses: _Poses, contours: ContourMap, parameters: MetricParameters) -> tuple[np.ndarray, np.ndarray]:
     """Of the panorama's skyline inside the picture what the photograph's lines show, and all, radians, each shape (M,)."""
-    shown, whole = np.zeros(len(rotations)), np.zeros(len(rotations))
+    shown, whole = np.zeros(len(poses.zooms)), np.zeros(len(poses.zooms))
     if walk.frame is None:
         return shown, whole
     skyline = contours.skyline > 0.5
     points, tangents, length = contours.points[skyline], contours.tangents[skyline], 2.0 * contours.half[skyline]
+    up = contours.rise[skyline, None] * contours.normals[skyline]
     turn = _CAMERA_TO_MAP.T.astype(np.float32)
-    for number, (rotation, zoom) in enumerate(zip(rotations, zooms, strict=True)):
-        seen = points @ rotation
+    for number, (rotation, zoom, lift) in enumerate(zip(poses.rotations, poses.zooms, poses.lifts, strict=True)):
+        seen = (points + lift * up) @ rotation
         inside = (seen * np.array([zoom, zoom, 1.0], np.float32) @ walk.frame.T > 0.0).all(axis=1)
         whole[number] = length[inside].sum()
         if inside.any():
             there, along = zoomed(seen[inside], tangents[inside] @ rotation, 1.0 / zoom)
             certain = np.ones(len(there), np.float32)
-            score = match((there @ turn)[None], (along @ turn)[None], certain, walk.own, parameters).score
+            score = _match((there @ turn)[None], (along @ turn)[None], certain, walk.own, parameters).score
             shown[number] = (score * length[inside]).sum()
     return shown, whole

@@ -16,51 +16,57 @@ _POINTS = 800  # of the photograph's lines: a pose has four unknowns
 _BATCH = 400_000
 # Standard deviations of offsets in each round, degrees.
 _SPREADS = (0.8, 0.6, 0.5, 0.4, 0.3, 0.25, 0.2)
-# What is known beforehand: turns in degrees, and how true the focal length of an EXIF is.
-_TURN, _ZOOM = 1.0, 0.02
-_MOST_ZOOM = 0.05
+# What is known beforehand: turns in degrees, how true the focal length of an EXIF is, and the elevation model, in cells.
+_TURN, _ZOOM, _LIFT = 1.0, 0.02, 0.15
+_MOST = np.array([0.05, 0.5])  # of the last two
 _ALIKE = 1.0  # degrees of a line within which offsets are one and the same error
 
 
-def settle(walk: Walk, rotations: np.ndarray, contours: ContourMap, parameters: MetricParameters) -> tuple[np.ndarray, np.ndarray]:
-    """The poses to which those of `rotations`, shape (M, 3, 3), come: rotations, and by how much longer the focal length is, shape (M,)."""
+def settle(
+    walk: Walk, rotations: np.ndarray, contours: ContourMap, parameters: MetricParameters
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The poses to which those of `rotations`, shape (M, 3, 3), come: rotations, by how much longer the focal length is, shape (M,), and by
+    how many cells of the elevation model contours lie higher than in the map, shape (M,).
+    """
     rotations = np.array(rotations, np.float64)
-    zooms = np.zeros(len(rotations))  # their logarithms
+    unknowns = np.zeros((len(rotations), 2))  # the logarithm of the zoom, and the lift
     every = slice(None, None, max(1, len(walk.points) // _POINTS))
     batch = max(1, _BATCH // max(1, len(walk.points[every])))
     for start in range(0, len(rotations), batch):
         part = slice(start, start + batch)
         for spread in _SPREADS:
-            turn, zoom = _step(walk, every, rotations[part], zooms[part], contours, parameters, np.radians(spread))
-            rotations[part] = rotations[part] @ small_rotations(turn)
-            zooms[part] = np.clip(zooms[part] + zoom, -_MOST_ZOOM, _MOST_ZOOM)
-    return rotations, np.exp(zooms)
+            step = _step(walk, every, rotations[part], unknowns[part], contours, parameters, np.radians(spread))
+            rotations[part] = rotations[part] @ small_rotations(step[:, :3])
+            unknowns[part] = np.clip(unknowns[part] + step[:, 3:], -_MOST, _MOST)
+    return rotations, np.exp(unknowns[:, 0]), unknowns[:, 1]
 
 
 def _step(
     walk: Walk,
     every: slice,
     rotations: np.ndarray,
-    zooms: np.ndarray,
+    unknowns: np.ndarray,
     contours: ContourMap,
     parameters: MetricParameters,
     spread: float,
-) -> tuple[np.ndarray, np.ndarray]:
-    """A turn about the camera's axes, radians, shape (M, 3), and the change of the logarithm of the focal length, shape (M,)."""
-    seen, along = zoomed(walk.points[every], walk.tangents[every], np.exp(zooms).astype(np.float32))
+) -> np.ndarray:
+    """Shape (M, 5): a turn about the camera's axes, radians, and the changes of the two other unknowns."""
+    seen, along = zoomed(walk.points[every], walk.tangents[every], np.exp(unknowns[:, 0]).astype(np.float32))
+    lift = unknowns[:, 1:].astype(np.float32)
     matrices = rotations.astype(np.float32).swapaxes(1, 2)
     points, tangents = seen @ matrices, along @ matrices
-    found = look_up(points, tangents, contours)
+    found = look_up(points, tangents, contours, lift=lift)
     piece, distance, angle, near = found.piece, found.distance, found.angle, found.found
     worth = 0.5 + 0.5 * contours.strength[piece]
     border = np.flatnonzero(walk.skyline[every] > 0.3)
     if len(border):
-        sky = look_up(points[:, border], tangents[:, border], contours, SKYLINE)
+        sky = look_up(points[:, border], tangents[:, border], contours, SKYLINE, lift)
         for whole, other in ((piece, sky.piece), (distance, sky.distance), (angle, sky.angle), (worth, 1.0)):
             whole[:, border] = np.where(sky.found, other, whole[:, border])
         near[:, border] |= sky.found
     normals = contours.normals[piece]
-    offset = np.einsum("mni,mni->mn", points, normals)
+    rise = contours.rise[piece]
+    offset = np.einsum("mni,mni->mn", points, normals) - lift * rise
     weight = (walk.weight * walk.length)[every] * every.step / np.radians(_ALIKE) / spread**2 * worth
     weight = np.where(near, weight / (1.0 + (distance / spread) ** 2) ** 2, 0.0)  # Geman, McClure 1987
     weight *= np.exp(-0.5 * (angle / np.radians(parameters.turn)) ** 2)
@@ -68,14 +74,13 @@ def _step(
     across = seen[..., 0] ** 2 + seen[..., 1] ** 2
     stretch = seen * across[..., None]
     stretch[..., :2] -= seen[..., :2]
-    slopes = np.concatenate([np.cross(seen, normals), np.einsum("mni,mni->mn", stretch, normals)[..., None]], axis=2)
+    slopes = np.concatenate([np.cross(seen, normals), np.einsum("mni,mni->mn", stretch, normals)[..., None], -rise[..., None]], axis=2)
     weighted = slopes * weight[..., None]
     form = (slopes.swapaxes(1, 2) @ weighted).astype(np.float64)
     side = -np.einsum("mni,mn->mi", weighted, offset).astype(np.float64)
-    known = np.array([*3 * [1.0 / np.radians(_TURN) ** 2], 1.0 / _ZOOM**2])
-    side[:, 3] -= known[3] * zooms
-    step = np.linalg.solve(form + np.diag(known), side[..., None])[..., 0]
-    return step[:, :3], step[:, 3]
+    known = np.array([*3 * [1.0 / np.radians(_TURN)], 1.0 / _ZOOM, 1.0 / _LIFT]) ** 2
+    side[:, 3:] -= known[3:] * unknowns
+    return np.linalg.solve(form + np.diag(known), side[..., None])[..., 0]
 
 
 def small_rotations(turns: np.ndarray) -> np.ndarray:
