@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 )
 @click.argument("photo", metavar="PHOTO")
 @click.argument("more_dem", nargs=-1, metavar="[DEM...]")
-@click.option("--dem", multiple=True, required=True, metavar="DEM", help="Elevation data that GDAL reads; several files are one mosaic.")
+@click.option("--dem", multiple=True, required=True, metavar="DEM", help="Elevation data that GDAL reads, several files one mosaic, or a horizon.")
 @click.option("--at", "position", type=Position(), help="Where the camera was, degrees, and metres in the DEM's datum; default: EXIF.")
 @click.option(
     "--height", "above_ground", type=click.FloatRange(0.0, min_open=True), default=2.0, metavar="M", help="Metres above ground. [2]"
@@ -84,13 +84,12 @@ def locate(photo: str, more_dem: tuple[str, ...], dem: tuple[str, ...], **option
     from toolkit.geo.decode import LARGEST_SIDE
     from toolkit.geo.edges import detect_edges
     from toolkit.geo.overlay import draw_overlay
-    from toolkit.geo.panorama import render_panorama
     from toolkit.geo.photo import read_photo
     from toolkit.geo.precise import PreciseOptions
     from toolkit.geo.sphere import check_bandwidth
-    from toolkit.geo.terrain import read_terrain
+    from toolkit.geo.view import view_from
 
-    place, range_m = stream_name(photo), 1000.0 * options["range_km"]
+    place = stream_name(photo)
     bandwidth, automatic = options["bandwidth"]
     check_bandwidth(bandwidth)
     with stage("edges"):
@@ -103,13 +102,11 @@ def locate(photo: str, more_dem: tuple[str, ...], dem: tuple[str, ...], **option
         need = "--coarse" if options["coarse"] else "--truth"
         raise BadData(place, f"has no single field of view, which {need} needs", "give --hfov DEG or --camera")
     search = geo.Search(bandwidth, yaw, options["pitch"], options["roll"], "2", options["jobs"] or 0, automatic, heading)
-    with stage("panorama"):
-        terrain = read_terrain([*dem, *more_dem], latitude, longitude, range_m)
 
     def view(latitude: float, longitude: float) -> Panorama:
-        return render_panorama(
-            terrain, latitude, longitude, height,
-            above_ground=options["above_ground"], range_m=range_m, refraction=options["refraction"],
+        return view_from(
+            [*dem, *more_dem], latitude, longitude, height,
+            range_m=1000.0 * options["range_km"], refraction=options["refraction"], above_ground=options["above_ground"],
         )  # fmt: skip
 
     with stage("panorama"):
