@@ -13,29 +13,34 @@ photograph has no such line, that speaks against the pose.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from toolkit.geo.camera import Camera, rays
-from toolkit.geo.segments import Polylines
+from toolkit.geo.contour_map import ALL, SKYLINE, ContourMap, Nearest, cell_angles, look_up, map_lines, single
+from toolkit.geo.segments import Polylines, cut
 
-_BATCH = 400_000  # points of the photograph, counted for each pose, that are looked at together: arrays stay in the cache of the machine
-_DIRECTIONS = 4  # layers of a map: contours within 45 degrees of a direction lie in its layer
+__all__ = ["ContourMap", "Evidence", "MetricParameters", "Walk", "contour_map", "evidence", "evidences", "frame_of", "walk"]
+
+_BATCH = 400_000  # points of the photograph, counted for each pose, that are looked at together
 
 
 @dataclass(frozen=True)
 class MetricParameters:
     """What is near, long and costly; angles in degrees. One set for all photographs, whatever the elevation model."""
 
-    # The lines are cut into pieces of this length: finer than what the elevation models hold, and than `spread`.
+    # The lines are cut into pieces of this length: finer than what the elevation models hold.
     step: float = 0.1
-    # Cells of the maps.
-    cell: float = 0.1
+    # Cells of the maps. Offsets are exact; a map decides only which of two lines is the nearest.
+    cell: float = 0.15
+    # How far from lines a map reaches, for poses that are not yet exact.
+    reach: float = 1.2
     # Where a line is no longer near: skylines of elevation models with cells of 100 m are 0.1 to 0.5 degrees too low.
     near: float = 0.8
-    # Standard deviation of the offset at which a point still counts 61 %.
-    spread: float = 0.3
+    # Standard deviations of the offsets of exact and of coarse elevation models; a point's score is the mean of these bells.
+    spreads: tuple[float, ...] = (0.12, 0.35)
     # Standard deviation of the angle between a line and the contour that it follows.
     turn: float = 20.0
     # A contour that is followed for this long is no coincidence: l_fit.
@@ -46,33 +51,12 @@ class MetricParameters:
     crossing: float = 0.5
     # What a piece of a skyline, the panorama's or the photograph's, costs to which the other has nothing, as a share of what a line brings.
     missed: float = 0.3
-
-
-@dataclass(frozen=True)
-class ContourMap:
-    """Lines on a grid of azimuth x elevation, so that the nearest one is looked up instead of sought.
-
-    `points`, `tangents`, `normals`: unit vectors, float32, shape (N, 3), of pieces of the lines in the lines' frame; the normal is
-    to the left of the tangent, seen from inside (above a line that runs from west to east, below one from east to west).
-    `half`: half their length, radians, float32, shape (N,). `strength`, `skyline`: as in `Polylines`, float32. `ends`: whether the
-    line ends there, bool, shape (N,).
-    `nearest`: int32, shape (5, rows, columns): the nearest piece within the reach, -1 for none; layer d < 4 of lines within 45 degrees
-    of the direction d 45 degrees from the horizontal, layer 4 of all. `chance`: uint8, shape (4, rows, columns), in 1 / 255: the score
-    of a point about there by chance, with the spread of the map's parameters. Columns start at azimuth 0, rows at the elevation `low`,
-    radians; `cell`: radians.
-    """
-
-    points: np.ndarray
-    tangents: np.ndarray
-    normals: np.ndarray
-    half: np.ndarray
-    strength: np.ndarray
-    skyline: np.ndarray
-    ends: np.ndarray
-    nearest: np.ndarray
-    chance: np.ndarray
-    low: float
-    cell: float
+    # By how many of its cells an elevation model shows ridges too low, about: a cell holds the mean of its heights, or one that is not the
+    # ridge's; and by how many more or less.
+    lift: float = 0.15
+    lifts: tuple[float, ...] = (-0.3, -0.15, 0.0, 0.15, 0.3)
+    # How much the score by chance counts.
+    chance: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -81,8 +65,7 @@ class Walk:
 
     `points`, `tangents`: unit vectors, float32, shape (N, 3). `length`: radians, `weight`: what a radian counts, `skyline`: certainty
     of sky above, all float32, shape (N,). `first`: int64, shape (K + 1,), of the K lines. `own`: the same lines as a map, turned so
-    that the optical axis is its north, seen through a lens whose focal length is the map's times `zoom`. `frame`: the inner normals
-    of the picture's borders, shape (4, 3), or None where they are not known.
+    that the optical axis is its north. `frame`: the inner normals of the picture's borders, shape (4, 3), or None where they are not known.
     """
 
     points: np.ndarray
@@ -92,7 +75,6 @@ class Walk:
     skyline: np.ndarray
     first: np.ndarray
     own: ContourMap
-    zoom: float
     frame: np.ndarray | None
 
 
@@ -117,53 +99,30 @@ class Evidence:
     panorama_total: float
 
 
-def contour_map(contours: Polylines, parameters: MetricParameters = MetricParameters()) -> ContourMap:
-    """The map of lines, in East-North-Up."""
-    cell, reach = np.radians(parameters.cell), np.radians(parameters.near)
-    points, tangents, length, strength, skyline, first = _pieces(contours, np.radians(parameters.step))
-    normals = np.cross(points, tangents)  # seen from inside, with up above: left of the tangent
-    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
-    elevation = np.arcsin(np.clip(points[:, 2], -1.0, 1.0))
-    low = float(elevation.min(initial=0.0) - reach - 3.0 * cell)
-    rows = int(np.ceil((elevation.max(initial=0.0) + reach + 3.0 * cell - low) / cell))
-    columns = round(2.0 * np.pi / cell)
-    ends = np.zeros(len(points), bool)
-    ends[first[:-1]] = ends[first[1:] - 1] = True
-    # Steepness in 0 to pi: the angle from the horizontal.
-    up = tangents[:, 2] / np.maximum(np.cos(elevation), 1e-6)
-    east = (points[:, 1] * tangents[:, 0] - points[:, 0] * tangents[:, 1]) / np.maximum(np.hypot(points[:, 0], points[:, 1]), 1e-6)
-    angle = np.arctan2(up, east)
-    nearest = np.full((_DIRECTIONS + 1, rows, columns), -1, np.int32)
-    chance = np.zeros((_DIRECTIONS, rows, columns), np.uint8)
-    for layer in range(_DIRECTIONS + 1):
-        chosen = np.arange(len(points))
-        if layer < _DIRECTIONS:
-            chosen = np.flatnonzero(np.cos(2.0 * (angle - np.pi * layer / _DIRECTIONS)) >= 0.0)
-        offset = _mark_neighbourhood(nearest[layer], chosen, points[chosen], low, cell, reach)
-        if layer < _DIRECTIONS:
-            chance[layer] = np.round(255.0 * _chance(offset, parameters))
-    points, tangents, normals, half, strength, skyline = _single(points, tangents, normals, 0.5 * length, strength, skyline)
-    return ContourMap(points, tangents, normals, half, strength, skyline, ends, nearest, chance, low, cell)
+def contour_map(
+    contours: Polylines, parameters: MetricParameters = MetricParameters(), dem: Sequence[Mapping[str, float]] = ()
+) -> ContourMap:
+    """The map of a panorama's contours, East-North-Up, or of a photograph's lines.
 
-
-def walk(
-    photo: Polylines,
-    parameters: MetricParameters = MetricParameters(),
-    frame: np.ndarray | None = None,
-    like: Walk | None = None,
-    zoom: float = 1.0,
-) -> Walk:
-    """The lines of a photograph, camera axes, cut into pieces; `frame` as in `Walk`.
-
-    `like`: the walk of the same lines through a lens whose focal length was `zoom` times shorter; its map serves again.
+    `dem`: the cells of the elevation model, as in a panorama's parameters. The contours are lifted by what these cut off ridges.
     """
-    points, tangents, length, strength, skyline, first = _pieces(photo, np.radians(parameters.step))
-    if like is not None:
-        own, zoom = like.own, zoom * like.zoom
-    else:
-        own, zoom = contour_map(Polylines(photo.points @ _CAMERA_TO_MAP.T, photo.first, photo.strength, photo.skyline), parameters), 1.0
-    points, tangents, length, strength, skyline = _single(points, tangents, length, strength, skyline)
-    return Walk(points, tangents, length, strength, skyline, first, own, zoom, frame)
+    step, cell, reach, near = np.radians([parameters.step, parameters.cell, parameters.reach, parameters.near])
+    if dem and contours.distance is not None:
+        lift = parameters.lift * cell_angles(contours.distance, dem)
+        points = contours.points + lift[:, None] * [0.0, 0.0, 1.0]
+        contours = replace(contours, points=points / np.linalg.norm(points, axis=1, keepdims=True))
+    return map_lines(contours, step, cell, reach, near, dem)
+
+
+def walk(photo: Polylines, parameters: MetricParameters = MetricParameters(), frame: np.ndarray | None = None) -> Walk:
+    """The lines of a photograph, camera axes, cut into pieces; `frame` as in `Walk`."""
+    pieces = cut(photo, np.radians(parameters.step))
+    first = np.flatnonzero(np.concatenate([[True], pieces.line[1:] != pieces.line[:-1], [True]])[: len(pieces.line) + 1])
+    own = contour_map(Polylines(photo.points @ _CAMERA_TO_MAP.T, photo.first, photo.strength, photo.skyline), parameters)
+    points, tangents, length, strength, skyline = single(
+        pieces.points, pieces.tangents, pieces.length, pieces.strength, pieces.skyline
+    )
+    return Walk(points, tangents, length, strength, skyline, first, own, frame)
 
 
 def evidence(
@@ -177,12 +136,27 @@ def evidence(
     return evidences(walk(photo, parameters, frame), np.asarray(rotation)[None], contours, parameters)[0]
 
 
-def evidences(walk: Walk, rotations: np.ndarray, contours: ContourMap, parameters: MetricParameters = MetricParameters()) -> list[Evidence]:
-    """Of each pose: `rotations`, shape (M, 3, 3), camera to East-North-Up."""
+def evidences(
+    walk: Walk,
+    rotations: np.ndarray,
+    contours: ContourMap,
+    parameters: MetricParameters = MetricParameters(),
+    zooms: np.ndarray | None = None,
+    lifts: np.ndarray | None = None,
+) -> list[Evidence]:
+    """Of each pose: `rotations`, shape (M, 3, 3), camera to East-North-Up.
+
+    `zooms`, shape (M,): by how much longer the focal length is than that of the camera that the walk was made with; default 1. `lifts`,
+    shape (M,): by how many cells of the elevation model contours lie higher than in the map; default 0.
+    """
     found: list[Evidence] = []
+    rotations = np.asarray(rotations, np.float32)
+    zooms = np.ones(len(rotations), np.float32) if zooms is None else np.asarray(zooms, np.float32)
+    lifts = np.zeros(len(rotations), np.float32) if lifts is None else np.asarray(lifts, np.float32)
     batch = max(1, _BATCH // max(1, len(walk.points)))
     for start in range(0, len(rotations), batch):
-        found += _evidences(walk, np.asarray(rotations[start : start + batch], np.float32), contours, parameters)
+        part = slice(start, start + batch)
+        found += _evidences(walk, _Poses(rotations[part], zooms[part], lifts[part]), contours, parameters)
     return found
 
 
@@ -198,143 +172,83 @@ def frame_of(camera: Camera) -> np.ndarray:
 _CAMERA_TO_MAP = np.array([[0.0, -1.0, 0.0], [0.0, 0.0, 1.0], [-1.0, 0.0, 0.0]])
 
 
-def _pieces(lines: Polylines, step: float) -> tuple[np.ndarray, ...]:
-    """Cut lines into pieces of about `step` radians: middle, tangent, length, strength, skyline, and the first piece of each line.
+@dataclass(frozen=True)
+class _Match:
+    """For each point: the piece that it follows best and the score, 0 to 1, as it is and less what chance would give."""
 
-    Lines without length vanish.
-    """
-    points, line = lines.points, lines.line
-    arc = np.linalg.norm(np.diff(points, axis=0), axis=1)
-    arc[line[1:] != line[:-1]] = 0.0
-    along = np.concatenate([[0.0], np.cumsum(arc)]) if len(points) else np.zeros(0)
-    begin, end = along[lines.first[:-1]], along[lines.first[1:] - 1]
-    count = np.where(end > begin, np.maximum(1, np.round((end - begin) / step)), 0).astype(np.int64)
-    kept = count > 0
-    begin, end, count = begin[kept], end[kept], count[kept]
-    first = np.concatenate([[0], np.cumsum(count)])
-    piece = np.repeat((end - begin) / np.maximum(count, 1), count)
-    number = np.arange(first[-1]) - np.repeat(first[:-1], count)
-    at = np.repeat(begin, count) + (number + 0.5) * piece
-    # A tangent over three pieces: edges are found on a pixel grid, contours in columns.
-    low, high = np.repeat(begin, count), np.repeat(end, count)
-    gap = 1e-12 * np.arange(len(along)) + along  # lines meet at one number: a hair keeps them apart
-    back, ahead = _at(points, gap, np.maximum(at - 1.5 * piece, low + 1e-9)), _at(points, gap, np.minimum(at + 1.5 * piece, high - 1e-9))
-    middle = _at(points, gap, at)
-    middle /= np.linalg.norm(middle, axis=1, keepdims=True)
-    tangent = ahead - back
-    tangent -= middle * (tangent * middle).sum(axis=1, keepdims=True)
-    tangent /= np.maximum(np.linalg.norm(tangent, axis=1, keepdims=True), 1e-12)
-    return middle, tangent, piece, np.interp(at, gap, lines.strength), np.interp(at, gap, lines.skyline), first
-
-
-def _single(*arrays: np.ndarray) -> list[np.ndarray]:
-    return [array.astype(np.float32) for array in arrays]
-
-
-def _at(points: np.ndarray, along: np.ndarray, at: np.ndarray) -> np.ndarray:
-    return np.stack([np.interp(at, along, points[:, axis]) for axis in range(3)], axis=1)
-
-
-def _mark_neighbourhood(nearest: np.ndarray, numbers: np.ndarray, points: np.ndarray, low: float, cell: float, reach: float) -> np.ndarray:
-    """Put the nearest of the points, by their `numbers`, into all cells within `reach` radians; the distances, `reach` where none is."""
-    rows, columns = nearest.shape
-    distance = np.full(nearest.shape, reach, np.float32)
-    row = np.floor((np.arcsin(np.clip(points[:, 2], -1.0, 1.0)) - low) / cell).astype(np.int64)
-    azimuth = np.arctan2(points[:, 0], points[:, 1]) % (2.0 * np.pi)
-    column = np.floor(azimuth / cell).astype(np.int64) % columns
-    # One point of each cell is enough: cells are as small as pieces.
-    _, one = np.unique(row * columns + column, return_index=True)
-    row, column, numbers = row[one], column[one], numbers[one]
-    shrink = np.maximum(np.cos(low + (np.arange(rows) + 0.5) * cell), 0.05)
-    far = int(np.ceil(reach / cell))
-    for down in range(-far, far + 1):
-        target = row + down
-        inside = (target >= 0) & (target < rows)
-        target, near_column, number = target[inside], column[inside], numbers[inside]
-        narrow = shrink[target]
-        wide = int(np.ceil(far / narrow.min(initial=1.0)))
-        for across in range(-wide, wide + 1):
-            apart = cell * np.hypot(down, across * narrow)
-            place = target, (near_column + across) % columns
-            closer = apart < distance[place]
-            place = place[0][closer], place[1][closer]
-            # Several points can meet in one cell: the closest is to be the last one that is written.
-            order = np.argsort(-apart[closer], kind="stable")
-            place = place[0][order], place[1][order]
-            distance[place], nearest[place] = apart[closer][order], number[closer][order]
-    return distance
-
-
-def _chance(distance: np.ndarray, parameters: MetricParameters) -> np.ndarray:
-    """What a point within about three degrees of each cell scores for its offset, on average."""
-    from scipy.ndimage import uniform_filter
-
-    score = _graded(distance, parameters)
-    size = round(6.0 / parameters.cell)
-    return uniform_filter(score, (size, size), mode=("constant", "wrap"))
-
-
-def _graded(offset: np.ndarray, parameters: MetricParameters) -> np.ndarray:
-    """The weight of an offset in radians: 1 on the contour, 0 where it is no longer near."""
-    near = offset < np.radians(parameters.near)
-    return np.where(near, np.exp(-0.5 * (offset / np.radians(parameters.spread)) ** 2), 0.0).astype(np.float32)
-
-
-def _layer_of(points: np.ndarray, tangents: np.ndarray) -> np.ndarray:
-    """The layer of a map for lines there: the direction next to theirs."""
-    angle = np.arctan2(tangents[..., 2], points[..., 1] * tangents[..., 0] - points[..., 0] * tangents[..., 1])
-    return np.round(angle * (_DIRECTIONS / np.pi)).astype(np.int64) % _DIRECTIONS
-
-
-def _cells(points: np.ndarray, contours: ContourMap) -> np.ndarray:
-    """The cells of directions, row * columns + column, and -1 outside the map."""
-    _, rows, columns = contours.nearest.shape
-    row = np.floor((np.arcsin(np.clip(points[..., 2], -1.0, 1.0)) - contours.low) / contours.cell).astype(np.int64)
-    column = np.floor(np.arctan2(points[..., 0], points[..., 1]) / contours.cell).astype(np.int64) % columns
-    return np.where((row >= 0) & (row < rows), row * columns + column, -1)
+    piece: np.ndarray
+    score: np.ndarray
+    gain: np.ndarray
 
 
 @dataclass(frozen=True)
-class _Match:
-    """For each point: the nearest piece (0 where there is none), the signed offset to its left and the distance, radians, the cosine of
-    the angle, and the graded score 0..1 without and with what chance would give."""
+class _Poses:
+    """Rotations (M, 3, 3), zooms and lifts (M,), float32."""
 
-    piece: np.ndarray
-    offset: np.ndarray
-    distance: np.ndarray
-    cosine: np.ndarray
-    score: np.ndarray
-    chance: np.ndarray
+    rotations: np.ndarray
+    zooms: np.ndarray
+    lifts: np.ndarray
 
 
-def _match(points: np.ndarray, tangents: np.ndarray, contours: ContourMap, parameters: MetricParameters) -> _Match:
-    cells, layer = _cells(points, contours), _layer_of(points, tangents)
-    size = contours.nearest[0].size
-    index = np.where(cells >= 0, layer * size + cells, 0)
-    piece = np.where(cells >= 0, contours.nearest.reshape(-1)[index], -1)
-    chance = np.where(cells >= 0, contours.chance.reshape(-1)[index] * np.float32(1.0 / 255.0), 0.0)
-    found, piece = piece >= 0, np.maximum(piece, 0)
-    offset, distance = _offsets(points, piece, contours)
-    cosine = np.einsum("...i,...i", tangents, contours.tangents[piece])
-    angle = np.arccos(np.clip(np.abs(cosine), 0.0, 1.0))
-    score = _graded(distance, parameters) * np.exp(-0.5 * (angle / np.radians(parameters.turn)) ** 2)
-    return _Match(piece, offset, distance, cosine, np.where(found, score, 0.0), chance)
+def _match(
+    points: np.ndarray,
+    tangents: np.ndarray,
+    skyline: np.ndarray,
+    contours: ContourMap,
+    parameters: MetricParameters,
+    lift: np.ndarray | float = 0.0,
+) -> _Match:
+    """What points of lines follow: unit vectors of shape (M, N, 3), and how certainly they are of the skyline, shape (N,).
+
+    Of what is certainly the border of the sky it is asked first whether it follows the skyline, then, for less, any other contour.
+    """
+    found = look_up(points, tangents, contours, lift=lift)
+    worth = (0.5 + 0.5 * contours.strength[found.piece]) * (1.0 - 0.7 * skyline * (1.0 - contours.skyline[found.piece]))
+    piece, score, chance = found.piece, _graded(found, parameters) * worth, _by_chance(found, parameters) * worth
+    border = np.flatnonzero(skyline > 0.3)
+    if len(border):
+        found = look_up(points[:, border], tangents[:, border], contours, SKYLINE, lift)
+        better = _graded(found, parameters)
+        taken = better > score[:, border]
+        piece[:, border] = np.where(taken, found.piece, piece[:, border])
+        chance[:, border] = np.where(taken, _by_chance(found, parameters), chance[:, border])
+        score[:, border] = np.where(taken, better, score[:, border])
+    return _Match(piece, score, (score - chance) / (1.0 - np.minimum(chance, 0.9)))
 
 
-def _offsets(points: np.ndarray, piece: np.ndarray, contours: ContourMap) -> tuple[np.ndarray, np.ndarray]:
-    """Signed offset to the left of each point's piece, and distance, radians."""
-    offset = np.einsum("...i,...i", points, contours.normals[piece])
-    beyond = np.abs(np.einsum("...i,...i", points, contours.tangents[piece])) - 1.5 * contours.half[piece]
-    return offset, np.hypot(offset, np.maximum(beyond, 0.0))
+def _graded(found: Nearest, parameters: MetricParameters) -> np.ndarray:
+    """The score of offset and direction: 1 on a contour and along it, 0 where it is no longer near."""
+    square = found.distance**2
+    bells = sum(np.exp(square * np.float32(-0.5 / np.radians(spread) ** 2)) for spread in parameters.spreads)
+    turned = np.exp(found.angle**2 * np.float32(-0.5 / np.radians(parameters.turn) ** 2))
+    return np.where(found.found & (square < np.radians(parameters.near) ** 2), bells * turned / len(parameters.spreads), np.float32(0.0))
 
 
-def _evidences(walk: Walk, rotations: np.ndarray, contours: ContourMap, parameters: MetricParameters) -> list[Evidence]:
-    points = np.einsum("mij,nj->mni", rotations, walk.points)
-    tangents = np.einsum("mij,nj->mni", rotations, walk.tangents)
-    match = _match(points, tangents, contours, parameters)
-    followed, by_skyline = _followed(walk, match, contours, parameters)
-    crossings = _crossings(walk, points, contours, parameters)
-    panorama_followed, panorama_total = _panorama_side(walk, rotations, contours, parameters)
+def _by_chance(found: Nearest, parameters: MetricParameters) -> np.ndarray:
+    """The mean score of a line at a random place thereabouts: the share of a strip along the contours that the bells fill."""
+    bell = np.sqrt(np.pi / 2.0) * np.mean(parameters.spreads) / parameters.near  # of half a bell, as a share of the strip
+    turned = 0.6  # of the lines of a direction's layer, on average
+    return found.closeness * np.float32(2.0 * bell * turned * parameters.chance)
+
+
+def zoomed(points: np.ndarray, tangents: np.ndarray, zooms: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
+    """What is seen at `points` in the directions `tangents`, camera axes, shape (..., N, 3), with a focal length `zooms` times longer."""
+    scale = np.ones((*np.shape(zooms), 1, 3), np.float32)
+    scale[..., :2] /= np.asarray(zooms)[..., None, None]
+    seen, along = points * scale, tangents * scale
+    seen /= np.sqrt(np.einsum("...i,...i", seen, seen))[..., None]
+    along -= seen * np.einsum("...i,...i", along, seen)[..., None]
+    along /= np.maximum(np.sqrt(np.einsum("...i,...i", along, along))[..., None], np.float32(1e-9))
+    return seen, along
+
+
+def _evidences(walk: Walk, poses: _Poses, contours: ContourMap, parameters: MetricParameters) -> list[Evidence]:
+    to_world, lift = poses.rotations.swapaxes(1, 2), poses.lifts[:, None]
+    points, tangents = (values @ to_world for values in zoomed(walk.points, walk.tangents, poses.zooms))
+    matched = _match(points, tangents, walk.skyline, contours, parameters, lift)
+    followed, by_skyline = _followed(walk, matched, contours, parameters)
+    crossings = _crossings(walk, look_up(points, tangents, contours, ALL, lift), contours, parameters)
+    panorama_followed, panorama_total = _panorama_side(walk, poses, contours, parameters)
     total, skyline_total = float((walk.weight * walk.length).sum()), float((walk.skyline * walk.length).sum())
     missed = np.maximum(panorama_total - panorama_followed, skyline_total - by_skyline)  # or poses that look elsewhere would gain
     cost = np.radians(parameters.crossing) * crossings + parameters.missed * missed
@@ -347,75 +261,60 @@ def _evidences(walk: Walk, rotations: np.ndarray, contours: ContourMap, paramete
     ]
 
 
-def _followed(walk: Walk, match: _Match, contours: ContourMap, parameters: MetricParameters) -> tuple[np.ndarray, np.ndarray]:
+def _followed(walk: Walk, matched: _Match, contours: ContourMap, parameters: MetricParameters) -> tuple[np.ndarray, np.ndarray]:
     """Weighted length of what follows a contour and of the skyline that follows the panorama's skyline, each shape (M,)."""
-    contour_skyline = contours.skyline[match.piece]
-    score = match.score * (0.5 + 0.5 * contours.strength[match.piece]) * (1.0 - 0.7 * walk.skyline * (1.0 - contour_skyline))
     # A run is what is followed without a gap along one line of the photograph.
-    near = match.score > 0.1
-    starts = near.copy()
-    starts[:, 1:] &= ~near[:, :-1]
-    starts[:, walk.first[:-1]] = near[:, walk.first[:-1]]
-    run = np.cumsum(starts.reshape(-1)).reshape(near.shape)  # 0 before the first one
-    run = np.where(near, run, 0)
-    length = np.bincount(run.reshape(-1), (score * walk.length).reshape(-1))
-    length[0] = 0.0
+    near = matched.score > 0.05
+    run = np.where(near, np.cumsum(_begins(near, walk.first).reshape(-1)).reshape(near.shape), 0)
+    length = np.bincount(run.reshape(-1), (matched.score * walk.length).reshape(-1))
     bonus = np.minimum(1.0, (length / np.radians(parameters.fit)) ** (parameters.power - 1.0))
-    gain = np.clip((score - match.chance) / (1.0 - np.minimum(match.chance, 0.9)), -1.0, 1.0) * np.where(near, bonus[run], 0.0)
-    sky = match.score * contour_skyline * walk.skyline
+    gain = np.where(near, matched.gain * bonus[run], 0.0)
+    sky = matched.score * contours.skyline[matched.piece] * walk.skyline
     return (gain * walk.weight * walk.length).sum(axis=1), (sky * walk.length).sum(axis=1)
 
 
-def _crossings(walk: Walk, points: np.ndarray, contours: ContourMap, parameters: MetricParameters) -> np.ndarray:
+def _begins(near: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """Where runs of True begin, shape (M, N); they do not go on from one line to the next."""
+    begins = near.copy()
+    begins[:, 1:] &= ~near[:, :-1]
+    begins[:, first[:-1]] = near[:, first[:-1]]
+    return begins
+
+
+def _crossings(walk: Walk, found: Nearest, contours: ContourMap, parameters: MetricParameters) -> np.ndarray:
     """How many lines cross contours, each counted by the strengths of both, shape (M,)."""
-    cells = _cells(points, contours)
-    piece = np.where(cells >= 0, contours.nearest[_DIRECTIONS].reshape(-1)[np.maximum(cells, 0)], -1)
-    near, piece = piece >= 0, np.maximum(piece, 0)
-    offset, distance = _offsets(points, piece, contours)
-    near &= distance < np.radians(parameters.near)
-    starts = near.copy()
-    starts[:, 1:] &= ~near[:, :-1]
-    starts[:, walk.first[:-1]] = near[:, walk.first[:-1]]
-    stops = near.copy()
-    stops[:, :-1] &= ~near[:, 1:]
-    stops[:, walk.first[1:] - 1] = near[:, walk.first[1:] - 1]
-    pose, entry = np.nonzero(starts)
-    _, leaving = np.nonzero(stops)
-    begins, ends_there = np.isin(entry, walk.first[:-1]), np.isin(leaving, walk.first[1:] - 1)
-    inside = ~begins & ~ends_there  # the others are T-junctions: the photograph's line ends at the contour
+    near = found.found & (found.distance < np.radians(parameters.near))
+    pose, entry = np.nonzero(_begins(near, walk.first))
+    backwards = _begins(near[:, ::-1], len(walk.points) - walk.first[::-1])[:, ::-1]
+    _, leaving = np.nonzero(backwards)
+    inside = ~np.isin(entry, walk.first[:-1]) & ~np.isin(leaving, walk.first[1:] - 1)  # else the line ends at the contour: a T-junction
     length = np.concatenate([[0.0], np.cumsum(walk.length)])
     short = length[leaving + 1] - length[entry] < np.radians(parameters.fit)
-    one, other = piece[pose, entry], piece[pose, leaving]
-    opposite = offset[pose, entry] * offset[pose, leaving] * np.sign((contours.tangents[one] * contours.tangents[other]).sum(axis=1)) < 0.0
+    one, other = found.piece[pose, entry], found.piece[pose, leaving]
+    along = np.sign((contours.tangents[one] * contours.tangents[other]).sum(axis=1))
+    opposite = found.offset[pose, entry] * found.offset[pose, leaving] * along < 0.0
     junction = contours.ends[one] | contours.ends[other]  # the contour ends at the photograph's line
     crossed = inside & short & opposite & ~junction
     worth = np.minimum(1.0, walk.weight[entry]) * contours.strength[one]
-    return np.bincount(pose[crossed], worth[crossed], len(points))
+    return np.bincount(pose[crossed], worth[crossed], len(near))
 
 
-def _panorama_side(walk: Walk, rotations: np.ndarray, contours: ContourMap, parameters: MetricParameters) -> tuple[np.ndarray, np.ndarray]:
+def _panorama_side(walk: Walk, poses: _Poses, contours: ContourMap, parameters: MetricParameters) -> tuple[np.ndarray, np.ndarray]:
     """Of the panorama's skyline inside the picture what the photograph's lines show, and all, radians, each shape (M,)."""
-    shown, whole = np.zeros(len(rotations)), np.zeros(len(rotations))
+    shown, whole = np.zeros(len(poses.zooms)), np.zeros(len(poses.zooms))
     if walk.frame is None:
         return shown, whole
     skyline = contours.skyline > 0.5
     points, tangents, length = contours.points[skyline], contours.tangents[skyline], 2.0 * contours.half[skyline]
-    for number, rotation in enumerate(rotations):
-        seen = points @ rotation
-        inside = (seen @ walk.frame.T > 0.0).all(axis=1)
+    up = contours.rise[skyline, None] * contours.normals[skyline]
+    turn = _CAMERA_TO_MAP.T.astype(np.float32)
+    for number, (rotation, zoom, lift) in enumerate(zip(poses.rotations, poses.zooms, poses.lifts, strict=True)):
+        seen = (points + lift * up) @ rotation
+        inside = (seen * np.array([zoom, zoom, 1.0], np.float32) @ walk.frame.T > 0.0).all(axis=1)
         whole[number] = length[inside].sum()
         if inside.any():
-            match = _match(*_in_own_map(walk, seen[inside], tangents[inside] @ rotation), walk.own, parameters)
-            shown[number] = (match.score * length[inside]).sum()
+            there, along = zoomed(seen[inside], tangents[inside] @ rotation, 1.0 / zoom)
+            certain = np.ones(len(there), np.float32)
+            score = _match((there @ turn)[None], (along @ turn)[None], certain, walk.own, parameters).score
+            shown[number] = (score * length[inside]).sum()
     return shown, whole
-
-
-def _in_own_map(walk: Walk, points: np.ndarray, tangents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Points and tangents in camera axes, ahead of the camera, as they would be in the map of the photograph's lines."""
-    turn, scale = _CAMERA_TO_MAP.T.astype(np.float32), np.array([walk.zoom, walk.zoom, 1.0], np.float32)
-    seen, along = points * scale, tangents * scale
-    length = np.linalg.norm(seen, axis=1, keepdims=True)
-    seen = seen / length
-    along -= seen * (along * seen).sum(axis=1, keepdims=True)
-    along /= np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-9)
-    return seen @ turn, along @ turn
