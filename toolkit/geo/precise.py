@@ -172,7 +172,11 @@ def _settled(lines: _Lines, candidates: Sequence[Candidate], world: _World, opti
 
 
 def _refined(trial: _Trial, world: _World, options: PreciseOptions, position_m: float) -> _Trial:
-    """The trial after refinement; with a position, before contours as they are seen from there."""
+    """The trial after refinement; with a position, before contours as they are seen from there.
+
+    Least squares see points, the metric sees lines: where the pose as it was is the better one by the metric, it stays, and its errors
+    are those of the fit and the distance to it.
+    """
     fitted = refine_sights(trial.lines.sights, world.target, pose_from_matrix(trial.rotation), position_m=position_m)
     seen = world.map
     if fitted.position is not None:
@@ -181,7 +185,7 @@ def _refined(trial: _Trial, world: _World, options: PreciseOptions, position_m: 
     lifts = np.array(options.metric.lifts)
     rotations, zooms = np.repeat(fitted.pose.matrix[None], len(lifts), axis=0), fitted.camera.fx / trial.lines.camera.fx + 0.0 * lifts
     evidence = max(evidences(trial.lines.walk, rotations, seen, options.metric, zooms, lifts), key=lambda found: found.fine_score)
-    return replace(
+    moved_to = replace(
         trial,
         rotation=fitted.pose.matrix,
         camera=fitted.camera,
@@ -189,6 +193,12 @@ def _refined(trial: _Trial, world: _World, options: PreciseOptions, position_m: 
         prior=_prior(fitted.pose.matrix, options.heading),
         refined=fitted,
     )
+    if moved_to.merit >= trial.merit or position_m > 0.0:
+        return moved_to
+    before, after = pose_from_matrix(trial.rotation), fitted.pose
+    apart = ((before.yaw - after.yaw + 180.0) % 360.0 - 180.0, before.pitch - after.pitch, before.roll - after.roll)
+    yaw, pitch, roll = np.hypot(fitted.standard_errors, apart).tolist()
+    return replace(trial, refined=replace(fitted, standard_errors=(yaw, pitch, roll)))
 
 
 def _seen_from(contours: Polylines, position: tuple[float, float]) -> Polylines:
