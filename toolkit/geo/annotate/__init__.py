@@ -1,0 +1,1 @@
+"""Names on the peaks of a photograph whose pose is known."""
