@@ -37,7 +37,7 @@ class PoseOrFile(Angles):
     "annotate",
     examples="""
     locate photo.jpg --dem alps.tif --top 1 | annotate photo.jpg --pose - --peaks CH.txt --dem alps.tif -o named.jpg
-    annotate photo.jpg --pose candidates.jsonl --peaks peaks.geojson CH.txt.gz --panorama pano.tif -o named.svg --json named.json
+    annotate photo.jpg --pose candidates.jsonl --peaks osm.geojson CH.txt.gz --panorama pano.tif -o named.svg
     annotate photo.jpg --pose 197.66,-1.25,3.39 --hfov 52 --peaks mine.csv --dem alps.tif --at 46.5475,7.9853 -o named.png
     """,
 )
@@ -110,6 +110,8 @@ def _check(photo: str, output: str, options: dict[str, Any]) -> None:
         raise UsageError("PHOTO", "cannot be standard input: its EXIF is read again when the picture is written", "name a file")
     if options["hfov"] is not None and options["camera"]:
         raise UsageError("--hfov", "excludes --camera", "the camera tells the field of view")
+    if options["position"] and options["panorama"]:
+        raise UsageError("--at", "excludes --panorama", "the panorama tells where it was seen from")
     if not options["panorama"] and not options["dem"]:
         raise UsageError("annotate", "does not know what terrain is seen", "give --dem, --panorama, or both")
     if options["json_path"] == "-" and output == "-":
@@ -128,7 +130,8 @@ def _view(photo: str, facts: PhotoFacts, found: Found, options: dict[str, Any]) 
     from toolkit.geo.terrain import read_terrain
 
     if view is not None:
-        return view, read_terrain(list(options["dem"]), view.latitude, view.longitude, 1000.0 * options["range_km"])
+        reach = float(view.parameters.get("range_m", 1000.0 * options["range_km"]))
+        return view, read_terrain(list(options["dem"]), view.latitude, view.longitude, reach)
     own = (facts.latitude, facts.longitude) if facts.latitude is not None and facts.longitude is not None else None
     latitude, longitude, height = options["position"] or (*(found.position or own or (None, None)), None)
     if latitude is None:

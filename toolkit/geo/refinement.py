@@ -7,7 +7,7 @@ that the elevation model lacks); it is wide at first and ends at the width of th
 Zisserman, "Visual Reconstruction", 1987). Unknowns: the rotation, the focal length, the position on the ground, and how much too low
 the elevation model cuts its ridges; all but the first have a prior.
 
-Standard errors are those of the linear fit, with one independent observation per `CORRELATION` of arc, or per cell of the
+Standard errors are those of the linear fit, with one independent observation per degree of arc, or per cell of the
 elevation model as it is seen, and not one per point: neighbouring points of a line are wrong together.
 """
 
@@ -21,26 +21,57 @@ import numpy as np
 
 from toolkit.geo.camera import Camera
 from toolkit.geo.edges import Edges, edge_polylines
+from toolkit.geo.line_fit import (
+    CORRELATION,
+    FOCAL,
+    LIFT,
+    PLACE,
+    ROTATION,
+    Problem,
+    Rows,
+    State,
+    Trees,
+    chosen,
+    correlation,
+    covariance,
+    improved,
+    in_view,
+    independent,
+    normal_equations,
+    observe,
+    robustness,
+    rotation_vector,
+    trees_at,
+    turn,
+    variance,
+)  # fmt: skip
 from toolkit.geo.pose import Pose, pose_from_matrix
 from toolkit.geo.segments import Pieces, Polylines, cut
 
-# Arc in which errors of a line are one error.
-CORRELATION = math.radians(1.0)
 # Of the photograph's lines so many pieces at most take part: more would add time, not independent observations.
-MOST_PIECES = 700
-# Pieces of contours.
-STEP = math.radians(0.1)
-# A difference of direction by 90 degrees counts as an offset of this much when partners are chosen.
-_TURN = math.radians(2.0)
-# Widths of the kernel, from what a start may be off to what is left between lines that belong together; degrees.
-_WIDTHS = (3.0, 2.2, 1.6, 1.2, 0.9, 0.7, 0.5, 0.4, 0.3, 0.3)
+_MOST_PIECES = 700
+# Pieces of lines, radians.
+_STEP = math.radians(0.1)
+# Contours that a photograph's lines may come to lie on: farther outside them none is looked at.
+_MARGIN = math.radians(8.0)
+# Starts that are tried beside the given one: the best of turns by so many degrees in yaw and pitch, seen with a kernel of this width.
+_AROUND, _AROUND_WIDTH, _AROUND_STRIDE, _MOST_STARTS = (-2.4, -1.2, 0.0, 1.2, 2.4), 0.6, 6, 3
+# Widths of the kernel, degrees: it narrows from what is left to the starts to what is left between lines that belong together. (A
+# kernel so wide that one start were enough is drawn away by lines that have no partner.) While it is wide, every third piece is enough.
+_WIDTHS, _LAST = (1.0, 1.0, 0.7, 0.5, 0.4), 0.3
+_STRIDE, _STRIDE_FROM = 3, 0.7
+_MOST_LAST_STEPS, _STILL = 12, math.radians(1e-4)
 # No fit is believed to be better than that: pixels of the working picture, residual lens distortion, refraction. Radians.
 _FLOOR = math.radians(0.05)
-# Standard deviations of the priors: rotation (the start is from a correlation), radians; the logarithm of the focal length.
-_ROTATION_PRIOR, _FOCAL_PRIOR = math.radians(10.0), 0.025
-# By how many cells an elevation model's ridges are too low, and how well this is known: gridding cuts a ridge with flanks of slope s
-# off by s / 4 of a cell, and interpolation between its cells by as much again.
-_CUT, _CUT_PRIOR = 0.25, 0.25
+# Standard deviation of the start's rotation, radians. It comes from a correlation; the truth is hardly farther from it than this.
+_ROTATION_PRIOR = math.radians(3.0)
+# In the errors it must not count as knowledge: what no line holds is unknown.
+_UNKNOWN = math.radians(60.0)
+# A turn by the prior's standard deviation must be made up for by this share of lines that are followed.
+_TURN_COST = 0.03
+# By how many cells an elevation model's ridges are too low, and how well this is known: the mean over a cell takes s / 4 of a cell off a
+# ridge with flanks of slope s, 0.4 or so, where the ridge runs along the middle of cells, and nothing where it runs along their border.
+_CUT, _CUT_PRIOR = 0.1, 0.1
 
 
 @dataclass(frozen=True)
@@ -106,7 +137,7 @@ def refine(
 
 def target(contours: Polylines, steps: Sequence[Mapping[str, float]] = ()) -> Target:
     """Contours, East-North-Up, made ready. `steps`: cells ("cell_m") and how far each goes ("to_m"), nearest first; none: exact."""
-    pieces = cut(contours, STEP)
+    pieces = cut(contours, _STEP)
     cell = np.zeros(len(pieces.points))
     for level in reversed(steps):
         cell[pieces.distance <= level["to_m"]] = level["cell_m"]
@@ -121,7 +152,7 @@ def sights(edges: Edges, camera: Camera) -> Sights:
 def sights_of(lines: Polylines, camera: Camera) -> Sights:
     """The same from lines in camera axes."""
     arc = np.linalg.norm(np.diff(lines.points, axis=0), axis=1)[np.diff(lines.line) == 0].sum()
-    return Sights(cut(lines, max(STEP, float(arc) / MOST_PIECES)), camera)
+    return Sights(cut(lines, max(_STEP, float(arc) / _MOST_PIECES)), camera)
 
 
 def zoomed(camera: Camera, zoom: float) -> Camera:
@@ -135,237 +166,116 @@ def zoomed(camera: Camera, zoom: float) -> Camera:
 
 def refine_sights(photo: Sights, contours: Target, pose: Pose, *, fit_hfov: float = 0.05, position_m: float = 0.0) -> Refined:
     """The best pose near `pose`, as `refine`."""
-    fit = _Fit(photo.pieces, contours, pose.matrix, fit_hfov, position_m)
-    for width in _WIDTHS:
-        for _ in range(2):
-            fit.step(math.radians(width))
-    return fit.result(photo.camera)
+    problem = _problem(photo.pieces, contours, pose.matrix, fit_hfov, position_m)
+    trees = trees_at(problem, np.zeros(2))
+    approached = [_approached(problem, trees, start) for start in _starts(problem, trees)]
+    _, state = max(approached, key=lambda entry: entry[0])
+    return _told(problem, *_finished(problem, trees, state), photo.camera)
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """Observations: offset from the partner, distance to it (radians), agreement of the directions (0 to 1), derivatives of the offset by
-    the unknowns, weight, angle of a cell, and which pieces of the photograph's lines they are.
-    """
-
-    offset: np.ndarray
-    distance: np.ndarray
-    agreement: np.ndarray
-    derivatives: np.ndarray
-    weight: np.ndarray
-    cell: np.ndarray
-    piece: np.ndarray
-
-
-_ROTATION, _FOCAL, _PLACE, _LIFT = slice(0, 3), 3, slice(4, 6), 6
-
-
-class _Fit:
-    """A pose on its way. `unknowns`: rotation from the start (radians), log focal length, kilometres east and north, cells of lift."""
-
-    def __init__(self, photo: Pieces, contours: Target, start: np.ndarray, fit_hfov: float, position_m: float) -> None:
-        self.photo, self.start, self.rotation = photo, start, start
-        self.unknowns = np.zeros(7)
-        self.bound = math.log1p(fit_hfov)
-        self.position = position_m > 0.0
-        self.prior = np.array([*[_ROTATION_PRIOR] * 3, _FOCAL_PRIOR, *[max(position_m, 1.0) / 2000.0] * 2, _CUT_PRIOR])
-        self.mean = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, _CUT])
-        near = _in_view(photo.points, contours.pieces.points, start)
-        self.contours, self.cell = _chosen(contours.pieces, near), contours.cell[near]
-        self.free = np.array([True] * 3 + [self.bound > 0.0] + [self.position] * 2 + [bool(self.cell.any())])
-        if self.free[_LIFT]:
-            self.unknowns[_LIFT] = _CUT
-        normals = np.cross(self.contours.points, self.contours.tangents)
-        self.normals = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-15)
-        self.weight = photo.strength * photo.length / max(float((photo.strength * photo.length).sum()), 1e-15)
-        self.planted()
-
-    def planted(self) -> None:
-        """Trees of the contours as seen from the present position: of the skyline, and of all."""
-        from scipy.spatial import cKDTree
-
-        self.moved, self.moved_tangents = self._from_position(self.contours.points), self.contours.tangents
-        features = _features(self.moved, self.moved_tangents)
-        self.trees = []
-        for chosen in (np.flatnonzero(self.contours.skyline > 0.5), np.arange(len(features))):
-            self.trees.append((chosen, cKDTree(features[chosen]) if len(chosen) else None))
-        self.seen_from = self.unknowns[_PLACE].copy()
-
-    def _from_position(self, points: np.ndarray) -> np.ndarray:
-        if not self.position:
-            return points
-        moved = points - np.append(1000.0 * self.unknowns[_PLACE], 0.0) / self.contours.distance[:, None]
-        return moved / np.linalg.norm(moved, axis=1, keepdims=True)
-
-    def rows(self) -> _Rows:
-        """The photograph's pieces and their partners under the present pose: skyline with skyline first, everything else with all."""
-        zoom = math.exp(self.unknowns[_FOCAL])
-        seen = self.photo.points * (1.0 / zoom, 1.0 / zoom, 1.0)
-        length = np.linalg.norm(seen, axis=1, keepdims=True)
-        seen /= length
-        points = seen @ self.rotation.T
-        along = self.photo.tangents * (1.0 / zoom, 1.0 / zoom, 1.0)
-        along -= seen * (along * seen).sum(axis=1, keepdims=True)
-        along /= np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-15)
-        features = _features(points, along @ self.rotation.T)
-        sideways = -seen * (1.0, 1.0, 0.0)  # by the logarithm of the focal length
-        sideways -= seen * (sideways * seen).sum(axis=1, keepdims=True)
-        sideways = sideways @ self.rotation.T
-        found = []
-        (skyline, skyline_tree), (every, tree) = self.trees
-        certainty = self.photo.skyline if skyline_tree is not None else np.zeros(len(points))
-        for numbers, kind, share in ((skyline, skyline_tree, certainty), (every, tree, 1.0 - certainty)):
-            chosen = np.flatnonzero(share > 0.05)
-            if kind is None or not len(chosen):
-                continue
-            _, nearest = kind.query(features[chosen])
-            found.append(self._matched(points, sideways, features, chosen, numbers[nearest], share[chosen]))
-        if not found:
-            return _Rows(np.zeros(0), np.zeros(0), np.zeros(0), np.zeros((0, 7)), np.zeros(0), np.zeros(0), np.zeros(0, np.int64))
-        return _Rows(*(np.concatenate(arrays) for arrays in zip(*found, strict=True)))
-
-    def _matched(
-        self, points: np.ndarray, sideways: np.ndarray, features: np.ndarray, chosen: np.ndarray, partner: np.ndarray, share: np.ndarray
-    ) -> tuple[np.ndarray, ...]:
-        place, normal, cell = points[chosen], self.normals[partner], self.cell[partner]
-        other = self.contours.points[partner]
-        upwards = normal[:, 2]
-        displaced = np.zeros(len(chosen))
-        derivatives = np.zeros((len(chosen), 7))
-        if self.position:
-            parallax = normal[:, :2] * (1000.0 / self.contours.distance[partner])[:, None]
-            moved = other - np.append(1000.0 * self.unknowns[_PLACE], 0.0) / self.contours.distance[partner][:, None]
-            size = np.linalg.norm(moved, axis=1)
-            displaced = (normal * moved).sum(axis=1) / size
-            derivatives[:, _PLACE] = parallax / size[:, None]
-            other = moved / size[:, None]
-        offset = (place * normal).sum(axis=1) - displaced - self.unknowns[_LIFT] * cell * upwards
-        beyond = np.abs(((place - other) * self.contours.tangents[partner]).sum(axis=1)) - self.contours.length[partner]
-        turned = np.linalg.norm(features[chosen, 3:] - _features(other, self.contours.tangents[partner])[:, 3:], axis=1)
-        distance = np.sqrt(offset**2 + np.maximum(beyond, 0.0) ** 2)
-        agreement = np.maximum(1.0 - (turned / _TURN) ** 2, 0.0) ** 2  # cos^4 of the angle between the lines
-        derivatives[:, _ROTATION] = np.cross(place, normal)
-        derivatives[:, _FOCAL] = (sideways[chosen] * normal).sum(axis=1)
-        derivatives[:, _LIFT] = -cell * upwards
-        return offset, distance, agreement, derivatives, self.weight[chosen] * share, cell, chosen
-
-    def step(self, width: float) -> None:
-        """One step of Gauss and Newton with a kernel of `width` radians."""
-        if self.position and np.abs(self.unknowns[_PLACE] - self.seen_from).max() > 1e-4:
-            self.planted()
-        rows = self.rows()
-        matrix, right, _ = self._normal_equations(rows, width, 0.5 * width)
-        self._move(_solved(matrix, right, self.free))
-
-    def _normal_equations(self, rows: _Rows, width: float, sigma: float) -> tuple[np.ndarray, np.ndarray, float]:
-        """Matrix and right side, priors included, and the number of independent observations; `sigma`: their error, radians."""
-        kernel = rows.weight * rows.agreement * _kernel(rows.distance, width)
-        independent = self._independent(rows)
-        weight = kernel * independent / sigma**2
-        matrix = (rows.derivatives * weight[:, None]).T @ rows.derivatives + np.diag(self.prior**-2)
-        gone = self.unknowns - self.mean
-        right = -(rows.derivatives * weight[:, None]).T @ rows.offset - gone * self.prior**-2
-        return matrix, right, float((kernel * independent).sum())
-
-    def _independent(self, rows: _Rows) -> np.ndarray:
-        """How many independent observations there would be if all pieces were like this one."""
-        return float(self.photo.length.sum()) / np.maximum(CORRELATION, rows.cell)
-
-    def _move(self, step: np.ndarray) -> None:
-        size = float(np.linalg.norm(step[_ROTATION]))
-        if size > math.radians(2.0):
-            step = step * (math.radians(2.0) / size)
-        self.unknowns = self.unknowns + step
-        self.unknowns[_FOCAL] = min(max(self.unknowns[_FOCAL], -self.bound), self.bound)
-        self.rotation = _turn(step[_ROTATION]) @ self.rotation
-        self.unknowns[_ROTATION] = _rotation_vector(self.rotation @ self.start.T)
-
-    def result(self, camera: Camera) -> Refined:
-        """The present pose, with its errors."""
-        rows = self.rows()
-        width = math.radians(_WIDTHS[-1])
-        kernel = rows.weight * rows.agreement * _kernel(rows.distance, width)
-        mean_square = float((kernel * rows.offset**2).sum() / max(float(kernel.sum()), 1e-15))
-        _, _, count = self._normal_equations(rows, width, 1.0)
-        spare = count / max(count - float(self.free.sum()), 0.25 * max(count, 1e-9))
-        sigma = math.sqrt(max(mean_square * min(spare, 4.0), _FLOOR**2))
-        matrix, _, _ = self._normal_equations(rows, width, sigma)
-        covariance = _inverse(matrix, self.free)
-        pose = pose_from_matrix(self.rotation)
-        errors = _angle_errors(self.rotation, covariance[_ROTATION, _ROTATION])
-        fitted = zoomed(camera, math.exp(self.unknowns[_FOCAL]))
-        half = math.radians(0.5 * fitted.hfov)
-        east, north = (1000.0 * self.unknowns[_PLACE]).tolist()
-        scale = np.array([1.0, 1.0, 1.0, 1.0, 1000.0, 1000.0])
-        place_errors = 1000.0 * np.sqrt(np.diag(covariance)[_PLACE])
-        certainty = self.photo.skyline[rows.piece]
-        skyline = float((rows.weight * certainty).sum())
-        return Refined(
-            pose=pose,
-            camera=fitted,
-            hfov=fitted.hfov,
-            position=(east, north) if self.position else None,
-            covariance=covariance[:6, :6] * scale * scale[:, None],
-            standard_errors=errors,
-            hfov_error=math.degrees(2.0 * math.sin(half) * math.cos(half) * math.sqrt(covariance[_FOCAL, _FOCAL])),
-            position_errors=(float(place_errors[0]), float(place_errors[1])) if self.position else None,
-            residual=math.degrees(math.sqrt(mean_square)),
-            followed=float(kernel.sum()),
-            skyline_followed=float((kernel * certainty).sum()) / skyline if skyline > 0.0 else 0.0,
-        )
+def _problem(photo: Pieces, contours: Target, start: np.ndarray, fit_hfov: float, position_m: float) -> Problem:
+    near = in_view(photo, contours.pieces, start, _MARGIN)
+    pieces, cell = chosen(contours.pieces, near), contours.cell[near]
+    normals = np.cross(pieces.points, pieces.tangents)
+    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-15)
+    weight = photo.strength * photo.length
+    prior = np.array([*[_ROTATION_PRIOR] * 3, max(0.5 * fit_hfov, 1e-9), *[max(0.5e-3 * position_m, 1e-9)] * 2, _CUT_PRIOR])
+    coarse = bool(cell.any())
+    return Problem(
+        photo=photo,
+        contours=pieces,
+        normals=normals,
+        cell=cell,
+        weight=weight / max(float(weight.sum()), 1e-15),
+        start=start,
+        mean=np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, _CUT if coarse else 0.0]),
+        prior=prior,
+        free=np.array([True, True, True, fit_hfov > 0.0, position_m > 0.0, position_m > 0.0, coarse]),
+        most_focal=math.log1p(fit_hfov),
+    )
 
 
-def _in_view(seen: np.ndarray, contours: np.ndarray, rotation: np.ndarray) -> np.ndarray:
-    """Which contours may meet the photograph's lines: those in a cone about their middle, 8 degrees wider than they."""
-    if not len(seen) or not len(contours):
-        return np.zeros(0, np.int64)
-    middle = seen.mean(axis=0) / np.linalg.norm(seen.mean(axis=0))
-    wide = float(np.arccos(np.clip((seen @ middle).min(), -1.0, 1.0))) + math.radians(8.0)
-    return np.flatnonzero(contours @ (rotation @ middle) >= math.cos(min(wide, math.pi)))
+def _starts(problem: Problem, trees: Trees) -> list[State]:
+    """The start and what around it promises more: no two are next to each other."""
+    given = State(problem.start, 0.0, np.zeros(2), float(problem.mean[LIFT]))
+    forward = problem.start[:, 2]
+    sideways = np.array([forward[1], -forward[0], 0.0]) / max(math.hypot(forward[0], forward[1]), 1e-9)
+    around = []
+    for yaw in _AROUND:
+        for pitch in _AROUND:
+            turned = turn(np.array([0.0, 0.0, math.radians(yaw)])) @ turn(sideways * math.radians(pitch))
+            state = replace(given, rotation=turned @ problem.start)
+            around.append((_merit(problem, trees, state, math.radians(_AROUND_WIDTH), _AROUND_STRIDE), state))
+    chosen_states, apart = [given], math.radians(1.5 * (_AROUND[1] - _AROUND[0]))
+    for _, state in sorted(around, key=lambda entry: -entry[0]):
+        gaps = [np.linalg.norm(rotation_vector(state.rotation @ other.rotation.T)) for other in chosen_states]
+        if min(gaps) > (apart if len(gaps) > 1 else 0.0) and len(gaps) < _MOST_STARTS:
+            chosen_states.append(state)
+    return chosen_states
 
 
-def _chosen(pieces: Pieces, numbers: np.ndarray) -> Pieces:
-    return Pieces(**{name: values[numbers] for name, values in vars(pieces).items()})
+def _merit(problem: Problem, trees: Trees, state: State, width: float, stride: int = 1) -> float:
+    turned = float(np.linalg.norm(rotation_vector(state.rotation @ problem.start.T))) / _ROTATION_PRIOR
+    return float(observe(problem, trees, state, width, stride).kernel.sum()) - _TURN_COST * turned**2
 
 
-def _features(points: np.ndarray, tangents: np.ndarray) -> np.ndarray:
-    """Places and directions without a sign (the doubled angle from the horizontal) in one space, shape (N, 5)."""
-    flat = np.maximum(np.hypot(points[:, 0], points[:, 1]), 1e-9)
-    across = (points[:, 1] * tangents[:, 0] - points[:, 0] * tangents[:, 1]) / flat
-    up = tangents[:, 2] / flat
-    return np.column_stack([points, 0.5 * _TURN * (across**2 - up**2), _TURN * across * up])
+def _approached(problem: Problem, trees: Trees, state: State) -> tuple[float, State]:
+    """Where a start goes while the kernel narrows, and how good that is."""
+    for degrees in _WIDTHS:
+        width, stride = math.radians(degrees), _STRIDE if degrees >= _STRIDE_FROM else 1
+        state, _ = improved(problem, state, observe(problem, trees, state, width, stride), 0.5 * width)
+        trees = _followed_to(problem, trees, state)
+    return _merit(problem, trees, state, math.radians(_LAST)), state
 
 
-def _kernel(distance: np.ndarray, width: float) -> np.ndarray:
-    """The weight that Geman and McClure's kernel gives, 1 at no distance."""
-    return 1.0 / (1.0 + (distance / width) ** 2) ** 2
+def _finished(problem: Problem, trees: Trees, state: State) -> tuple[State, Rows]:
+    """Steps with the last kernel until nothing moves, and the observations there."""
+    width = math.radians(_LAST)
+    trees = _followed_to(problem, trees, state)
+    rows = observe(problem, trees, state, width)
+    for _ in range(_MOST_LAST_STEPS):
+        state, size = improved(problem, state, rows, max(math.sqrt(variance(rows)), _FLOOR))
+        trees = _followed_to(problem, trees, state)
+        rows = observe(problem, trees, state, width)
+        if size < _STILL:
+            break
+    return state, rows
 
 
-def _solved(matrix: np.ndarray, right: np.ndarray, free: np.ndarray) -> np.ndarray:
-    step = np.zeros(len(right))
-    step[free] = np.linalg.solve(matrix[np.ix_(free, free)], right[free])
-    return step
+def _followed_to(problem: Problem, trees: Trees, state: State) -> Trees:
+    """Trees for the position of the pose: those there are, as long as it is within a metre of theirs."""
+    return trees if np.abs(state.place - trees.place).max() < 1e-3 else trees_at(problem, state.place)
 
 
-def _inverse(matrix: np.ndarray, free: np.ndarray) -> np.ndarray:
-    covariance = np.zeros_like(matrix)
-    covariance[np.ix_(free, free)] = np.linalg.inv(matrix[np.ix_(free, free)])
-    return covariance
-
-
-def _turn(vector: np.ndarray) -> np.ndarray:
-    """The matrix of a rotation vector in radians (Rodrigues)."""
-    angle = float(np.linalg.norm(vector))
-    cross = np.array([[0.0, -vector[2], vector[1]], [vector[2], 0.0, -vector[0]], [-vector[1], vector[0], 0.0]])
-    sine, cosine = (math.sin(angle) / angle, (1.0 - math.cos(angle)) / angle**2) if angle > 1e-8 else (1.0, 0.5)
-    return np.asarray(np.eye(3) + sine * cross + cosine * (cross @ cross))
-
-
-def _rotation_vector(matrix: np.ndarray) -> np.ndarray:
-    """The inverse of `_turn`, for angles well below 180 degrees."""
-    axis = 0.5 * np.array([matrix[2, 1] - matrix[1, 2], matrix[0, 2] - matrix[2, 0], matrix[1, 0] - matrix[0, 1]])
-    sine = float(np.linalg.norm(axis))
-    return axis * (math.atan2(sine, 0.5 * (float(np.trace(matrix)) - 1.0)) / sine if sine > 1e-12 else 1.0)
+def _told(problem: Problem, state: State, rows: Rows, camera: Camera) -> Refined:
+    count = float((rows.kernel * independent(problem, rows)).sum())
+    spent = count / max(count - float(problem.free.sum()), 0.25 * max(count, 1e-9))  # degrees of freedom, at most 4
+    mean_square = variance(rows)
+    spread = spent * robustness(rows, math.radians(_LAST)) * correlation(problem, rows) / CORRELATION
+    matrix, _ = normal_equations(problem, state, rows, math.sqrt(max(mean_square, _FLOOR**2) * spread))
+    matrix[ROTATION, ROTATION] += np.eye(3) * (_UNKNOWN**-2 - _ROTATION_PRIOR**-2)
+    found = covariance(problem, matrix)
+    found[PLACE] *= 1000.0
+    found[:, PLACE] *= 1000.0
+    fitted = zoomed(camera, math.exp(state.log_focal))
+    half = math.radians(0.5 * fitted.hfov)
+    errors = np.sqrt(np.diag(found))
+    certainty = problem.photo.skyline[rows.piece]
+    skyline = float((problem.weight * problem.photo.skyline).sum())
+    moved = bool(problem.free[PLACE].any())
+    return Refined(
+        pose=pose_from_matrix(state.rotation),
+        camera=fitted,
+        hfov=fitted.hfov,
+        position=(1000.0 * float(state.place[0]), 1000.0 * float(state.place[1])) if moved else None,
+        covariance=found[:6, :6],
+        standard_errors=_angle_errors(state.rotation, found[ROTATION, ROTATION]),
+        hfov_error=math.degrees(math.sin(2.0 * half) * float(errors[FOCAL])),
+        position_errors=(float(errors[4]), float(errors[5])) if moved else None,
+        residual=math.degrees(math.sqrt(mean_square)),
+        followed=float(rows.kernel.sum()),
+        skyline_followed=float((rows.kernel * certainty).sum()) / skyline if skyline > 0.0 else 0.0,
+    )
 
 
 def _angle_errors(rotation: np.ndarray, covariance: np.ndarray) -> tuple[float, float, float]:

@@ -47,11 +47,11 @@ def captions(sights: Sequence[Sight], size: int, language: str | None = None, im
     """The labels of peaks in letters of `size` pixels, in the faces for a language (see `toolkit.geo.annotate.faces`)."""
     faces = Faces(language)
     small = max(_SMALLEST - 2, round(_SECOND * size))
-    (above, below), (above_2, below_2) = line_height(size), line_height(small)
     found = []
     for sight in sights:
-        first = Line(tuple(faces.runs(sight.peak.name, size)), size, above)
-        second = Line(tuple(faces.runs(measures(sight, imperial), small)), small, above + below + above_2)
+        name, figures = (tuple(faces.runs(*line)) for line in ((sight.peak.name, size), (measures(sight, imperial), small)))
+        (above, below), (above_2, below_2) = line_height(size, name), line_height(small, figures)
+        first, second = Line(name, size, above), Line(figures, small, above + below + above_2)
         found.append(Caption((first, second), max(first.width, second.width), above + below + above_2 + below_2))
     return found
 

@@ -11,6 +11,7 @@ import importlib.util
 import logging
 import os
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -39,13 +40,10 @@ class Face:
     index: int
     family: str
 
-    @functools.cached_property
+    @property
     def signs(self) -> frozenset[int]:
         """The code points that it has."""
-        from fontTools.ttLib import TTFont
-
-        with TTFont(self.path, fontNumber=self.index, lazy=True) as font:
-            return frozenset(font.getBestCmap())
+        return _signs(self.path, self.index)
 
     def font(self, size: int) -> ImageFont.FreeTypeFont:
         """It at `size` pixels."""
@@ -108,11 +106,18 @@ class Faces:
             _log.warning("%r: no face has U+%04X, %s; a box stands for it", text, ord(sign), name)
 
 
+def line_height(size: int, runs: Sequence[Run]) -> tuple[float, float]:
+    """Pixels above and below the base line that hold the runs at `size`, and at least those of Latin letters with accents."""
+    boxes = [run.face.font(size).getbbox(run.text, anchor="ls") for run in runs]
+    return max(0.95 * size, *(-box[1] for box in boxes)), max(0.25 * size, *(box[3] for box in boxes))
+
+
 @functools.cache
-def line_height(size: int) -> tuple[int, int]:
-    """Pixels above and below the base line at `size` that hold any Latin text."""
-    ascent, descent = Faces().all[0].font(size).getbbox("ÅgÇ", anchor="ls")[1::2]
-    return round(-ascent), round(descent)
+def _signs(path: str, index: int) -> frozenset[int]:
+    from fontTools.ttLib import TTFont
+
+    with TTFont(path, fontNumber=index, lazy=True) as font:
+        return frozenset(font.getBestCmap())
 
 
 @functools.lru_cache(maxsize=128)

@@ -1,9 +1,9 @@
 """Where labels go: above their peaks, on vertical leader lines, none over another, over another's line, or over the picture's border.
 
-Vertical lines cannot cross each other. Labels are placed one after the other, the most important first, each at the free place with
-the shortest line that leaves others room; one that finds no place is left out. The method is the greedy one of Christensen, Marks and Shieber, *An empirical
-study of algorithms for point-feature label placement*, ACM Transactions on Graphics 14(3), 1995; importance makes greedy right here:
-no label may push out a more important one.
+Vertical lines cannot cross each other. Labels are placed one after the other, the most important first, each at the free place with the
+shortest line that leaves others room; one that finds no place is left out. The method is the greedy one of Christensen, Marks and
+Shieber, *An empirical study of algorithms for point-feature label placement*, ACM Transactions on Graphics 14(3), 1995; importance makes
+greedy right here: no label may push out a more important one.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def place_labels(
         free &= ~_touch(boxes, taken, gap) & ~_touch(boxes, lines, gap) & ~_touch(own, taken, gap) & ~_touch(own, lines, gap)
         if not free.any():
             continue
-        cost += high * _shut_out(boxes, anchors[index + 1 : index + 1 + _AHEAD], high + 3.0 * gap)
+        cost += 2.0 * high * _shut_out(boxes, anchors[index + 1 : index + 1 + _AHEAD], high + 3.0 * gap)
         best = int(np.argmin(np.where(free, cost, np.inf)))
         placed.append(Label(index, *(float(value) for value in (*boxes[best], x, y, ends[best]))))
         taken, lines = np.vstack([taken, boxes[best]]), np.vstack([lines, own[best]])

@@ -218,7 +218,8 @@ def _position(latitude: Any, longitude: Any) -> tuple[float, float]:
         if not abs(number) <= most:  # also catches NaN
             raise _BadRow(f"has the {word} {number:g}, which is not on the Earth")
         values.append(number)
-    return values[0], (values[1] + 180.0) % 360.0 - 180.0
+    latitude, longitude = values
+    return latitude, longitude if abs(longitude) <= 180.0 else longitude - math.copysign(360.0, longitude)
 
 
 _MEASURE = re.compile(r"[~c. ]*([-+\u2212]?\d[\d., ']*)\s*(.*)")

@@ -28,7 +28,7 @@ _SNAP_SHARE = 0.25  # of the distance: closer, the search would turn the head
 # that runs on to the next one often does not.
 _LEAST_SLOPE = 0.1
 _MISSING_M = 100.0  # a model of 100 m cells cuts so much off a sharp summit
-_BESIDE, _NOT_FARTHER = 5.0, 1.3  # degrees to each side; times the summit's distance
+_BESIDE, _NOT_FARTHER = 15.0, 1.3  # degrees to each side; times the summit's distance
 _NEAREST_M = 50.0  # whoever stands on a summit does not see it
 
 
@@ -245,15 +245,19 @@ class _Seen:
 def _relief(ground: _Ground, azimuth: float, elevation: float, distance: float) -> float:
     """Metres from a summit down to the higher of the saddles left and right of it, in the outline of all that is not much farther.
 
-    That outline, within 5 degrees, is what the eye compares it with; where no side rises above the summit its lowest place counts.
+    That outline, within 15 degrees, is what the eye compares it with; where a side does not rise above the summit its lowest place counts.
     """
     panorama = ground.panorama
     half = min(round(_BESIDE * panorama.width / 360.0), panorama.width // 2 - 1)
     middle = int(azimuth * panorama.width / 360.0)
-    image = ground.distance[:, (middle + np.arange(-half, half + 1)) % panorama.width]
-    with np.errstate(invalid="ignore"):
-        near = image <= _NOT_FARTHER * distance
-    outline = np.where(near.any(axis=0), ground.elevations[np.argmax(near, axis=0)], panorama.elevations[0])
+    columns = (middle + np.arange(-half, half + 1)) % panorama.width
+    # The higher a pixel the farther what it shows: halving finds the topmost that is near enough.
+    low, high = np.zeros(len(columns), np.int64), np.full(len(columns), panorama.rows - 1)
+    for _ in range(int(panorama.rows).bit_length()):
+        row = (low + high) // 2
+        near = ground.distance[row, columns] <= _NOT_FARTHER * distance  # false for the sky, NaN
+        low, high = np.where(near, low, np.minimum(row + 1, high)), np.where(near, row, high)
+    outline = ground.elevations[high]
     saddles = []
     for side in (outline[half::-1], outline[half:]):
         higher = np.flatnonzero(side > elevation + panorama.row_step)
