@@ -31,7 +31,7 @@ def main() -> None:
         demo = ROOT / "examples" / "demo"
         subprocess.run([sys.executable, demo / "make_terrain.py", terrain], check=True)
         subprocess.run([sys.executable, demo / "render_photo.py", terrain, "-o", photo, "--truth", truth], check=True)
-        locate = [str(ROOT / "bin" / "locate"), photo, "--dem", terrain, *WINDOW, "--top", "10", "--bandwidth"]
+        locate = [str(ROOT / "bin" / "locate"), photo, "--dem", terrain, *WINDOW, "--top", "10", "--coarse", "--bandwidth"]
         for bandwidth in (256, 512):
             searches(terrain, photo, bandwidth)
             compare(

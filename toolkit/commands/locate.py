@@ -7,39 +7,43 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from toolkit.commands.parameters import Bandwidth, Heading, Interval, Position
-from toolkit.commands.ranking import check_ranking, ranking_options, write_ranking
+from toolkit.commands.locating import check_locating, heading_of, position_of
+from toolkit.commands.parameters import Bandwidth, FieldOfView, Heading, Interval, Position
+from toolkit.commands.ranking import check_ranking, ranking_options, write_list, write_ranking
 from toolkit.core.command import command
-from toolkit.core.errors import BadData, UsageError
+from toolkit.core.errors import BadData, ToolError
 from toolkit.core.stages import stage
 from toolkit.core.streams import stream_name
 
 if TYPE_CHECKING:
-    from toolkit.geo.candidates import Candidate
-    from toolkit.geo.photo import PhotoFacts
+    from toolkit.geo.camera import Camera
+    from toolkit.geo.panorama import Panorama
+    from toolkit.geo.pose import Pose
+    from toolkit.geo.precise import PrecisePose
 
 
 @command(
     "locate",
     examples="""
     locate photo.jpg --dem N46E007.hgt N46E008.hgt --overlay fit.png > candidates.jsonl
-    locate photo.jpg --dem alps.tif --at 46.5475,7.9853 --hfov 52 --pitch -30:30 --roll -15:15
-    locate photo.jpg --dem alps.tif --bandwidth auto:1024
-    locate photo.jpg --dem alps.tif --heading 120:30 --top 1 --format tsv
+    locate photo.jpg --dem alps.tif --at 46.5475,7.9853 --hfov 45:60 --heading 120:30
+    locate photo.jpg --dem alps.tif --top 1 | jq 'select(.verdict == "accepted")'
+    locate photo.jpg --dem alps.tif --coarse --bandwidth auto:1024 --format tsv
     """,
 )
 @click.argument("photo", metavar="PHOTO")
 @click.argument("more_dem", nargs=-1, metavar="[DEM...]")
-@click.option("--dem", multiple=True, required=True, metavar="DEM", help="Elevation data that GDAL reads; several files are one mosaic.")
+@click.option("--dem", multiple=True, required=True, metavar="DEM", help="Elevation data that GDAL reads, several files one mosaic, or a horizon.")
 @click.option("--at", "position", type=Position(), help="Where the camera was, degrees, and metres in the DEM's datum; default: EXIF.")
 @click.option(
     "--height", "above_ground", type=click.FloatRange(0.0, min_open=True), default=2.0, metavar="M", help="Metres above ground. [2]"
 )
-@click.option("--hfov", type=float, metavar="DEG", help="Horizontal field of view; default: EXIF.")
+@click.option("--hfov", type=FieldOfView(), help="Horizontal field of view; default: EXIF, or else a search from 20 to 100.")
 @click.option("--camera", metavar="CAMERA.json", help="Lens with distortion, see camera(5), instead of --hfov.")
-@click.option("--heading", type=Heading(), help="Only yaws within TOL degrees of this compass reading.")
+@click.option("--heading", type=Heading(), metavar="YAW:TOL|exif|exif:TOL", help="Prefer yaws near this compass reading.")
+@click.option("--strict-heading", is_flag=True, help="Only yaws within TOL degrees of --heading.")
 @click.option("--pitch", type=Interval(-90.0, 90.0), default="-45:45", help="Only these pitches, degrees. [-45:45]")
-@click.option("--roll", type=Interval(-180.0, 180.0), default="-30:30", help="Only these rolls, degrees. [-30:30]")
+@click.option("--roll", type=Interval(-180.0, 180.0), default="-35:35", help="Only these rolls, degrees. [-35:35]")
 @click.option(
     "-b",
     "--bandwidth",
@@ -59,55 +63,72 @@ if TYPE_CHECKING:
     help="Coefficient of refraction. [0.13]",
 )
 @click.option("--jobs", type=click.IntRange(1), metavar="N", help="Threads; default: one for each core.")
+@click.option("--coarse", is_flag=True, help="Only the correlation: quicker, and without a verdict.")
+@click.option("--candidates", type=click.IntRange(1), default=100, metavar="N", help="How many of its poses are looked at closely. [100]")
+@click.option("--refine-position", type=click.FloatRange(0.0, min_open=True), metavar="M", help="The position may be off by M metres.")
+@click.option("--allow-rejected", is_flag=True, help="Exit with status 0 when no pose is believed.")
 @click.option("--overlay", metavar="PNG", help="Draw the contours of the best pose over the photo.")
 @ranking_options
 def locate(photo: str, more_dem: tuple[str, ...], dem: tuple[str, ...], **options: Any) -> None:
     """List the poses, best first, under which PHOTO's lines fit the contours of the elevation model DEM.
 
-    The position and the field of view come from the photo's EXIF when not given. Prints
-    {"rank","yaw","pitch","roll","score"}, degrees: yaw clockwise from true north, pitch up, roll right side down.
+    The position and the field of view come from the photo's EXIF when not given. Prints JSON with rank, yaw, pitch,
+    roll (degrees: clockwise from true north, up, right side down), score, fine_score, hfov, yaw_error, pitch_error, roll_error,
+    confidence, verdict (accepted, doubtful or rejected) and reason.
     """
     check_ranking(options)
-    if options["hfov"] is not None and options["camera"]:
-        raise UsageError("--hfov", "excludes --camera", "the camera tells the field of view")
+    check_locating(options)
     from toolkit.core.pictures import write_png
+    from toolkit.geo import locate as geo
     from toolkit.geo.camera import read_camera
+    from toolkit.geo.decode import LARGEST_SIDE
     from toolkit.geo.edges import detect_edges
-    from toolkit.geo.locate import Search, rank_poses
     from toolkit.geo.overlay import draw_overlay
-    from toolkit.geo.panorama import render_panorama
     from toolkit.geo.photo import read_photo
-    from toolkit.geo.photo_sphere import camera_of
+    from toolkit.geo.precise import PreciseOptions
     from toolkit.geo.sphere import check_bandwidth
-    from toolkit.geo.terrain import read_terrain
+    from toolkit.geo.view import view_from
 
     place = stream_name(photo)
     bandwidth, automatic = options["bandwidth"]
     check_bandwidth(bandwidth)
-    if automatic and options["truth"]:
-        raise UsageError("--truth", "counts all cells, of which --bandwidth auto looks at few", f"give --bandwidth {bandwidth}")
-    search = Search(bandwidth, options["heading"], options["pitch"], options["roll"], "2", options["jobs"] or 0, automatic)
     with stage("edges"):
-        picture = read_photo(photo)
-        latitude, longitude, height = options["position"] or _position(picture.facts, place)
+        picture = read_photo(photo, LARGEST_SIDE)
+        latitude, longitude, height = options["position"] or position_of(picture.facts, place)
+        yaw, heading = heading_of(options, picture.facts, place)
         edges = detect_edges(picture.pixels, facts=picture.facts)
-        lens = read_camera(options["camera"]) if options["camera"] else camera_of(edges, options["hfov"], place)
-    with stage("panorama"):
-        terrain = read_terrain([*dem, *more_dem], latitude, longitude, 1000.0 * options["range_km"])
-        view = render_panorama(
-            terrain, latitude, longitude, height,
-            above_ground=options["above_ground"], range_m=1000.0 * options["range_km"], refraction=options["refraction"],
+        cameras = [read_camera(options["camera"])] if options["camera"] else geo.lenses(edges, options["hfov"])
+    if len(cameras) > 1 and (options["coarse"] or options["truth"]):
+        need = "--coarse" if options["coarse"] else "--truth"
+        raise BadData(place, f"has no single field of view, which {need} needs", "give --hfov DEG or --camera")
+    search = geo.Search(bandwidth, yaw, options["pitch"], options["roll"], "2", options["jobs"] or 0, automatic, heading)
+
+    def view(latitude: float, longitude: float) -> Panorama:
+        return view_from(
+            [*dem, *more_dem], latitude, longitude, height,
+            range_m=1000.0 * options["range_km"], refraction=options["refraction"], above_ground=options["above_ground"],
         )  # fmt: skip
 
-    def draw(found: list[Candidate]) -> None:
+    with stage("panorama"):
+        seen = view(latitude, longitude)
+
+    def draw(pose: Pose, lens: Camera, moved: Panorama | None = None) -> None:
         with stage("overlay"):
-            write_png(options["overlay"], draw_overlay(picture.pixels, view, lens, found[0].pose))
+            write_png(options["overlay"], draw_overlay(picture.pixels, moved or seen, lens, pose))
 
-    write_ranking(partial(rank_poses, view, edges, lens, search, place), options, draw if options["overlay"] else None)
+    def draw_best(best: PrecisePose) -> None:
+        moved = None if best.latitude is None or best.longitude is None else view(best.latitude, best.longitude)
+        draw(best.pose, best.camera, moved)
 
-
-def _position(facts: PhotoFacts, place: str) -> tuple[float, float, None]:
-    """Where the EXIF says the photo was taken. Its altitude is left: receivers err by tens of metres, the terrain does not."""
-    if facts.latitude is None or facts.longitude is None:
-        raise BadData(place, "has no GPS position in its EXIF", "give --at LAT,LON")
-    return facts.latitude, facts.longitude, None
+    if options["coarse"]:
+        rank = partial(geo.rank_poses, seen, edges, cameras[0], search, place)
+        return write_ranking(rank, options, (lambda found: draw(found[0].pose, cameras[0])) if options["overlay"] else None)
+    precise = PreciseOptions(options["top"], options["separation"], position_m=options["refine_position"] or 0.0, heading=heading)
+    with stage("rank"):
+        found, quality = geo.rank_photo(
+            seen, edges, cameras, search, place, precise, options["candidates"], options["truth"], options["tolerance"]
+        )
+    records = [one.record for one in found] or [geo.rejection("the photo shows no line that terrain could make", cameras)]
+    write_list(records, quality, options, partial(draw_best, found[0]) if found and options["overlay"] else None)
+    if records[0]["verdict"] == "rejected" and not options["allow_rejected"]:
+        raise ToolError(place, f"rejected: {records[0]['reason']}", "the best guess is listed nevertheless; --allow-rejected exits with 0")

@@ -15,6 +15,7 @@ from toolkit.core.streams import atomic_output
     examples="""
     panorama N46E007.hgt N46E008.hgt --at 46.5475,7.9853 -o jungfraujoch.tif
     panorama alps.tif --at 46.5475,7.9853,3571 --range 150 --preview view.png -o view.tif
+    panorama horizon.geojson --at 61.1252,-147.1258,463.3 -o view.tif
     panorama andes.tif --at -33.1,-70.2 -o - | cylmap - -b 256 > f.npy
     """,
 )
@@ -67,18 +68,15 @@ def panorama(
     """Render what can be seen from a point: distances and occluding contours, 360 degrees around.
 
     DEM is elevation data that GDAL reads (GeoTIFF, SRTM .hgt, ESRI ASCII, USGS DEM, VRT) in any coordinate reference system; several
-    files are one mosaic.
+    files are one mosaic. A single .geojson is a surveyed horizon: lines of longitude, latitude and height.
     """
-    from toolkit.geo.panorama import render_panorama
     from toolkit.geo.panorama_file import write_panorama
-    from toolkit.geo.terrain import read_terrain
+    from toolkit.geo.view import view_from
 
     latitude, longitude, height = position
-    with stage("terrain"):
-        terrain = read_terrain(list(dem), latitude, longitude, 1000.0 * range_km)
     with stage("sweep"):
-        view = render_panorama(
-            terrain, latitude, longitude, height,
+        view = view_from(
+            list(dem), latitude, longitude, height,
             above_ground=above_ground, range_m=1000.0 * range_km, width=width, elevations=elevations, refraction=refraction, engine=engine,
         )  # fmt: skip
     with stage("write"), atomic_output(output) as stream:

@@ -69,20 +69,39 @@ class Angles(click.ParamType):
 
 
 class Heading(click.ParamType):
-    """``YAW:TOL``, degrees; becomes the interval (YAW - TOL, YAW + TOL)."""
+    """``YAW:TOL``, degrees, becomes (yaw, tolerance); ``exif`` and ``exif:TOL`` become (None, tolerance or None)."""
 
-    name = "YAW:TOL"
+    name = "YAW:TOL|exif|exif:TOL"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float | None, float | None]:
+        if isinstance(value, tuple):
+            return value
+        if value == "exif":
+            return None, None
+        read = str(value).startswith("exif:")
+        numbers = _numbers(str(value).replace("exif:", "0:", 1) if read else value, ":")
+        if len(numbers) != 2:
+            self.fail(f"{value!r} is not YAW:TOL, such as 120:30, nor exif or exif:TOL", param, ctx)
+        yaw, tolerance = numbers
+        if not (-360.0 <= yaw <= 360.0 and 0.0 < tolerance <= 180.0):
+            self.fail(f"{value!r}: the yaw is 0 to 360 degrees, the tolerance more than 0 and at most 180", param, ctx)
+        return None if read else yaw % 360.0, tolerance
+
+
+class FieldOfView(click.ParamType):
+    """``DEG`` or ``MIN:MAX``, degrees; becomes (lowest, highest), equal for one number."""
+
+    name = "DEG|MIN:MAX"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float]:
         if isinstance(value, tuple):
             return value
-        numbers = _numbers(value, ":")
-        if len(numbers) != 2:
-            self.fail(f"{value!r} is not YAW:TOL, such as 120:30", param, ctx)
-        yaw, tolerance = numbers
-        if not (-360.0 <= yaw <= 360.0 and 0.0 < tolerance <= 180.0):
-            self.fail(f"{value!r}: the yaw is 0 to 360 degrees, the tolerance more than 0 and at most 180", param, ctx)
-        return yaw - tolerance, yaw + tolerance
+        numbers = _numbers(str(value), ":")
+        if len(numbers) not in (1, 2):
+            self.fail(f"{value!r} is no field of view; give DEG or MIN:MAX, such as 52 or 45:60.", param, ctx)
+        if numbers[0] > numbers[-1]:
+            self.fail(f"{value!r} is empty; give the smaller number first.", param, ctx)
+        return numbers[0], numbers[-1]
 
 
 class Bandwidth(click.ParamType):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -59,16 +60,23 @@ def write_ranking(
     """
     from dataclasses import asdict
 
-    from toolkit.core.records import write_records
-
     with stage("rank"):
         found, quality = rank(options["top"], options["separation"], options["truth"], options["tolerance"])
+    write_list([asdict(candidate) for candidate in found], quality, options, partial(draw, found) if draw else None)
+
+
+def write_list(records: list[dict[str, Any]], quality: Quality | None, options: dict[str, Any], draw: Callable[[], None] | None) -> None:
+    """Write the records, the quality figures if there are any, and what `draw` makes; files become visible when all are complete."""
+    from dataclasses import asdict
+
+    from toolkit.core.records import write_records
+
     with contextlib.ExitStack() as outputs:
         sink = outputs.enter_context(atomic_output(options["output"]))
-        write_records(sink, [asdict(candidate) for candidate in found], options["form"])
+        write_records(sink, records, options["form"])
         if quality and options["report"]:
             write_records(outputs.enter_context(atomic_output(options["report"])), [asdict(quality)], "jsonl")
         if draw:
-            draw(found)
+            draw()
     if quality:
         click.echo(" ".join(f"{name}={value}" for name, value in asdict(quality).items()), err=True)

@@ -94,8 +94,6 @@ def render_panorama(
     A height below the terrain is lifted, with a warning. Raises BadData where the terrain has a void at the position and no
     height is given, UsageError for numbers that make no panorama.
     """
-    from toolkit.geo.terrain import GEOD
-
     rows = round(width * (elevations[1] - elevations[0]) / 360.0)
     _check(range_m, width, elevations, rows, refraction)
     eye = _eye_height(terrain, latitude, longitude, height, above_ground)
@@ -106,8 +104,7 @@ def render_panorama(
         from toolkit.geo.sweep import sweep_block
     from toolkit.geo.sweep import View
 
-    sine = math.sin(math.radians(latitude)) ** 2
-    earth = GEOD.a * math.sqrt(1.0 - GEOD.es) / (1.0 - GEOD.es * sine)  # sqrt(M N), M and N the principal radii of curvature
+    earth = earth_radius(latitude)
     view = View(eye, earth / (1.0 - refraction), elevations[1], (elevations[1] - elevations[0]) / rows, rows)
     legs = _legs(terrain, latitude, longitude, range_m, width)
 
@@ -134,6 +131,14 @@ def render_panorama(
     }
     contours = Contours(table[0].astype(np.int32), *(values.astype(np.float32) for values in table[1:]))
     return Panorama(latitude, longitude, eye, elevations, "angle", width, rows, distance, contours, parameters)
+
+
+def earth_radius(latitude: float) -> float:
+    """Gaussian mean radius of the WGS 84 ellipsoid, metres."""
+    from toolkit.geo.terrain import GEOD
+
+    sine = math.sin(math.radians(latitude)) ** 2
+    return GEOD.a * math.sqrt(1.0 - GEOD.es) / (1.0 - GEOD.es * sine)  # sqrt(M N), M and N the principal radii of curvature
 
 
 def contour_segments(panorama: Panorama) -> Segments:

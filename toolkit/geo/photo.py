@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import csv
 import functools
-import io
 import logging
 import math
 import pathlib
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -59,34 +57,27 @@ class Photo:
     facts: PhotoFacts
 
 
-def read_photo(path: str) -> Photo:
-    """Read any picture that Pillow reads; ``-`` is standard input. It is turned upright as its EXIF orientation says.
+def read_photo(path: str, largest: int | None = None) -> Photo:
+    """Read any picture that Pillow reads, and HEIC where pillow-heif is installed; ``-`` is standard input.
 
-    Raises NoInput when there is no such file, BadData when it is no picture, is cut short or is too large to be a photograph.
+    It is turned upright as its EXIF orientation says. With `largest` the longer side is halved while it is decoded until it has no
+    more pixels than that (see `toolkit.geo.decode`); what the EXIF tells is that of the whole picture.
+    Raises NoInput when there is no such file, BadData when it is no picture, is cut short or would take more than 1 GB to decode,
+    Unavailable for HEIC without its decoder.
     """
-    from PIL import Image, ImageOps  # here: PhotoFacts alone must not cost loading an image library
+    from toolkit.geo.decode import opened, upright_rgb  # here: PhotoFacts alone must not cost loading an image library
 
     place = stream_name(path)
-    with open_input(path) as stream:
-        content = stream.read()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of large pictures and odd EXIF; what matters is said below
-            image = Image.open(io.BytesIO(content))
-            tags, gps = _tags(image, place)
-            stitched = b"GPano:ProjectionType" in _xmp(image)
-            image.load()
-            upright = ImageOps.exif_transpose(image)
-            pixels = _rgb(upright)
-    except Image.DecompressionBombError as error:
-        raise BadData(place, "is larger than 178 million pixels", "make it smaller first") from error
-    except Image.UnidentifiedImageError as error:
-        raise BadData(place, "is no picture that can be read", "convert it to JPEG, PNG or TIFF") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow's decoders raise on damaged files
-        raise BadData(place, f"is damaged or cut short ({error})", "copy it again from the camera") from error
+    with open_input(path) as stream, opened(stream, place) as image:
+        tags, gps = _tags(image, place)
+        stitched = b"GPano:ProjectionType" in _xmp(image)
+        width, height = image.size
+        pixels = upright_rgb(image, place, largest)
     if min(pixels.shape[:2]) < 16:
         raise BadData(place, f"has only {pixels.shape[1]} x {pixels.shape[0]} pixels", "give the photograph itself, not an icon")
-    return Photo(pixels, photo_facts(tags, gps, pixels.shape[1], pixels.shape[0], place, stitched))
+    if (height > width) != (pixels.shape[0] > pixels.shape[1]):
+        width, height = height, width
+    return Photo(pixels, photo_facts(tags, gps, width, height, place, stitched))
 
 
 def photo_facts(
@@ -154,24 +145,6 @@ def _camera_key(make: str | None, model: str | None) -> str:
     """One spelling for all: ``NIKON CORPORATION``, ``NIKON D200`` is ``nikon d200``."""
     words = [*(make or "").lower().split()[:1], *(model or "").lower().split()]
     return " ".join(word for place, word in enumerate(words) if place == 0 or word != words[0])
-
-
-def _rgb(image: Image.Image) -> np.ndarray:
-    """8-bit red, green, blue of a picture of any kind; transparent parts become black, as a frame does."""
-    from PIL import Image
-
-    if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image, np.float64)
-        values = np.where(np.isfinite(values), values, 0.0)
-        top = 65535.0 if image.mode.startswith("I") and values.max(initial=0.0) > 255.0 else 255.0
-        if image.mode == "F" and values.max(initial=0.0) <= 1.0:
-            top = 1.0
-        grey = np.clip(values * (255.0 / top), 0.0, 255.0).astype(np.uint8)
-        return np.repeat(grey[:, :, None], 3, axis=2)
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
-    return np.asarray(image.convert("RGB"))
 
 
 def _tags(image: Image.Image, place: str) -> tuple[dict[int, Any], dict[int, Any]]:

@@ -45,7 +45,8 @@ _RESERVED, _RESERVED_BY_THREAD = 300e6, 140e6  # address space beyond what is re
 class Work:
     """A correlation that is to be done: what its costs depend on.
 
-    `inputs` are the bandwidths of both spheres, `orders` is N of `toolkit.geo.wigner.Products`.
+    `inputs` are the bandwidths of both spheres, `orders` is N of `toolkit.geo.wigner.Products`; `cap` is the sine of the photograph's
+    radius, from which N follows at other bandwidths.
     """
 
     cells: Window
@@ -54,12 +55,13 @@ class Work:
     precision: str
     threads: int
     transform: str = "ducc0"
+    cap: float = 1.0
 
     def at(self, bandwidth: int) -> Work:
         """The same at another bandwidth, in about the same window."""
         scale = bandwidth / self.cells.bandwidth
         axes = (_scaled(axis, scale) for axis in (self.cells.yaw, self.cells.pitch, self.cells.roll))
-        return replace(self, cells=Window(bandwidth, *axes), orders=max(1, min(bandwidth - 1, round(self.orders * scale))))
+        return replace(self, cells=Window(bandwidth, *axes), orders=orders_of(self.cap, bandwidth, self.precision))
 
     @property
     def block_bytes(self) -> int:
@@ -139,12 +141,17 @@ class Seconds:
         return self.analysis + self.wigner + self.fourier
 
 
-def orders_of(photo: np.ndarray, bandwidth: int, precision: str) -> int:
-    """N of a photograph's sphere, shape (2B', 2B', 3), about: its lines lie in a cap around the pole."""
+def cap_of(photo: np.ndarray) -> float:
+    """The sine of the radius of the cap around the pole in which a photograph's lines lie, on a sphere of shape (2B, 2B, 3); at most 1."""
     rows = np.flatnonzero(photo.any(axis=(1, 2)))
     radius = np.pi * (rows[-1] + 1) / photo.shape[0] if len(rows) else 0.0
-    reach = bandwidth * np.sin(min(radius, np.pi / 2))
-    return int(np.clip(np.ceil(reach + _BEYOND[precision] * np.cbrt(reach)), 1, bandwidth - 1))
+    return float(np.sin(min(radius, np.pi / 2)))
+
+
+def orders_of(cap: float, bandwidth: int, precision: str) -> int:
+    """N of a photograph whose lines lie in a cap, about."""
+    reach = bandwidth * cap
+    return int(max(1, min(bandwidth - 1, np.ceil(reach + _BEYOND[precision] * np.cbrt(reach)))))
 
 
 def plan(
@@ -154,7 +161,8 @@ def plan(
     `threads`: 0 for one on each core."""
     inputs = (bandwidth_of(panorama), photo.shape[0] // 2)
     cores = threads or len(os.sched_getaffinity(0))
-    return Work(cells, inputs, orders_of(photo, cells.bandwidth, precision), precision, cores, transform)
+    cap = cap_of(photo)
+    return Work(cells, inputs, orders_of(cap, cells.bandwidth, precision), precision, cores, transform, cap)
 
 
 def measure(work: Work) -> Seconds:

@@ -43,7 +43,8 @@ def test_the_pipes_find_what_locate_finds(done):
     out, _ = done
     truth = json.loads((out / "truth.1.json").read_text())
     command = [sys.executable, ROOT / "bin/locate", out / "photo.1.jpg", "--dem", out / "terrain.tif"]
-    command += ["--at", "{latitude},{longitude},{height}".format(**truth), "-b", "48", "--top", "5", "--pitch=-12:12", "--roll=-6:6"]
+    command += ["--at", "{latitude},{longitude},{height}".format(**truth), "--coarse", "-b", "48"]
+    command += ["--top", "5", "--pitch=-12:12", "--roll=-6:6"]
     found = subprocess.run(command, capture_output=True, text=True, check=True)
     expected = [json.loads(line) for line in found.stdout.splitlines()]
     for mine, other in zip(objects(out / "candidates.48.jsonl"), expected, strict=True):
