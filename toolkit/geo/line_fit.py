@@ -207,9 +207,9 @@ def correlation(problem: Problem, rows: Rows) -> float:
     return min(max(found, CORRELATION), _LONGEST_CORRELATION)
 
 
-def improved(problem: Problem, state: State, rows: Rows, sigma: float) -> tuple[State, float]:
-    """One step of Gauss and Newton; and by how much it turns, radians."""
-    matrix, right = normal_equations(problem, state, rows, sigma)
+def improved(problem: Problem, state: State, rows: Rows, sigma: float, alike: float = CORRELATION) -> tuple[State, float]:
+    """One step of Gauss and Newton; and by how much it turns, radians. `sigma`, `alike`: as for `normal_equations`."""
+    matrix, right = normal_equations(problem, state, rows, sigma, alike)
     step = _solved(matrix, right, problem.free)
     over = state.log_focal + step[FOCAL]
     if abs(over) > problem.most_focal:  # it stays at the bound, and the others make the best of that

@@ -59,7 +59,7 @@ _MARGIN = math.radians(8.0)
 _AROUND, _AROUND_WIDTH, _AROUND_STRIDE, _MOST_STARTS = (-2.4, -1.2, 0.0, 1.2, 2.4), 0.6, 6, 3
 # Widths of the kernel, degrees: it narrows from what is left to the starts to what is left between lines that belong together. (A
 # kernel so wide that one start were enough is drawn away by lines that have no partner.) While it is wide, every third piece is enough.
-_WIDTHS, _LAST = (1.0, 1.0, 0.7, 0.5, 0.4), 0.3
+_WIDTHS, _LAST = (1.0, 1.0, 0.7, 0.5, 0.4, 0.3), 0.2
 _STRIDE, _STRIDE_FROM = 3, 0.7
 _MOST_LAST_STEPS, _STILL = 12, math.radians(1e-4)
 # No fit is believed to be better than that: pixels of the working picture, residual lens distortion, refraction. Radians.
@@ -249,12 +249,17 @@ def _finished(problem: Problem, trees: Trees, state: State) -> tuple[State, Rows
     trees = _followed_to(problem, trees, state)
     rows = observe(problem, trees, state, width)
     for _ in range(_MOST_LAST_STEPS):
-        state, size = improved(problem, state, rows, max(math.sqrt(variance(rows)), _FLOOR))
+        state, size = improved(problem, state, rows, *_spread(problem, rows))
         trees = _followed_to(problem, trees, state)
         rows = observe(problem, trees, state, width)
         if size < _STILL:
             break
     return state, rows
+
+
+def _spread(problem: Problem, rows: Rows) -> tuple[float, float]:
+    """The error of one independent observation with the last kernel, and the arc in which errors are one; radians."""
+    return math.sqrt(max(variance(rows), _FLOOR**2) * robustness(rows, math.radians(_LAST))), correlation(problem, rows)
 
 
 def _followed_to(problem: Problem, trees: Trees, state: State) -> Trees:
@@ -263,12 +268,10 @@ def _followed_to(problem: Problem, trees: Trees, state: State) -> Trees:
 
 
 def _told(problem: Problem, state: State, rows: Rows, camera: Camera) -> Refined:
-    alike = correlation(problem, rows)
+    sigma, alike = _spread(problem, rows)
     count = float((rows.kernel * independent(problem, rows, alike, CELLS_ALIKE)).sum())
     spent = count / max(count - float(problem.free.sum()), 0.25 * max(count, 1e-9))  # degrees of freedom, at most 4
-    mean_square = variance(rows)
-    spread = spent * robustness(rows, math.radians(_LAST))
-    matrix, _ = normal_equations(problem, state, rows, math.sqrt(max(mean_square, _FLOOR**2) * spread), alike, CELLS_ALIKE)
+    matrix, _ = normal_equations(problem, state, rows, sigma * math.sqrt(spent), alike, CELLS_ALIKE)
     matrix[ROTATION, ROTATION] += np.eye(3) * (_UNKNOWN**-2 - _ROTATION_PRIOR**-2)
     found = covariance(problem, matrix)
     found[ROTATION, ROTATION] += np.eye(3) * _SYSTEMATIC**2
@@ -289,7 +292,7 @@ def _told(problem: Problem, state: State, rows: Rows, camera: Camera) -> Refined
         standard_errors=_angle_errors(state.rotation, found[ROTATION, ROTATION]),
         hfov_error=math.degrees(math.sin(2.0 * half) * float(errors[FOCAL])),
         position_errors=(float(errors[4]), float(errors[5])) if moved else None,
-        residual=math.degrees(math.sqrt(mean_square)),
+        residual=math.degrees(math.sqrt(variance(rows))),
         followed=float(rows.kernel.sum()),
         skyline_followed=float((rows.kernel * certainty).sum()) / skyline if skyline > 0.0 else 0.0,
     )
