@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 )
 @click.argument("photo", metavar="PHOTO")
 @click.argument("more_dem", nargs=-1, metavar="[DEM...]")
-@click.option("--dem", multiple=True, required=True, metavar="DEM", help="Elevation data that GDAL reads, several files one mosaic, or a horizon.")
+@click.option("--dem", multiple=True, required=True, metavar="DEM", help="Elevation data that GDAL reads, or a horizon.")
 @click.option("--at", "position", type=Position(), help="Where the camera was, degrees, and metres in the DEM's datum; default: EXIF.")
 @click.option(
     "--height", "above_ground", type=click.FloatRange(0.0, min_open=True), default=2.0, metavar="M", help="Metres above ground. [2]"
