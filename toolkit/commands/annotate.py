@@ -98,8 +98,8 @@ def annotate(photo: str, more_peaks: tuple[str, ...], peaks: tuple[str, ...], po
             _log.warning("%s: no peak of the lists is seen in the picture", photo)
     with stage("write"):
         metadata = with_pose(read_metadata(photo), found.pose, lens.hfov, columns, rows, photo)
-        where = {"latitude": view.latitude, "longitude": view.longitude, "height_m": view.height}
-        angles = {"yaw": found.pose.yaw, "pitch": found.pose.pitch, "roll": found.pose.roll, "hfov": lens.hfov}
+        where = {"latitude": view.latitude, "longitude": view.longitude, "height_m": round(view.height, 2)}
+        angles = {"yaw": found.pose.yaw, "pitch": found.pose.pitch, "roll": found.pose.roll, "hfov": round(lens.hfov, 6)}
         record = {"photo": photo, "width": columns, "height": rows, **where, **angles, "peaks": records(named)}
         write_outputs(output, encode(kind, picture.pixels, named.annotation, metadata), options["json_path"], record)
     return 1 if bad else 0
@@ -113,7 +113,7 @@ def _check(photo: str, output: str, options: dict[str, Any]) -> None:
     if options["position"] and options["panorama"]:
         raise UsageError("--at", "excludes --panorama", "the panorama tells where it was seen from")
     if not options["panorama"] and not options["dem"]:
-        raise UsageError("annotate", "does not know what terrain is seen", "give --dem, --panorama, or both")
+        raise UsageError("terrain", "is not given", "give --dem, --panorama, or both")
     if options["json_path"] == "-" and output == "-":
         raise UsageError("--json", "and --output both name standard output", "give one of them a file")
 

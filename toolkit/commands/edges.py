@@ -26,7 +26,7 @@ _option = functools.partial(click.option, show_default=True)
 )
 @click.argument("photo", metavar="PHOTO")
 @click.option("-o", "--output", metavar="FILE", default="-", help="Write the edge file here; - is standard output (default).")
-@click.option("--preview", metavar="PNG", help="Also draw the lines over the photo.")
+@click.option("--preview", metavar="PNG", help="Also draw kept and dropped lines over the photo.")
 @_option("--working-size", type=click.IntRange(64, 20000), default=1200, metavar="PIXELS", help="Reduce the longer side to this.")
 @_option("--scale", type=click.FloatRange(0.5, 20.0), default=1.4, metavar="PIXELS", help="Gaussian of the gradient.")
 @_option("--contrast", type=_SHARE, default=0.005, metavar="SHARE", help="Faintest line, of full range a pixel.")
@@ -35,6 +35,9 @@ _option = functools.partial(click.option, show_default=True)
 @_option("--texture-scale", type=_POSITIVE, default=7.0, metavar="PIXELS", help="Gaussian of the surroundings.")
 @_option("--shortest", type=_SHARE, default=0.025, metavar="SHARE", help="Shortest chain kept, of the longer side.")
 @_option("--long", type=_POSITIVE, default=0.15, metavar="SHARE", help="Chain with full weight, of the longer side.")
+@_option("--compass", type=_POSITIVE, default=10.0, metavar="PIXELS", help="Distance at which a line's sides are compared.")
+@_option("--parted", type=_SHARE, default=0.2, metavar="SHARE", help="Least difference of the sides, 1 full.")
+@_option("--haze", type=_SHARE, default=0.4, metavar="SHARE", help="Weight left where the lower side is farther.")
 @_option("--skyline", type=click.FloatRange(0.0), default=2.5, metavar="WEIGHT", help="Weight of the skyline.")
 @_option("--depth", type=_POSITIVE, default=0.25, metavar="SHARE", help="Height below it that takes lines to 1/e.")
 def edges(photo: str, output: str, preview: str | None, **parameters: Any) -> None:
@@ -44,15 +47,16 @@ def edges(photo: str, output: str, preview: str | None, **parameters: Any) -> No
     says; what else that tells (position, field of view) goes into the edge file.
     """
     from toolkit.core.pictures import write_png
-    from toolkit.geo.edges import EdgeParameters, detect_edges
-    from toolkit.geo.edges_file import edge_preview, write_edges
+    from toolkit.geo.edges import EdgeParameters, detect_and_explain
+    from toolkit.geo.edges_file import write_edges
+    from toolkit.geo.edges_preview import edge_preview
     from toolkit.geo.photo import read_photo
 
     with stage("read"):
         picture = read_photo(photo)
     with stage("edges"):
-        found = detect_edges(picture.pixels, EdgeParameters(**parameters), picture.facts)
+        found, dropped = detect_and_explain(picture.pixels, EdgeParameters(**parameters), picture.facts)
     with stage("write"), atomic_output(output) as stream:
         write_edges(found, stream, stream_name(photo))
         if preview is not None:  # before the edge file becomes visible: both appear, or neither
-            write_png(preview, edge_preview(found, picture.pixels))
+            write_png(preview, edge_preview(found, dropped, picture.pixels))

@@ -7,7 +7,9 @@ out from at least one side of its surroundings, and not how strong its contrast 
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +17,15 @@ from toolkit.core.errors import BadData
 from toolkit.geo.camera import Camera, rays, scaled
 from toolkit.geo.photo import PhotoFacts
 from toolkit.geo.segments import Polylines, Segments
+
+if TYPE_CHECKING:
+    from toolkit.geo.lines import Points
+    from toolkit.geo.sky import Sky
+
+# Why lines are dropped: above the skyline; the same on both sides, or no clearer than their surroundings; hardly more than noise; short.
+REASONS = ("sky", "texture", "faint", "short")
+_KNOWN = 0.3  # certainty from which on a point of the skyline needs no other evidence, and clouds above it are dropped
+_NEAR = 2.0  # working pixels across a line at which its sides are sky and land if it is the skyline
 
 
 @dataclass(frozen=True)
@@ -40,6 +51,15 @@ class EdgeParameters:
     shortest: float = 0.025
     # Chains from this share on have their full weight.
     long: float = 0.15
+    # Distance from a line to the far pair of places at its two sides whose colours are compared (the near pair is at 0.4 of it): twice
+    # the grain that the texture's Gaussian averages, so that only a line between two surfaces is seen at both.
+    compass: float = 10.0
+    # Lines that part their two sides less clearly than this (0 not at all, 1 fully) are dropped as texture: half of the lines in
+    # even grain are below a fifth, silhouettes in thick haze above a quarter.
+    parted: float = 0.2
+    # Share of its weight that a line keeps when the lower side has the sky's colour and the upper has not: of two surfaces the nearer one
+    # lies lower and the farther one is hazier, but snow lies on rock and rock on snow, hence not less.
+    haze: float = 0.4
     # Weight of the border between sky and land against other lines; lines above the border (clouds) are dropped.
     skyline: float = 2.5
     # Below the skyline lines lose weight with the distance to it, down to 1 / e at this share of the height: in a photograph near
@@ -71,12 +91,30 @@ class Edges:
     parameters: EdgeParameters = field(default_factory=EdgeParameters)
 
 
+@dataclass(frozen=True)
+class Dropped:
+    """Points of lines that were found and dropped: `x`, `y` as in `Edges`, float32, and `reason`: int8, indices of `REASONS`."""
+
+    x: np.ndarray
+    y: np.ndarray
+    reason: np.ndarray
+
+
 def detect_edges(pixels: np.ndarray, parameters: EdgeParameters = EdgeParameters(), facts: PhotoFacts | None = None) -> Edges:
     """Find line features in `pixels`, uint8 or float in 0..1, shape (rows, columns, 3), upright. See `EdgeParameters`.
 
     Raises BadData when the picture is smaller than 16 x 16 pixels or holds values that are no numbers.
     """
-    from toolkit.geo import horizon_line, lines  # here: reading edges must not load scipy
+    return detect_and_explain(pixels, parameters, facts)[0]
+
+
+def detect_and_explain(
+    pixels: np.ndarray, parameters: EdgeParameters = EdgeParameters(), facts: PhotoFacts | None = None
+) -> tuple[Edges, Dropped]:
+    """As `detect_edges`, and the lines that were dropped with the reason."""
+    from toolkit.geo import lines  # here: reading edges must not load scipy
+    from toolkit.geo.compass import parted
+    from toolkit.geo.sky import find_sky
 
     height, width = pixels.shape[:2]
     if min(height, width) < 16:
@@ -86,35 +124,79 @@ def detect_edges(pixels: np.ndarray, parameters: EdgeParameters = EdgeParameters
     picture, reduction = lines.working_picture(pixels, parameters.working_size)
     window = lines.without_frame(picture)
     picture = picture[window]
+    size = max(picture.shape[:2])
     gradient = lines.colour_gradient(picture, parameters.scale)
     low = max(parameters.contrast, parameters.noise / 1.6 * lines.noise_level(gradient.magnitude))
     points = lines.ridge_points(gradient, low)
-    border = horizon_line.sky_border(gradient, low)
+    sky = find_sky(picture, gradient, points, low)
     points = lines.inside(points, gradient.magnitude.shape, margin=3.0 * parameters.scale)
-    points = horizon_line.drop_sky(points, border)
-    skyline = horizon_line.near_border(points, border)
-    points = lines.suppress_texture(points, skyline, gradient.magnitude, parameters.texture, parameters.texture_scale)
-    skyline = horizon_line.near_border(points, border)
-    size = max(picture.shape[:2])
-    points = lines.link(points, skyline, 0.5 * low, 1.6 * low, parameters.shortest * size, parameters.long * size)
-    strength = lines.compress(points) * horizon_line.weights(points, border, parameters.skyline, parameters.depth * picture.shape[0])
-    skyline = horizon_line.near_border(points, border)
+    points, above = _by_sky(points, sky)
+    dropped: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    points = _without(points, above, "sky", dropped)
+    contrast = lines.without_texture(points, gradient.magnitude, parameters.texture, parameters.texture_scale)
+    points = dataclasses.replace(points, contrast=np.where(points.skyline > _KNOWN, points.contrast, contrast))
+    points = _without(points, points.contrast <= 0.0, "texture", dropped)
+    points = _without(points, points.contrast <= 0.5 * low, "faint", dropped)
+    points = parted(points, picture, None if sky is None else sky.haze, parameters.compass, 2.0 * low)
+    points = _without(points, points.parted < parameters.parted, "texture", dropped)
+    points, strongest, extent = lines.link(points, points.skyline > _KNOWN, parameters.long * size)
+    faint = (strongest <= 1.6 * low) & (points.skyline <= _KNOWN)
+    points, extent = _without(points, faint, "faint", dropped), extent[~faint]
+    points = _without(points, extent < parameters.shortest * size, "short", dropped)
+    strength = lines.compress(points) * _weights(points, sky, picture.shape[0], parameters)
     order, first = lines.ordered(points)
-    points, strength, skyline = points[order], strength[order], skyline[order]
+    points, strength = points[order], strength[order]
     rows, columns = window
-    return Edges(
+
+    def photo_x(x: np.ndarray) -> np.ndarray:
+        return ((x + columns.start + 0.5) * reduction[0] - 0.5).astype(np.float32)
+
+    def photo_y(y: np.ndarray) -> np.ndarray:
+        return ((y + rows.start + 0.5) * reduction[1] - 0.5).astype(np.float32)
+
+    edges = Edges(
         width,
         height,
-        x=((points.x + columns.start + 0.5) * reduction[0] - 0.5).astype(np.float32),
-        y=((points.y + rows.start + 0.5) * reduction[1] - 0.5).astype(np.float32),
+        x=photo_x(points.x),
+        y=photo_y(points.y),
         angle=points.angle.astype(np.float32),
         strength=strength.astype(np.float32),
         length=(points.length * np.hypot(np.cos(points.angle) * reduction[0], np.sin(points.angle) * reduction[1])).astype(np.float32),
-        skyline=skyline.astype(np.float32),
+        skyline=points.skyline.astype(np.float32),
         chain=np.repeat(np.arange(len(first) - 1, dtype=np.int32), np.diff(first)),
         facts=facts or PhotoFacts(),
         parameters=parameters,
     )
+    x, y, reason = (np.concatenate(values) for values in zip(*dropped, strict=True))
+    return edges, Dropped(photo_x(x), photo_y(y), reason)
+
+
+def _without(points: Points, bad: np.ndarray, reason: str, dropped: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Points:
+    """Those that are not `bad`, bool, shape (N,), or are the skyline's and need no other evidence; the others go to `dropped`."""
+    bad = bad & (points.skyline <= _KNOWN)
+    dropped.append((points.x[bad], points.y[bad], np.full(int(bad.sum()), REASONS.index(reason), np.int8)))
+    return points[~bad]
+
+
+def _by_sky(points: Points, sky: Sky | None) -> tuple[Points, np.ndarray]:
+    """The points with how certain each is to be the skyline's, and which are above it, bool, shape (N,)."""
+    if sky is None:
+        return points, np.zeros(len(points.x), np.bool_)
+    across, down = -_NEAR * np.sin(points.angle), _NEAR * np.cos(points.angle)
+    one, other = sky.covers(points.x - across, points.y - down), sky.covers(points.x + across, points.y + down)
+    certainty = np.interp(points.x, np.arange(len(sky.certainty)), sky.certainty)
+    above = one & other & (sky.probability_at(points.x, points.y) > 0.5)
+    return dataclasses.replace(points, skyline=np.where(one != other, certainty, 0.0)), above
+
+
+def _weights(points: Points, sky: Sky | None, rows: int, parameters: EdgeParameters) -> np.ndarray:
+    """Weight of each point by what it parts and by its likely place in depth, shape (N,)."""
+    weight = points.parted
+    if sky is not None:
+        column = np.clip(np.round(points.x), 0, len(sky.border) - 1).astype(np.intp)
+        near = np.exp(-np.maximum(points.y - sky.border[column], 0.0) / (parameters.depth * rows))
+        weight = weight * (parameters.haze + (1.0 - parameters.haze) * points.ordered) * near
+    return points.skyline * parameters.skyline + (1.0 - points.skyline) * weight
 
 
 def edge_segments(edges: Edges, camera: Camera) -> Segments:

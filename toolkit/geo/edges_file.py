@@ -100,21 +100,6 @@ def edge_picture(edges: Edges) -> np.ndarray:
     return picture
 
 
-def edge_preview(edges: Edges, pixels: np.ndarray) -> np.ndarray:
-    """The lines in yellow over the darkened photo: uint8, shape (rows, columns, 3), of the photo's size."""
-    preview = (np.asarray(pixels, np.float32) * 0.4).astype(np.uint8)
-    if edges.x.size:
-        reach = max(0, round(max(edges.width, edges.height) / edges.parameters.working_size / 2.0))  # as wide as when found
-        column, row = np.round(edges.x).astype(np.intp), np.round(edges.y).astype(np.intp)
-        light = (80.0 + 175.0 * edges.strength / max(float(edges.strength.max()), 1e-30)).astype(np.uint8)
-        for down in range(-reach, reach + 1):
-            for across in range(-reach, reach + 1):
-                place = np.clip(row + down, 0, edges.height - 1), np.clip(column + across, 0, edges.width - 1)
-                for channel in (0, 1):
-                    np.maximum.at(preview[:, :, channel], place, light)
-    return preview
-
-
 def _check_format(metadata: Any, place: str) -> None:
     if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
         raise BadData(place, "is a TIFF, but no edge file", _MADE_BY)

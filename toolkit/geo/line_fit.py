@@ -43,7 +43,7 @@ class Problem:
     """What is fitted to what. `photo`: camera axes; `contours`: East-North-Up, as seen from the start; `normals`: of their great circles;
     `cell`: angle, radians, of one cell of the elevation model at each. `weight`: of each piece of the photograph, their sum is 1.
     `start`: rotation. `mean`, `prior`: of the unknowns and its standard deviation, shape (7,). `free`: which are sought, shape (7,).
-    `most_focal`: bound of the logarithm of the focal length's ratio.
+    `most_focal`: bound of the logarithm of the focal length's ratio; `most_place`: of the displacement, kilometres.
     """
 
     photo: Pieces
@@ -56,6 +56,7 @@ class Problem:
     prior: np.ndarray
     free: np.ndarray
     most_focal: float
+    most_place: float
 
 
 @dataclass(frozen=True)
@@ -212,7 +213,9 @@ def improved(problem: Problem, state: State, rows: Rows, sigma: float) -> tuple[
     size = float(np.linalg.norm(step[ROTATION]))
     step *= min(1.0, _LONGEST_STEP / max(size, 1e-15))
     rotation = turn(step[ROTATION]) @ state.rotation
-    return State(rotation, float(state.log_focal + step[FOCAL]), state.place + step[PLACE], float(state.lift + step[LIFT])), size
+    place = state.place + step[PLACE]
+    place = place * min(1.0, problem.most_place / max(float(np.linalg.norm(place)), 1e-15))
+    return State(rotation, float(state.log_focal + step[FOCAL]), place, float(state.lift + step[LIFT])), size
 
 
 def covariance(problem: Problem, matrix: np.ndarray) -> np.ndarray:

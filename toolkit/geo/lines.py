@@ -28,7 +28,8 @@ class Gradient:
 @dataclass(frozen=True)
 class Points:
     """Points on lines, arrays of shape (N,): place, tangent angle (radians), contrast (gradient per pixel), length (pixels) and
-    `row`, `column` of the pixel that found it. `weight`: 0 to 1, of the chain it belongs to.
+    `row`, `column` of the pixel that found it; what is found out later, 0 to 1: `weight` of the chain it belongs to, `skyline`: how
+    certain it is to lie there, `parted`: how clearly it parts two surfaces, `ordered`: whether they are in the order of depth.
     """
 
     x: np.ndarray
@@ -39,6 +40,9 @@ class Points:
     row: np.ndarray
     column: np.ndarray
     weight: np.ndarray
+    skyline: np.ndarray
+    parted: np.ndarray
+    ordered: np.ndarray
 
     def __getitem__(self, chosen: np.ndarray) -> Points:
         return Points(*(getattr(self, entry.name)[chosen] for entry in dataclasses.fields(self)))
@@ -135,9 +139,8 @@ def ridge_points(gradient: Gradient, low: float) -> Points:
     normal_x, normal_y = normal_x[chosen], normal_y[chosen]
     angle = np.arctan2(normal_x, -normal_y)  # the normal turned by a quarter
     angle = np.where(angle > np.pi / 2, angle - np.pi, np.where(angle <= -np.pi / 2, angle + np.pi, angle))
-    return Points(
-        column + offset * normal_x, row + offset * normal_y, angle, here.astype(np.float64), 1.0 / steepest, row, column, np.ones(len(row))
-    )
+    x, y, later = column + offset * normal_x, row + offset * normal_y, (np.zeros(len(row)) for _ in range(4))
+    return Points(x, y, angle, here.astype(np.float64), 1.0 / steepest, row, column, *later)
 
 
 def _apart(steep: np.ndarray, step: np.ndarray, across: np.ndarray, least: float) -> np.ndarray:
@@ -147,19 +150,15 @@ def _apart(steep: np.ndarray, step: np.ndarray, across: np.ndarray, least: float
     return np.sort(order[np.concatenate([[True], ~close])]) if len(order) else order
 
 
-def suppress_texture(points: Points, spared: np.ndarray, magnitude: np.ndarray, share: float, scale: float) -> Points:
-    """Take `share` of the mean gradient of its calmer side off each point's contrast; points left with nothing are dropped.
-
-    `spared`, bool, shape (N,): points known by other evidence, which stay as they are.
-    """
+def without_texture(points: Points, magnitude: np.ndarray, share: float, scale: float) -> np.ndarray:
+    """Each point's contrast less `share` of the mean gradient of its calmer side, not below 0, shape (N,)."""
     around = ndimage.gaussian_filter(magnitude, scale, mode="nearest", truncate=3.0)
     normal_x, normal_y = -np.sin(points.angle), np.cos(points.angle)
     calmer = np.full(points.x.shape, np.inf)
     for side in (-2.0 * scale, 2.0 * scale):  # two widths away the line itself hardly counts
         there = [points.y + side * normal_y, points.x + side * normal_x]
         calmer = np.minimum(calmer, ndimage.map_coordinates(around, there, order=1, mode="nearest"))
-    left = points.contrast - np.where(spared, 0.0, share * calmer)
-    return dataclasses.replace(points, contrast=np.maximum(left, 0.0))[left > 0.0]
+    return np.maximum(points.contrast - share * calmer, 0.0)
 
 
 def inside(points: Points, shape: tuple[int, ...], margin: float) -> Points:
@@ -167,28 +166,25 @@ def inside(points: Points, shape: tuple[int, ...], margin: float) -> Points:
     return points[(points.x >= margin) & (points.x <= shape[1] - 1 - margin) & (points.y >= margin) & (points.y <= shape[0] - 1 - margin)]
 
 
-def link(points: Points, known: np.ndarray, low: float, high: float, shortest: float, long: float) -> Points:
-    """Link points to chains: neighbours that point the same way, contrast above `low`, at least one above `high` in a chain.
+def link(points: Points, known: np.ndarray, long: float) -> tuple[Points, np.ndarray, np.ndarray]:
+    """Link points to chains, neighbours that point the same way: the points with their chains' weights, and of each point's chain the
+    highest contrast and the length, shapes (N,).
 
-    Chains shorter than `shortest` pixels go, those of `long` pixels and more weigh 1. The length of a chain is that of its
-    bounding box's diagonal: a tangle of texture is not long however many pixels it has. Points that are `known`, bool, shape (N,),
-    by other evidence stay with weight 1.
+    Chains of `long` pixels and more weigh 1. The length of a chain is that of its bounding box's diagonal: a tangle of texture is not
+    long however many pixels it has. Points that are `known`, bool, shape (N,), by other evidence weigh 1.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    chosen = (points.contrast > low) | known
-    points, known = points[chosen], known[chosen]
     if not len(points.x):
-        return points
+        return points, np.zeros(0), np.zeros(0)
     start, end = _links(points)
     graph = coo_array((np.ones(len(start), np.bool_), (start, end)), shape=(len(points.x), len(points.x)))
     chains, label = connected_components(graph, directed=False)
     strongest = ndimage.maximum(points.contrast, label, np.arange(chains))
     extent = np.hypot(_extent(points.x, label, chains), _extent(points.y, label, chains))
-    weight = np.sqrt(np.clip(extent / long, 0.0, 1.0))
-    keep = ((strongest > high) & (extent >= shortest))[label] | known
-    return dataclasses.replace(points, weight=np.where(known, 1.0, weight[label]))[keep]
+    weight = np.where(known, 1.0, np.sqrt(np.clip(extent / long, 0.0, 1.0))[label])
+    return dataclasses.replace(points, weight=weight), strongest[label], extent[label]
 
 
 def _links(points: Points, reach: int = 1) -> tuple[np.ndarray, np.ndarray]:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from toolkit.core.errors import BadData
 from toolkit.geo.camera import Camera
 from toolkit.geo.edges import Edges, edge_polylines
 from toolkit.geo.line_fit import (
@@ -150,9 +151,12 @@ def sights(edges: Edges, camera: Camera) -> Sights:
 
 
 def sights_of(lines: Polylines, camera: Camera) -> Sights:
-    """The same from lines in camera axes."""
+    """The same from lines in camera axes. Raises BadData when they are points without length."""
     arc = np.linalg.norm(np.diff(lines.points, axis=0), axis=1)[np.diff(lines.line) == 0].sum()
-    return Sights(cut(lines, max(_STEP, float(arc) / _MOST_PIECES)), camera)
+    pieces = cut(lines, max(_STEP, float(arc) / _MOST_PIECES))
+    if not len(pieces.points):
+        raise BadData("edges", "hold single points only, no line", "take another photo, or find edges with a lower contrast")
+    return Sights(pieces, camera)
 
 
 def zoomed(camera: Camera, zoom: float) -> Camera:
@@ -169,6 +173,11 @@ def refine_sights(photo: Sights, contours: Target, pose: Pose, *, fit_hfov: floa
     problem = _problem(photo.pieces, contours, pose.matrix, fit_hfov, position_m)
     trees = trees_at(problem, np.zeros(2))
     approached = [_approached(problem, trees, start) for start in _starts(problem, trees)]
+    if position_m > 0.0:  # near ridges lie far from where they are seen: no step finds them from the wrong side
+        _, state = max(approached, key=lambda entry: entry[0])
+        bearings = np.radians(np.arange(0.0, 360.0, 60.0))
+        places = 0.6e-3 * position_m * np.stack([np.sin(bearings), np.cos(bearings)], axis=1)
+        approached += [_approached(problem, trees, replace(state, place=place)) for place in places]
     _, state = max(approached, key=lambda entry: entry[0])
     return _told(problem, *_finished(problem, trees, state), photo.camera)
 
@@ -192,6 +201,7 @@ def _problem(photo: Pieces, contours: Target, start: np.ndarray, fit_hfov: float
         prior=prior,
         free=np.array([True, True, True, fit_hfov > 0.0, position_m > 0.0, position_m > 0.0, coarse]),
         most_focal=math.log1p(fit_hfov),
+        most_place=1e-3 * position_m,
     )
 
 
@@ -221,6 +231,7 @@ def _merit(problem: Problem, trees: Trees, state: State, width: float, stride: i
 
 def _approached(problem: Problem, trees: Trees, state: State) -> tuple[float, State]:
     """Where a start goes while the kernel narrows, and how good that is."""
+    trees = _followed_to(problem, trees, state)
     for degrees in _WIDTHS:
         width, stride = math.radians(degrees), _STRIDE if degrees >= _STRIDE_FROM else 1
         state, _ = improved(problem, state, observe(problem, trees, state, width, stride), 0.5 * width)

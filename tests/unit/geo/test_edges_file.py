@@ -10,7 +10,7 @@ from PIL import Image
 
 from toolkit.core.errors import BadData, NoInput
 from toolkit.geo.edges import EdgeParameters, Edges
-from toolkit.geo.edges_file import edge_preview, read_edges, write_edges
+from toolkit.geo.edges_file import read_edges, write_edges
 from toolkit.geo.photo import PhotoFacts
 from toolkit.geo.photo_sphere import camera_of, sphere_of_edges
 
@@ -150,13 +150,6 @@ def test_bandwidth_and_field_of_view_are_checked():
         one = (getattr(edges, name)[:1] for name in ("angle", "strength", "length", "skyline", "chain"))
         coarse = Edges(30, 20, edges.x[:1] / 100, edges.y[:1] / 100, *one)
         sphere_of_edges(coarse, camera_of(coarse, 60.0, "e.tif"), 4096, "e.tif")
-
-
-def test_the_preview_shows_lines_on_the_photo():
-    edges = some_edges(1)
-    preview = edge_preview(edges, np.full((1500, 2000, 3), 100, np.uint8))
-    assert preview.shape == (1500, 2000, 3) and tuple(preview[0, 0]) == (40, 40, 40)
-    assert tuple(preview[round(edges.y[0]), round(edges.x[0])]) == (255, 255, 40)
 
 
 def test_reading_and_projecting_load_neither_scipy_nor_imageio(tmp_path):

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from toolkit.geo.terrain import Level, Terrain
 
-SNAP_M = 300.0  # how far lists are beside the summit
+# How far lists are beside the summit; and how far before a round summit, which hides its own top, the line of sight touches it.
+SNAP_M = 300.0
 _SNAP_CELLS = 2.5  # in a coarse model a summit may be any of the cells around
 _SNAP_SHARE = 0.25  # of the distance: closer, the search would turn the head
 # A higher place farther from the listed one is taken only where it rises to it by this slope at least: a summit rises faster, a ridge
@@ -98,8 +99,6 @@ def visible_peaks(
             latitude, longitude, summit = summit_near(terrain, peak.latitude, peak.longitude, distance[i], reach)
             if summit is not None:
                 (here,), (away,) = _bearings(panorama, np.array([[latitude, longitude]]))
-                # What is left is the width of a cell and that of a pixel.
-                reach = min(reach, _cell(panorama, away) + away * np.radians(360.0 / panorama.width))
         sight = _sight(ground, peak, here, away, summit, reach)
         if sight is not None:
             found.append(sight)
