@@ -70,7 +70,7 @@ def annotate(photo: str, more_peaks: tuple[str, ...], peaks: tuple[str, ...], po
     from toolkit.geo.annotate.annotation import annotate_view, records
     from toolkit.geo.annotate.lists import read_lists
     from toolkit.geo.annotate.metadata import read_metadata, with_pose
-    from toolkit.geo.annotate.output import encode, kind_of, write_outputs
+    from toolkit.geo.annotate.output import LARGEST_SIDE, encode, kind_of, write_outputs
     from toolkit.geo.annotate.poses import Found, camera_for, read_first
     from toolkit.geo.photo import read_photo
 
@@ -81,7 +81,7 @@ def annotate(photo: str, more_peaks: tuple[str, ...], peaks: tuple[str, ...], po
         why = f" ({found.reason})" if found.reason else ""
         _log.warning("%s: the pose is %s%s; the names may be on the wrong peaks", stream_name(pose), found.verdict, why)
     with stage("photo"):
-        picture = read_photo(photo)
+        picture = read_photo(photo, LARGEST_SIDE)
         rows, columns = picture.pixels.shape[:2]
         hfov = options["hfov"] if options["hfov"] is not None else found.hfov
         lens = camera_for(columns, rows, options["camera"], hfov, picture.facts.hfov, photo)

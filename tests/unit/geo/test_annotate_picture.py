@@ -12,7 +12,7 @@ from PIL import ExifTags, Image, ImageCms
 
 from toolkit.core.errors import BadData, UsageError
 from toolkit.geo.annotate.captions import captions, measures, text_size
-from toolkit.geo.annotate.drawing import Annotation, draw_pixels, draw_svg, outlines
+from toolkit.geo.annotate.drawing import Annotation, draw_image, draw_svg, outlines
 from toolkit.geo.annotate.faces import Faces
 from toolkit.geo.annotate.labels import place_labels
 from toolkit.geo.annotate.metadata import Metadata, read_metadata, with_pose
@@ -45,6 +45,10 @@ NAMES = {
 
 def sight(name, height=2000.0, distance=12_340.0):
     return Sight(Peak(name, 46.0, 8.0), 0.0, 1.0, distance, height, "list", 100.0)
+
+
+def draw_pixels(pixels, annotation):
+    return np.asarray(draw_image(pixels, annotation))
 
 
 def annotation_of(names, size=20, width=800, height=600, contours=()):

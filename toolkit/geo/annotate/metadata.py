@@ -6,9 +6,7 @@ without ProjectionType, since it is no panorama. EXIF 2.32: GPSImgDirection from
 
 from __future__ import annotations
 
-import io
 import logging
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -41,11 +39,9 @@ class Metadata:
 
 def read_metadata(path: str) -> Metadata:
     """Of a picture that `toolkit.geo.photo.read_photo` has read; what is damaged is left out, with a warning."""
-    from PIL import Image
+    from toolkit.geo.decode import opened
 
-    with open_input(path) as stream, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        image = Image.open(io.BytesIO(stream.read()))
+    with open_input(path) as stream, opened(stream, path) as image:
         xmp = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp")
         try:
             exif = image.getexif()
