@@ -25,7 +25,10 @@ demo: .venv/.made ## render a photograph of real terrain from a hidden pose, and
 	$(BIN)/python examples/demo/render_photo.py demo/terrain.tif -o demo/photo.jpg --truth demo/truth.json
 	bin/locate demo/photo.jpg --dem demo/terrain.tif --pitch -30:30 --roll -15:15 --overlay demo/overlay.png > demo/candidates.jsonl
 	$(BIN)/python examples/demo/compare.py demo/truth.json demo/candidates.jsonl
+	$(BIN)/python examples/demo/invent_peaks.py demo/terrain.tif -o demo/peaks.csv
+	bin/annotate demo/photo.jpg --pose demo/candidates.jsonl --peaks demo/peaks.csv --dem demo/terrain.tif -o demo/named.jpg
 	@echo "The photograph with the terrain's lines over it, drawn in the pose that was found: $(CURDIR)/demo/overlay.png"
+	@echo "The same with the names of its peaks, which were made up: $(CURDIR)/demo/named.jpg"
 
 demo-visits: .venv/.made ## send invented visits from a hospital to a data centre, with a kill -9 in between
 	$(BIN)/python examples/hospital/demo.py demo/visits
