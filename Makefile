@@ -3,6 +3,7 @@
 PYTHON ?= python3
 PREFIX ?= /usr/local
 DATA ?= photos
+SET ?= *
 INTO ?=
 # Three at a time also where there are two cores: tests wait for disks, time-outs and other programs for a third of their time.
 PYTEST ?= -q -p no:cacheprovider -n 3 --dist loadfile --no-loadscope-reorder
@@ -88,8 +89,8 @@ uninstall: ## remove what `make install` put under PREFIX
 	rm -f $(addprefix $(PREFIX)/share/bash-completion/completions/,$(COMMANDS)) $(addprefix $(PREFIX)/share/zsh/site-functions/_,$(COMMANDS))
 	rm -f $(addprefix $(PREFIX)/share/fish/vendor_completions.d/,$(addsuffix .fish,$(COMMANDS)))
 
-evaluate: .venv/.made ## locate photographs of known pose: DATA= names their directory
-	$(BIN)/python tests/evaluation/evaluate.py $(DATA)
+evaluate: .venv/.made ## locate photographs of known pose: DATA= names their directory, SET= some of them; a contact sheet
+	$(BIN)/python tests/evaluation/evaluate.py $(DATA) --set "$(SET)"
 
 clean: ## remove everything that make made
 	rm -rf .venv build demo *.egg-info .mypy_cache .ruff_cache .import_linter_cache .hypothesis
