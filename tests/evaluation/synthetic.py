@@ -22,13 +22,13 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "examples" / "demo")]
+sys.path[:0] = [str(ROOT), str(ROOT / "examples" / "demo"), str(Path(__file__).resolve().parent)]
 
 import make_terrain  # noqa: E402
 import render_photo  # noqa: E402
 from render_photo import Terrain, View  # noqa: E402
+from truth import convergence  # noqa: E402
 
-LONG, SHORT = 900, 600  # pixels
 COLUMNS = (
     "photo", "width", "height", "lat", "lon", "height_ellipsoid_m", "yaw_deg_cw_from_grid_north", "pitch_deg_up", "roll_deg_down_right",
     "hfov_deg_pinhole", "vfov_deg_pinhole", "station", "pose_note",
@@ -80,18 +80,19 @@ def _rectangle(known: np.ndarray) -> tuple[slice, slice]:
     return slice(top, bottom), slice(left, right)
 
 
-def photograph(terrain: Terrain, seed: int) -> tuple[np.ndarray, View, str]:
-    """A picture, uint8, upright; its true view (`hfov` that of the picture's width); and what troubles it."""
+def photograph(terrain: Terrain, seed: int, size: tuple[int, int] = (900, 600)) -> tuple[np.ndarray, View, str]:
+    """A picture of the size, or turned by a quarter, uint8; its true view (`hfov` that of the picture's width); and what troubles it."""
     rng = np.random.default_rng([seed, 7])
     portrait = rng.random() < 0.15
-    width, height = (SHORT, LONG) if portrait else (LONG, SHORT)
-    view = render_photo.choose_view(terrain, seed, LONG, SHORT)
-    focal = render_photo.focal_pixels(view.focal_35mm, LONG, SHORT) * float(rng.uniform(0.8, 1.6))
+    width, height = size[::-1] if portrait else size
+    view = render_photo.choose_view(terrain, seed, *size)
+    focal = render_photo.focal_pixels(view.focal_35mm, *size) * float(rng.uniform(0.8, 1.6))
     view = replace(view, hfov=math.degrees(2 * math.atan(width / (2 * focal))))
     if rng.random() < 0.15:
         view = replace(view, roll=float(rng.uniform(-25, 25)))
     render_photo.SAMPLES = 1
-    ground = render_photo.ground_about(terrain, view.latitude, view.longitude, np.random.default_rng([seed, 2]))
+    cell = 25.0 if terrain.cell < 0.001 else 50.0
+    ground = render_photo.ground_about(terrain, view.latitude, view.longitude, np.random.default_rng([seed, 2]), cell)
     picture = render_photo.render(ground, view, width, height, seed, trees=0.0 if terrain.cell > 0.001 else 6.0)
     directions = render_photo.rays(view, np.arange(width) + 0.5, np.arange(height)[:, None] + 0.5, width, height)
     distance = render_photo.trace(ground, view.height, directions)
@@ -107,7 +108,8 @@ def weather(
 
     rows, columns = picture.shape[:2]
     notes = []
-    above = view.height + np.where(np.isfinite(distance), distance, 60e3) * directions[..., 2] / np.hypot(directions[..., 0], directions[..., 1])
+    rise = directions[..., 2] / np.hypot(directions[..., 0], directions[..., 1])
+    above = view.height + np.where(np.isfinite(distance), distance, 60e3) * rise
     if rng.random() < 0.3:  # snow above a line: white land before a bright sky
         line = np.quantile(above[np.isfinite(distance)], rng.uniform(0.3, 0.8)) if np.isfinite(distance).any() else 0.0
         share = np.clip((above - line) / 80 + 4 * (noise(rng, (rows, columns), 12) - 0.5), 0, 1) * np.isfinite(distance)
@@ -152,8 +154,8 @@ def noise(rng: np.random.Generator, shape: tuple[int, ...], size: float) -> np.n
     from scipy.ndimage import gaussian_filter
     from scipy.stats import norm
 
-    field = sum(weight * _unit(gaussian_filter(rng.standard_normal(shape), size * scale, mode="wrap")) for weight, scale in ((1, 1), (0.4, 0.35)))
-    return norm.cdf(_unit(np.asarray(field)))
+    coarse, fine = (_unit(gaussian_filter(rng.standard_normal(shape), size * scale, mode="wrap")) for scale in (1.0, 0.35))
+    return norm.cdf(_unit(coarse + 0.4 * fine))
 
 
 def _unit(values: np.ndarray) -> np.ndarray:
@@ -161,18 +163,20 @@ def _unit(values: np.ndarray) -> np.ndarray:
 
 
 def main() -> None:
-    import pyproj
     from PIL import Image
 
     parser = argparse.ArgumentParser(description="Render photographs of real terrain in bad weather, with their truth.")
     parser.add_argument("directory", type=Path)
     parser.add_argument("--seeds", default="1:60", metavar="FROM:TO", help="another number is another picture [%(default)s]")
+    parser.add_argument("--size", default="900x600", metavar="WxH", help="pixels [%(default)s]")
+    parser.add_argument("--terrain", metavar="NAME", help="only of this elevation model")
     arguments = parser.parse_args()
     first, last = (int(number) for number in arguments.seeds.split(":"))
     directory = arguments.directory
     for folder in ("photo", "pose"):
         (directory / folder).mkdir(parents=True, exist_ok=True)
-    grounds = terrains()
+    wide, high = (int(number) for number in arguments.size.split("x"))
+    grounds = {name: terrain for name, terrain in terrains().items() if arguments.terrain in (None, name)}
     for name, terrain in grounds.items():
         make_terrain.write_geotiff(str(directory / f"dem_{name}.tif"), terrain.heights, terrain.west, terrain.north, terrain.cell)
     table = directory / "truth.csv"
@@ -183,22 +187,23 @@ def main() -> None:
             writer.writeheader()
         for seed in range(first, last + 1):
             name = list(grounds)[seed % len(grounds)]
-            picture, view, notes = photograph(grounds[name], seed)
+            picture, view, notes = photograph(grounds[name], seed, (wide, high))
             rng = np.random.default_rng([seed, 8])
             height, width = picture.shape[:2]
-            told = math.degrees(2 * math.atan(math.tan(math.radians(view.hfov / 2)) * (1 + rng.choice([-0.03, 0.03]) * rng.random() ** 0.3)))
+            wrong = 1 + rng.choice([-0.03, 0.03]) * rng.random() ** 0.3
+            told = math.degrees(2 * math.atan(math.tan(math.radians(view.hfov / 2)) * wrong))
             north, east = rng.normal(0, 4, 2)
             latitude, longitude = view.latitude + north / 111e3, view.longitude + east / 111e3 / math.cos(math.radians(view.latitude))
-            zone = f"EPSG:{32600 + int((longitude + 180) // 6) + 1}"
-            convergence = pyproj.Proj(zone).get_factors(longitude, latitude).meridian_convergence
             focal = width / 2 / math.tan(math.radians(told / 2))
             identity = f"{name}_{seed:04}"
             Image.fromarray(picture).save(directory / "photo" / f"{identity}.jpg", quality=90)
             pose = {"fmm": [focal] * 2, "cmm": [0.0, 0.0], "k": [0.0] * 6, "p": [0.0, 0.0], "sensorsz": [width, height]}
             (directory / "pose" / f"{identity}.json").write_text(json.dumps(pose))
             vertical = math.degrees(2 * math.atan(height / 2 / focal))
-            values = (identity, width, height, latitude, longitude, view.height, (view.yaw - convergence) % 360, view.pitch, view.roll, told,
-                      vertical, identity, notes)  # fmt: skip
+            values = (
+                identity, width, height, latitude, longitude, view.height, (view.yaw - convergence(latitude, longitude)) % 360,
+                view.pitch, view.roll, told, vertical, identity, notes,
+            )  # fmt: skip
             writer.writerow(dict(zip(COLUMNS, values, strict=True)))
             stream.flush()
 

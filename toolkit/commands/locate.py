@@ -131,4 +131,5 @@ def locate(photo: str, more_dem: tuple[str, ...], dem: tuple[str, ...], **option
     records = [one.record for one in found] or [geo.rejection("the photo shows no line that terrain could make", cameras)]
     write_list(records, quality, options, partial(draw_best, found[0]) if found and options["overlay"] else None)
     if records[0]["verdict"] == "rejected" and not options["allow_rejected"]:
-        raise ToolError(place, f"rejected: {records[0]['reason']}", "the best guess is listed nevertheless; --allow-rejected exits with 0")
+        remedy = "do not use the poses that are listed" if found else "take another photo"
+        raise ToolError(place, f"rejected: {records[0]['reason']}", f"{remedy}; --allow-rejected makes this no error")
