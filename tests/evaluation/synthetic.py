@@ -29,7 +29,6 @@ import render_photo  # noqa: E402
 from render_photo import Terrain, View  # noqa: E402
 from truth import convergence  # noqa: E402
 
-LONG, SHORT = 900, 600  # pixels
 COLUMNS = (
     "photo", "width", "height", "lat", "lon", "height_ellipsoid_m", "yaw_deg_cw_from_grid_north", "pitch_deg_up", "roll_deg_down_right",
     "hfov_deg_pinhole", "vfov_deg_pinhole", "station", "pose_note",
@@ -81,13 +80,13 @@ def _rectangle(known: np.ndarray) -> tuple[slice, slice]:
     return slice(top, bottom), slice(left, right)
 
 
-def photograph(terrain: Terrain, seed: int) -> tuple[np.ndarray, View, str]:
-    """A picture, uint8, upright; its true view (`hfov` that of the picture's width); and what troubles it."""
+def photograph(terrain: Terrain, seed: int, size: tuple[int, int] = (900, 600)) -> tuple[np.ndarray, View, str]:
+    """A picture of the size, or turned by a quarter, uint8; its true view (`hfov` that of the picture's width); and what troubles it."""
     rng = np.random.default_rng([seed, 7])
     portrait = rng.random() < 0.15
-    width, height = (SHORT, LONG) if portrait else (LONG, SHORT)
-    view = render_photo.choose_view(terrain, seed, LONG, SHORT)
-    focal = render_photo.focal_pixels(view.focal_35mm, LONG, SHORT) * float(rng.uniform(0.8, 1.6))
+    width, height = size[::-1] if portrait else size
+    view = render_photo.choose_view(terrain, seed, *size)
+    focal = render_photo.focal_pixels(view.focal_35mm, *size) * float(rng.uniform(0.8, 1.6))
     view = replace(view, hfov=math.degrees(2 * math.atan(width / (2 * focal))))
     if rng.random() < 0.15:
         view = replace(view, roll=float(rng.uniform(-25, 25)))
@@ -169,12 +168,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Render photographs of real terrain in bad weather, with their truth.")
     parser.add_argument("directory", type=Path)
     parser.add_argument("--seeds", default="1:60", metavar="FROM:TO", help="another number is another picture [%(default)s]")
+    parser.add_argument("--size", default="900x600", metavar="WxH", help="pixels [%(default)s]")
+    parser.add_argument("--terrain", metavar="NAME", help="only of this elevation model")
     arguments = parser.parse_args()
     first, last = (int(number) for number in arguments.seeds.split(":"))
     directory = arguments.directory
     for folder in ("photo", "pose"):
         (directory / folder).mkdir(parents=True, exist_ok=True)
-    grounds = terrains()
+    wide, high = (int(number) for number in arguments.size.split("x"))
+    grounds = {name: terrain for name, terrain in terrains().items() if arguments.terrain in (None, name)}
     for name, terrain in grounds.items():
         make_terrain.write_geotiff(str(directory / f"dem_{name}.tif"), terrain.heights, terrain.west, terrain.north, terrain.cell)
     table = directory / "truth.csv"
@@ -185,7 +187,7 @@ def main() -> None:
             writer.writeheader()
         for seed in range(first, last + 1):
             name = list(grounds)[seed % len(grounds)]
-            picture, view, notes = photograph(grounds[name], seed)
+            picture, view, notes = photograph(grounds[name], seed, (wide, high))
             rng = np.random.default_rng([seed, 8])
             height, width = picture.shape[:2]
             wrong = 1 + rng.choice([-0.03, 0.03]) * rng.random() ** 0.3

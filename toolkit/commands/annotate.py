@@ -75,7 +75,7 @@ def annotate(photo: str, more_peaks: tuple[str, ...], peaks: tuple[str, ...], po
     from toolkit.geo.photo import read_photo
 
     kind = kind_of(output)
-    _check(photo, output, options)
+    _check(photo, output, [pose, *peaks, *more_peaks, options["panorama"]].count("-"), options)
     found = read_first(pose) if isinstance(pose, str) else Found(pose)
     if found.verdict in _UNSURE:
         why = f" ({found.reason})" if found.reason else ""
@@ -105,7 +105,9 @@ def annotate(photo: str, more_peaks: tuple[str, ...], peaks: tuple[str, ...], po
     return 1 if bad else 0
 
 
-def _check(photo: str, output: str, options: dict[str, Any]) -> None:
+def _check(photo: str, output: str, streams: int, options: dict[str, Any]) -> None:
+    if streams > 1:
+        raise UsageError("-", f"is named {streams} times", "standard input can be read once")
     if photo == "-":
         raise UsageError("PHOTO", "cannot be standard input: its EXIF is read again when the picture is written", "name a file")
     if options["hfov"] is not None and options["camera"]:

@@ -8,7 +8,7 @@ from toolkit.geo.edges import REASONS, Dropped, Edges
 
 # Told apart also by those who see red and green alike (Okabe, Ito 2008): light for what was kept, dull for what was dropped.
 SKYLINE, STRONG, WEAK = (255, 255, 255), (240, 228, 66), (150, 105, 0)
-DROPPED = {"sky": (86, 180, 233), "texture": (0, 110, 80), "faint": (115, 115, 115), "short": (204, 121, 167)}
+DROPPED = {"sky": (60, 126, 163), "texture": (0, 80, 58), "faint": (90, 90, 90), "short": (130, 77, 107)}
 _DARKER = 0.4  # share of the photo's light that is left under the lines
 
 
@@ -24,8 +24,8 @@ def edge_preview(edges: Edges, dropped: Dropped, pixels: np.ndarray) -> np.ndarr
     columns, rows = max(1, round(edges.width * share)), max(1, round(edges.height * share))
     small = Image.fromarray(pixels).resize((columns, rows), Image.Resampling.BOX) if share < 1.0 else pixels
     preview = (np.asarray(small, np.float32) * _DARKER).astype(np.uint8)
-    # As wide as where they were found, at least one pixel of the preview.
-    reach = max(0, round(max(columns, rows) / edges.parameters.working_size / 2.0))
+    # What was kept is three pixels wide where there is room for that, and stands out from the many lines that were not.
+    reach = 1 if max(columns, rows) >= 500 else 0
     for number, reason in enumerate(REASONS):
         chosen = dropped.reason == number
         _dots(preview, dropped.x[chosen] * share, dropped.y[chosen] * share, np.array(DROPPED[reason], np.uint8), 0)

@@ -238,7 +238,7 @@ def _plausible(cells: _Cells, border: np.ndarray) -> float:
     brightness, yellow = cells.colour[:, :, 0], cells.colour[:, :, 1]
     return float(
         _below(np.mean(clear < 0.3), 0.35, 0.06)
-        * _below(tall, 0.4, 0.05)
+        * _below(tall, 0.3, 0.05)
         * _below(cells.rough[inner].mean(), 0.15, 0.02)
         * _below(brightness[~above].mean() - brightness[above].mean(), 0.3, 0.05)
         * max(0.4, _below(yellow[above].mean(), 0.08, 0.02))

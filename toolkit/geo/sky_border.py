@@ -62,7 +62,7 @@ def border_probability(cut: Cut) -> np.ndarray:
     """The probability of each number of sky rows in each column, float64, shape (columns, rows + 1), if a border's is exp(-cost)."""
     forward = _messages(cut.above, cut.climb)
     backward = _messages(cut.above[::-1], cut.climb[::-1])[::-1]
-    logarithm = forward + backward - cut.above
+    logarithm = forward + backward + cut.above  # both hold minus the cost of the column itself
     probability = np.exp(logarithm - logarithm.max(axis=1, keepdims=True))
     return probability / probability.sum(axis=1, keepdims=True)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -120,5 +121,5 @@ def _colour(outline: Outline) -> str:
 
 
 def _printable(text: str) -> str:
-    """XML has no way to write most control characters (XML 1.0, 2.2)."""
-    return "".join(sign for sign in text if sign.isprintable() or sign == " ")
+    """Without the control characters that XML has no way to write (XML 1.0, 2.2)."""
+    return re.sub("[\x00-\x1f\x7f\ufffe\uffff]", "", text)
