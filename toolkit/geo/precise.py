@@ -44,7 +44,7 @@ class PreciseOptions:
 
     top: int = 10
     separation: float = 3.0
-    refined: int = 20
+    refined: int = 12
     position_m: float = 0.0
     heading: tuple[float, float] | None = None
     metric: MetricParameters = field(default_factory=MetricParameters)
