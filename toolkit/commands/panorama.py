@@ -6,6 +6,7 @@ import click
 
 from toolkit.commands.parameters import Interval, Position
 from toolkit.core.command import command
+from toolkit.core.errors import UsageError
 from toolkit.core.stages import stage
 from toolkit.core.streams import atomic_output
 
@@ -79,7 +80,14 @@ def panorama(
     files are one mosaic. A single .geojson is a surveyed horizon: lines of longitude, latitude and height.
     """
     from toolkit.geo.panorama_file import write_panorama
-    from toolkit.geo.view import view_from
+    from toolkit.geo.view import HORIZON_ENDINGS, view_from
+
+    if any(path.lower().endswith(HORIZON_ENDINGS) for path in dem):
+        source = click.get_current_context().get_parameter_source
+        for name in ("above_ground", "range_km", "width", "elevations", "engine"):
+            if source(name) is not click.core.ParameterSource.DEFAULT:
+                option = {"above_ground": "height", "range_km": "range"}.get(name, name)
+                raise UsageError(f"--{option}", "says how an elevation model is rendered, and a horizon is a line", "leave it out")
 
     latitude, longitude, height = position
     with stage("sweep"):

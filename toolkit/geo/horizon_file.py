@@ -8,6 +8,7 @@ and refraction included.
 from __future__ import annotations
 
 import json
+import logging
 import math
 from typing import Any
 
@@ -17,6 +18,8 @@ from toolkit import __version__
 from toolkit.core.errors import BadData, UsageError
 from toolkit.core.streams import open_input, stream_name
 from toolkit.geo.panorama import Contours, Panorama, earth_radius
+
+_log = logging.getLogger(__name__)
 
 WIDTH = 16384  # columns: 0.022 degrees, finer than what is surveyed
 _MARGIN = 1.0  # degrees of sky above the horizon and of ground below it
@@ -56,7 +59,8 @@ def read_horizon(path: str) -> list[np.ndarray]:
 def horizon_panorama(path: str, latitude: float, longitude: float, height: float, *, refraction: float = 0.13) -> Panorama:
     """The horizon in `path` as seen from a position in degrees at `height` metres: skyline contours, and distances along them only.
 
-    Of lines one behind the other the highest is the horizon. Raises as `read_horizon`, and BadData when the eye is on a line.
+    Of lines one behind the other the highest is the horizon. Warns when it is below the eye all around. Raises as `read_horizon`,
+    and BadData when the eye is on a line.
     """
     from toolkit.geo.terrain import GEOD
 
@@ -78,6 +82,8 @@ def horizon_panorama(path: str, latitude: float, longitude: float, height: float
     if not columns:
         raise BadData(stream_name(path), "shows no horizon from this position", "is --at right? latitude comes first")
     column, elevation, near = (np.concatenate(values) for values in (columns, elevations, distances))
+    if elevation.max() < 0.0:
+        _log.warning("%s: all of the horizon lies below the eye; is its height in metres, and in the horizon's datum?", stream_name(path))
     order = np.lexsort((-elevation, column))
     _, highest = np.unique(column[order], return_index=True)
     chosen = order[highest]

@@ -32,17 +32,17 @@ def strengths(view: Panorama, parameters: ContourParameters | None = None) -> di
 
 def test_ridges_within_a_few_cells_count_little_and_far_ones_as_before() -> None:
     cells = [{"cell_m": 100.0, "to_m": 40e3}, {"cell_m": 200.0, "to_m": 80e3}]
-    found = strengths(rings((-5, 100, 1e5), (-3, 800, 1e6), (-1, 8e3, np.inf), steps=cells))
-    assert found[100.0] < 0.001
-    assert found[800.0] == pytest.approx(0.5, abs=0.001)
+    found = strengths(rings((-5, 50, 1e5), (-3, 300, 1e6), (-1, 8e3, np.inf), steps=cells))
+    assert found[50.0] < 0.001
+    assert found[300.0] == pytest.approx(0.5, abs=0.001)
     assert found[8000.0] == pytest.approx(1.0, abs=2e-4)
-    assert strengths(rings((-5, 100, 1e5), (-1, 8e3, np.inf)))[100.0] == pytest.approx(0.999), "a survey has no cells"
+    assert strengths(rings((-5, 50, 1e5), (-1, 8e3, np.inf)))[50.0] == pytest.approx(0.9995), "a survey has no cells"
 
 
 def test_coarser_cells_far_away_are_taken_as_they_are() -> None:
     cells = [{"cell_m": 10.0, "to_m": 1000.0}, {"cell_m": 1000.0, "to_m": 80e3}]
-    found = strengths(rings((-3, 900, np.inf), steps=cells)) | strengths(rings((-3, 8000, np.inf), steps=cells))
-    assert found[900.0] == pytest.approx(1.0, abs=1e-4) and found[8000.0] == pytest.approx(0.5, abs=1e-4)
+    found = strengths(rings((-3, 900, np.inf), steps=cells)) | strengths(rings((-3, 3000, np.inf), steps=cells))
+    assert found[900.0] == pytest.approx(1.0, abs=1e-4) and found[3000.0] == pytest.approx(0.5, abs=1e-4)
 
 
 def test_haze_hides_what_is_beyond_the_visibility_and_makes_sky_of_what_fades() -> None:
@@ -59,7 +59,7 @@ def test_haze_hides_what_is_beyond_the_visibility_and_makes_sky_of_what_fades() 
 
 
 def test_segments_and_lines_are_weighed_alike() -> None:
-    view = rings((-3, 900, 4e3), (1, 5e3, np.inf), steps=[{"cell_m": 100.0, "to_m": 40e3}], visibility_m=30e3)
+    view = rings((-3, 400, 4e3), (1, 5e3, np.inf), steps=[{"cell_m": 100.0, "to_m": 40e3}], visibility_m=30e3)
     segments, lines = contour_segments(view), contour_polylines(view)
     assert sorted(np.unique(segments.strength.round(9))) == pytest.approx(sorted(np.unique(lines.strength.round(9))))
 

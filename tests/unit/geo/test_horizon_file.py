@@ -99,3 +99,13 @@ def test_what_is_no_horizon_is_refused(tmp_path: Path, text: str, problem: str) 
 def test_a_horizon_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(NoInput):
         read_horizon(str(tmp_path / "h.geojson"))
+
+
+def test_a_horizon_below_the_eye_is_suspicious(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A height in feet."""
+    azimuth = np.arange(80.0, 100.0, 0.1)
+    path = write(tmp_path / "h.geojson", ring(azimuth, np.full(200, 20e3), np.full(200, 1500.0)))
+    horizon_panorama(path, EYE[0], EYE[1], 1000.0)
+    assert not caplog.records
+    horizon_panorama(path, EYE[0], EYE[1], 3281.0)
+    assert "below the eye" in caplog.text
