@@ -64,8 +64,9 @@ _STRIDE, _STRIDE_FROM = 3, 0.7
 _MOST_LAST_STEPS, _STILL = 12, math.radians(1e-4)
 # No fit is believed to be better than that: pixels of the working picture, residual lens distortion, refraction. Radians.
 _FLOOR = math.radians(0.05)
-# What all lines have wrong together, however many they are: distortion of a lens that is not calibrated, the eye's height. Radians.
-_SYSTEMATIC = math.radians(0.05)
+# What all lines have wrong together, however many they are: distortion of a lens that is not calibrated, the eye's height, radians; and
+# the place of the elevation model's grid, cells.
+_SYSTEMATIC, _SYSTEMATIC_CELLS = math.radians(0.05), 0.1
 # Standard deviation of the start's rotation, radians. It comes from a correlation; the truth is hardly farther from it than this.
 _ROTATION_PRIOR = math.radians(3.0)
 # In the errors it must not count as knowledge: what no line holds is unknown.
@@ -274,7 +275,8 @@ def _told(problem: Problem, state: State, rows: Rows, camera: Camera) -> Refined
     matrix, _ = normal_equations(problem, state, rows, sigma * math.sqrt(spent), alike, CELLS_ALIKE)
     matrix[ROTATION, ROTATION] += np.eye(3) * (_UNKNOWN**-2 - _ROTATION_PRIOR**-2)
     found = covariance(problem, matrix)
-    found[ROTATION, ROTATION] += np.eye(3) * _SYSTEMATIC**2
+    cell = float((rows.kernel * rows.cell).sum() / max(float(rows.kernel.sum()), 1e-15))
+    found[ROTATION, ROTATION] += np.eye(3) * (_SYSTEMATIC**2 + (_SYSTEMATIC_CELLS * cell) ** 2)
     found[PLACE] *= 1000.0
     found[:, PLACE] *= 1000.0
     fitted = zoomed(camera, math.exp(state.log_focal))
