@@ -62,6 +62,13 @@ if TYPE_CHECKING:
     metavar="K",
     help="Coefficient of refraction. [0.13]",
 )
+@click.option(
+    "--visibility",
+    "visibility_km",
+    type=click.FloatRange(0.0, min_open=True),
+    metavar="KM",
+    help="How far one sees through the haze; default: clear air.",
+)
 @click.option("--jobs", type=click.IntRange(1), metavar="N", help="Threads; default: one for each core.")
 @click.option("--coarse", is_flag=True, help="Only the correlation: quicker, and without a verdict.")
 @click.option("--candidates", type=click.IntRange(1), default=100, metavar="N", help="How many of its poses are looked at closely. [100]")
@@ -103,10 +110,13 @@ def locate(photo: str, more_dem: tuple[str, ...], dem: tuple[str, ...], **option
         raise BadData(place, f"has no single field of view, which {need} needs", "give --hfov DEG or --camera")
     search = geo.Search(bandwidth, yaw, options["pitch"], options["roll"], "2", options["jobs"] or 0, automatic, heading)
 
+    visibility_m = None if options["visibility_km"] is None else 1000.0 * options["visibility_km"]
+
     def view(latitude: float, longitude: float) -> Panorama:
         return view_from(
             [*dem, *more_dem], latitude, longitude, height,
             range_m=1000.0 * options["range_km"], refraction=options["refraction"], above_ground=options["above_ground"],
+            visibility_m=visibility_m,
         )  # fmt: skip
 
     with stage("panorama"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy as np
 from toolkit import __version__
 from toolkit.core.errors import BadData, UsageError
 from toolkit.core.progress import progress
-from toolkit.geo.contours import LEAST_DEPTH_RATIO, contour_polylines, contour_segments
+from toolkit.geo.contours import LEAST_DEPTH_RATIO, contour_polylines, contour_segments, shores
 
 if TYPE_CHECKING:  # reading a panorama's contours must not load GDAL and PROJ
     from toolkit.geo.sweep import Leg
@@ -54,7 +54,7 @@ class Panorama:
     Row r of `rows` looks at elevation max - (r + 0.5) step, degrees, with `elevations` = (min, max); column c of `width`
     at azimuth (c + 0.5) 360 / width, degrees clockwise from true north. `projection` "angle": rows are equal steps of elevation.
     `distance`: float32, shape (rows, width), metres along the ground, NaN for sky and unseen; None when it was not read.
-    `parameters`: how it was made, as in the file.
+    `parameters`: how it was made, as in the file; "visibility_m", metres, where ridges are to be seen through haze.
     """
 
     latitude: float
@@ -90,7 +90,8 @@ def render_panorama(
     """Render what is seen from a position in degrees at `height` metres, or `above_ground` metres over the terrain if None.
 
     `refraction` is the coefficient k: light bends with k times the Earth's curvature. `engine`: "numpy", "numba" or "auto".
-    A height below the terrain is lifted, with a warning. Raises BadData where the terrain has a void at the position and no
+    A height below the terrain is lifted, with a warning. Contours that are shores or margins of ice are left out, see
+    `toolkit.geo.contours.shores`. Raises BadData where the terrain has a void at the position and no
     height is given, UsageError for numbers that make no panorama.
     """
     rows = round(width * (elevations[1] - elevations[0]) / 360.0)
@@ -129,7 +130,10 @@ def render_panorama(
         "version": __version__,
     }
     contours = Contours(table[0].astype(np.int32), *(values.astype(np.float32) for values in table[1:]))
-    return Panorama(latitude, longitude, eye, elevations, "angle", width, rows, distance, contours, parameters)
+    panorama = Panorama(latitude, longitude, eye, elevations, "angle", width, rows, distance, contours, parameters)
+    lasting = ~shores(panorama)
+    kept = Contours(contours.column[lasting], contours.elevation[lasting], contours.near[lasting], contours.far[lasting])
+    return replace(panorama, contours=kept)
 
 
 def earth_radius(latitude: float) -> float:
