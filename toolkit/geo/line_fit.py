@@ -24,8 +24,9 @@ _TURN = math.radians(2.0)
 _SEARCH = 3.5
 # The error of a contour, in cells of the elevation model as they are seen from the camera, beside what all have in common.
 _CELL_ERROR = 0.05
-# Contours of coarse models are off by so many cells and still the right ones: the kernel is that wide at least.
-_CELL_WIDTH = 0.25
+# Contours of coarse models are off by so many cells and still the right ones: the kernel is that wide at least, but not wider than the
+# other limit, radians: before one's feet a cell fills the view, and every line would be near.
+_CELL_WIDTH, _WIDEST = 0.25, math.radians(0.5)
 # Over how many cells it is one error when it comes to standard errors: interpolation, terraces and filters spread it. (In the fit
 # it counts as one cell; nearer ridges, whose cells look wide, would be all but lost.)
 CELLS_ALIKE = 3.0
@@ -162,11 +163,16 @@ def normal_equations(
     """Matrix, shape (7, 7), and right side, priors included. `sigma`: error of one independent observation, radians; `alike`: arc in
     which errors are one, radians, if that is not less than so many cells.
     """
-    weight = rows.kernel * independent(problem, rows, alike, cells_alike) / (sigma**2 + (_CELL_ERROR * rows.cell) ** 2)
+    weight = information(problem, rows, sigma, alike, cells_alike)
     weighted = rows.derivatives * weight[:, None]
     turned = rotation_vector(state.rotation @ problem.start.T)
     gone = np.array([*turned, state.log_focal, *state.place, state.lift]) - problem.mean
     return weighted.T @ rows.derivatives + np.diag(problem.prior**-2), -weighted.T @ rows.offset - gone * problem.prior**-2
+
+
+def information(problem: Problem, rows: Rows, sigma: float, alike: float, cells_alike: float) -> np.ndarray:
+    """The weights of the rows in `normal_equations`: inverse squares of radians."""
+    return rows.kernel * independent(problem, rows, alike, cells_alike) / (sigma**2 + (_CELL_ERROR * rows.cell) ** 2)
 
 
 def independent(problem: Problem, rows: Rows, alike: float, cells_alike: float) -> np.ndarray:
@@ -264,7 +270,7 @@ def rotation_vector(matrix: np.ndarray) -> np.ndarray:
 
 def _widened(width: float, cell: np.ndarray) -> np.ndarray:
     """A kernel's width before contours of an elevation model with such cells."""
-    return np.hypot(width, _CELL_WIDTH * cell)
+    return np.hypot(width, np.minimum(_CELL_WIDTH * cell, _WIDEST))
 
 
 def _features(points: np.ndarray, tangents: np.ndarray) -> np.ndarray:

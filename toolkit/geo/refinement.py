@@ -38,6 +38,7 @@ from toolkit.geo.line_fit import (
     improved,
     in_view,
     independent,
+    information,
     normal_equations,
     observe,
     robustness,
@@ -275,7 +276,8 @@ def _told(problem: Problem, state: State, rows: Rows, camera: Camera) -> Refined
     matrix, _ = normal_equations(problem, state, rows, sigma * math.sqrt(spent), alike, CELLS_ALIKE)
     matrix[ROTATION, ROTATION] += np.eye(3) * (_UNKNOWN**-2 - _ROTATION_PRIOR**-2)
     found = covariance(problem, matrix)
-    cell = float((rows.kernel * rows.cell).sum() / max(float(rows.kernel.sum()), 1e-15))
+    weight = information(problem, rows, sigma, alike, CELLS_ALIKE)
+    cell = float((weight * rows.cell).sum() / max(float(weight.sum()), 1e-15))
     found[ROTATION, ROTATION] += np.eye(3) * (_SYSTEMATIC**2 + (_SYSTEMATIC_CELLS * cell) ** 2)
     found[PLACE] *= 1000.0
     found[:, PLACE] *= 1000.0

@@ -149,6 +149,17 @@ def test_ridges_that_an_elevation_model_cuts_low_are_allowed_for() -> None:
     assert aware.standard_errors[1] > unaware.standard_errors[1]  # of a common error no number of ridges tells
 
 
+def test_ground_before_ones_feet_neither_helps_nor_harms() -> None:
+    world = contours(2)
+    assert world.distance is not None
+    near = world.distance < 1500.0
+    feet = Polylines(world.points, world.first, world.strength, world.skyline, np.where(near, 2.0, world.distance))
+    photo = sights_of(photographed(world, CAMERA, TRUTH.matrix), CAMERA)
+    usual, odd = (refine_sights(photo, target(seen, STEPS), turned(TRUTH, 0.5, 0.3, 0.2)) for seen in (world, feet))
+    assert error(odd, usual.pose) < 0.05
+    np.testing.assert_allclose(odd.standard_errors, usual.standard_errors, rtol=0.3)
+
+
 def one_line(elevation: float, wide: float) -> Polylines:
     azimuth = np.radians(np.arange(137.0 - wide, 137.0 + wide, 0.05))
     up = np.full(len(azimuth), np.radians(elevation))
