@@ -56,8 +56,8 @@ _MOST_PIECES = 700
 _STEP = math.radians(0.1)
 # Contours that a photograph's lines may come to lie on: farther outside them none is looked at.
 _MARGIN = math.radians(8.0)
-# Starts that are tried beside the given one: the best of turns by so many degrees in yaw and pitch, seen with a kernel of this width.
-_AROUND, _AROUND_WIDTH, _AROUND_STRIDE, _MOST_STARTS = (-2.4, -1.2, 0.0, 1.2, 2.4), 0.6, 6, 3
+# The start that is tried beside the given one: the best of turns by so many degrees in yaw and pitch, seen with a kernel of this width.
+_AROUND, _AROUND_WIDTH, _AROUND_STRIDE = (-2.4, -1.2, 0.0, 1.2, 2.4), 0.6, 6
 # Widths of the kernel, degrees: it narrows from what is left to the starts to what is left between lines that belong together. (A
 # kernel so wide that one start were enough is drawn away by lines that have no partner.) While it is wide, every third piece is enough.
 _WIDTHS, _LAST = (1.0, 1.0, 0.7, 0.5, 0.4, 0.3), 0.2
@@ -212,7 +212,7 @@ def _problem(photo: Pieces, contours: Target, start: np.ndarray, fit_hfov: float
 
 
 def _starts(problem: Problem, trees: Trees, log_focal: float) -> list[State]:
-    """The start and what around it promises more: no two are next to each other."""
+    """The start, and the one around it that promises most."""
     given = State(problem.start, min(max(log_focal, -problem.most_focal), problem.most_focal), np.zeros(2), float(problem.mean[LIFT]))
     forward = problem.start[:, 2]
     sideways = np.array([forward[1], -forward[0], 0.0]) / max(math.hypot(forward[0], forward[1]), 1e-9)
@@ -222,12 +222,8 @@ def _starts(problem: Problem, trees: Trees, log_focal: float) -> list[State]:
             turned = turn(np.array([0.0, 0.0, math.radians(yaw)])) @ turn(sideways * math.radians(pitch))
             state = replace(given, rotation=turned @ problem.start)
             around.append((_merit(problem, trees, state, math.radians(_AROUND_WIDTH), _AROUND_STRIDE), state))
-    chosen_states, apart = [given], math.radians(1.5 * (_AROUND[1] - _AROUND[0]))
-    for _, state in sorted(around, key=lambda entry: -entry[0]):
-        gaps = [np.linalg.norm(rotation_vector(state.rotation @ other.rotation.T)) for other in chosen_states]
-        if min(gaps) > (apart if len(gaps) > 1 else 0.0) and len(gaps) < _MOST_STARTS:
-            chosen_states.append(state)
-    return chosen_states
+    _, best = max(around, key=lambda entry: entry[0])
+    return [given] if np.array_equal(best.rotation, given.rotation) else [given, best]
 
 
 def _merit(problem: Problem, trees: Trees, state: State, width: float, stride: int = 1) -> float:
