@@ -5,10 +5,11 @@ great circles through those, and so on (iterated closest points with point-to-li
 registration of multiple range images", 1992). The kernel of Geman and McClure leaves out what has no partner (bushes, clouds, ridges
 that the elevation model lacks); it is wide at first and ends at the width of the residuals (graduated non-convexity: Blake,
 Zisserman, "Visual Reconstruction", 1987). Unknowns: the rotation, the focal length, the position on the ground, and how much too low
-the elevation model cuts its ridges; all but the first have a prior.
+the elevation model cuts its ridges; each has a prior.
 
-Standard errors are those of the linear fit, with one independent observation per degree of arc, or per cell of the
-elevation model as it is seen, and not one per point: neighbouring points of a line are wrong together.
+Standard errors are those of the linear fit, with one independent observation per degree of arc, or per few cells of the elevation model
+as they are seen, or as far as the residuals go together, and not one per point: neighbouring points of a line are wrong together. To
+these comes what all lines have wrong together. What no line holds, the yaw before one flat line, has a large error.
 """
 
 from __future__ import annotations
