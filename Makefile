@@ -3,6 +3,7 @@
 PYTHON ?= python3
 PREFIX ?= /usr/local
 DATA ?= photos
+SET ?= *
 INTO ?=
 # Three at a time also where there are two cores: tests wait for disks, time-outs and other programs for a third of their time.
 PYTEST ?= -q -p no:cacheprovider -n 3 --dist loadfile --no-loadscope-reorder
@@ -24,7 +25,10 @@ demo: .venv/.made ## render a photograph of real terrain from a hidden pose, and
 	$(BIN)/python examples/demo/render_photo.py demo/terrain.tif -o demo/photo.jpg --truth demo/truth.json
 	bin/locate demo/photo.jpg --dem demo/terrain.tif --pitch -30:30 --roll -15:15 --overlay demo/overlay.png > demo/candidates.jsonl
 	$(BIN)/python examples/demo/compare.py demo/truth.json demo/candidates.jsonl
+	$(BIN)/python examples/demo/invent_peaks.py demo/terrain.tif -o demo/peaks.csv
+	bin/annotate demo/photo.jpg --pose demo/candidates.jsonl --peaks demo/peaks.csv --dem demo/terrain.tif -o demo/named.jpg
 	@echo "The photograph with the terrain's lines over it, drawn in the pose that was found: $(CURDIR)/demo/overlay.png"
+	@echo "The same with the names of its peaks, which were made up: $(CURDIR)/demo/named.jpg"
 
 demo-visits: .venv/.made ## send invented visits from a hospital to a data centre, with a kill -9 in between
 	$(BIN)/python examples/hospital/demo.py demo/visits
@@ -85,8 +89,8 @@ uninstall: ## remove what `make install` put under PREFIX
 	rm -f $(addprefix $(PREFIX)/share/bash-completion/completions/,$(COMMANDS)) $(addprefix $(PREFIX)/share/zsh/site-functions/_,$(COMMANDS))
 	rm -f $(addprefix $(PREFIX)/share/fish/vendor_completions.d/,$(addsuffix .fish,$(COMMANDS)))
 
-evaluate: .venv/.made ## locate photographs of known pose: DATA= names their directory
-	$(BIN)/python tests/evaluation/evaluate.py $(DATA)
+evaluate: .venv/.made ## locate photographs of known pose: DATA= names their directory, SET= some of them; a contact sheet
+	$(BIN)/python tests/evaluation/evaluate.py $(DATA) --set "$(SET)"
 
 clean: ## remove everything that make made
 	rm -rf .venv build demo *.egg-info .mypy_cache .ruff_cache .import_linter_cache .hypothesis

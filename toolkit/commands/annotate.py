@@ -70,18 +70,18 @@ def annotate(photo: str, more_peaks: tuple[str, ...], peaks: tuple[str, ...], po
     from toolkit.geo.annotate.annotation import annotate_view, records
     from toolkit.geo.annotate.lists import read_lists
     from toolkit.geo.annotate.metadata import read_metadata, with_pose
-    from toolkit.geo.annotate.output import encode, kind_of, write_outputs
+    from toolkit.geo.annotate.output import LARGEST_SIDE, encode, kind_of, write_outputs
     from toolkit.geo.annotate.poses import Found, camera_for, read_first
     from toolkit.geo.photo import read_photo
 
     kind = kind_of(output)
-    _check(photo, output, options)
+    _check(photo, output, [pose, *peaks, *more_peaks, options["panorama"]].count("-"), options)
     found = read_first(pose) if isinstance(pose, str) else Found(pose)
     if found.verdict in _UNSURE:
         why = f" ({found.reason})" if found.reason else ""
         _log.warning("%s: the pose is %s%s; the names may be on the wrong peaks", stream_name(pose), found.verdict, why)
     with stage("photo"):
-        picture = read_photo(photo)
+        picture = read_photo(photo, LARGEST_SIDE)
         rows, columns = picture.pixels.shape[:2]
         hfov = options["hfov"] if options["hfov"] is not None else found.hfov
         lens = camera_for(columns, rows, options["camera"], hfov, picture.facts.hfov, photo)
@@ -98,14 +98,16 @@ def annotate(photo: str, more_peaks: tuple[str, ...], peaks: tuple[str, ...], po
             _log.warning("%s: no peak of the lists is seen in the picture", photo)
     with stage("write"):
         metadata = with_pose(read_metadata(photo), found.pose, lens.hfov, columns, rows, photo)
-        where = {"latitude": view.latitude, "longitude": view.longitude, "height_m": view.height}
-        angles = {"yaw": found.pose.yaw, "pitch": found.pose.pitch, "roll": found.pose.roll, "hfov": lens.hfov}
+        where = {"latitude": view.latitude, "longitude": view.longitude, "height_m": round(view.height, 2)}
+        angles = {"yaw": found.pose.yaw, "pitch": found.pose.pitch, "roll": found.pose.roll, "hfov": round(lens.hfov, 6)}
         record = {"photo": photo, "width": columns, "height": rows, **where, **angles, "peaks": records(named)}
         write_outputs(output, encode(kind, picture.pixels, named.annotation, metadata), options["json_path"], record)
     return 1 if bad else 0
 
 
-def _check(photo: str, output: str, options: dict[str, Any]) -> None:
+def _check(photo: str, output: str, streams: int, options: dict[str, Any]) -> None:
+    if streams > 1:
+        raise UsageError("-", f"is named {streams} times", "standard input can be read once")
     if photo == "-":
         raise UsageError("PHOTO", "cannot be standard input: its EXIF is read again when the picture is written", "name a file")
     if options["hfov"] is not None and options["camera"]:
@@ -113,7 +115,7 @@ def _check(photo: str, output: str, options: dict[str, Any]) -> None:
     if options["position"] and options["panorama"]:
         raise UsageError("--at", "excludes --panorama", "the panorama tells where it was seen from")
     if not options["panorama"] and not options["dem"]:
-        raise UsageError("annotate", "does not know what terrain is seen", "give --dem, --panorama, or both")
+        raise UsageError("terrain", "is not given", "give --dem, --panorama, or both")
     if options["json_path"] == "-" and output == "-":
         raise UsageError("--json", "and --output both name standard output", "give one of them a file")
 

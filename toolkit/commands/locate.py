@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 )
 @click.argument("photo", metavar="PHOTO")
 @click.argument("more_dem", nargs=-1, metavar="[DEM...]")
-@click.option("--dem", multiple=True, required=True, metavar="DEM", help="Elevation data that GDAL reads, several files one mosaic, or a horizon.")
+@click.option("--dem", multiple=True, required=True, metavar="DEM", help="Elevation data that GDAL reads, or a horizon.")
 @click.option("--at", "position", type=Position(), help="Where the camera was, degrees, and metres in the DEM's datum; default: EXIF.")
 @click.option(
     "--height", "above_ground", type=click.FloatRange(0.0, min_open=True), default=2.0, metavar="M", help="Metres above ground. [2]"
@@ -61,6 +61,13 @@ if TYPE_CHECKING:
     default=0.13,
     metavar="K",
     help="Coefficient of refraction. [0.13]",
+)
+@click.option(
+    "--visibility",
+    "visibility_km",
+    type=click.FloatRange(0.0, min_open=True),
+    metavar="KM",
+    help="How far one sees through the haze; default: clear air.",
 )
 @click.option("--jobs", type=click.IntRange(1), metavar="N", help="Threads; default: one for each core.")
 @click.option("--coarse", is_flag=True, help="Only the correlation: quicker, and without a verdict.")
@@ -103,10 +110,13 @@ def locate(photo: str, more_dem: tuple[str, ...], dem: tuple[str, ...], **option
         raise BadData(place, f"has no single field of view, which {need} needs", "give --hfov DEG or --camera")
     search = geo.Search(bandwidth, yaw, options["pitch"], options["roll"], "2", options["jobs"] or 0, automatic, heading)
 
+    visibility_m = None if options["visibility_km"] is None else 1000.0 * options["visibility_km"]
+
     def view(latitude: float, longitude: float) -> Panorama:
         return view_from(
             [*dem, *more_dem], latitude, longitude, height,
             range_m=1000.0 * options["range_km"], refraction=options["refraction"], above_ground=options["above_ground"],
+            visibility_m=visibility_m,
         )  # fmt: skip
 
     with stage("panorama"):
@@ -131,4 +141,5 @@ def locate(photo: str, more_dem: tuple[str, ...], dem: tuple[str, ...], **option
     records = [one.record for one in found] or [geo.rejection("the photo shows no line that terrain could make", cameras)]
     write_list(records, quality, options, partial(draw_best, found[0]) if found and options["overlay"] else None)
     if records[0]["verdict"] == "rejected" and not options["allow_rejected"]:
-        raise ToolError(place, f"rejected: {records[0]['reason']}", "the best guess is listed nevertheless; --allow-rejected exits with 0")
+        remedy = "do not use the poses that are listed" if found else "take another photo"
+        raise ToolError(place, f"rejected: {records[0]['reason']}", f"{remedy}; --allow-rejected makes this no error")

@@ -49,6 +49,13 @@ from toolkit.core.streams import atomic_output
     metavar="K",
     help="Coefficient of refraction. [0.13]",
 )
+@click.option(
+    "--visibility",
+    "visibility_km",
+    type=click.FloatRange(0.0, min_open=True),
+    metavar="KM",
+    help="How far one sees through the haze; default: clear air.",
+)
 @click.option("--preview", metavar="PNG", help="Also write a shaded picture for people.")
 @click.option(
     "--engine", type=click.Choice(["auto", "numpy", "numba"]), default="auto", help="What computes; the result is the same. [auto]"
@@ -62,6 +69,7 @@ def panorama(
     width: int,
     elevations: tuple[float, float],
     refraction: float,
+    visibility_km: float | None,
     preview: str | None,
     engine: str,
 ) -> None:
@@ -78,6 +86,7 @@ def panorama(
         view = view_from(
             list(dem), latitude, longitude, height,
             above_ground=above_ground, range_m=1000.0 * range_km, width=width, elevations=elevations, refraction=refraction, engine=engine,
+            visibility_m=None if visibility_km is None else 1000.0 * visibility_km,
         )  # fmt: skip
     with stage("write"), atomic_output(output) as stream:
         write_panorama(view, stream)

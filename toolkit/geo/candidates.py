@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import json
 import tempfile
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, BinaryIO
 
 import numpy as np
 
+from toolkit.core.errors import BadData
 from toolkit.geo.block import Block
 from toolkit.geo.pose import Pose, angle_between, rotation_matrix
 
@@ -73,6 +75,29 @@ def rank_candidates(
     cells = len(block.yaw) * len(block.pitch) * len(block.roll)
     near = [c.rank for c in found if angle_between(c.pose.matrix, truth.matrix) <= tolerance]
     return found, Quality(above, cells, above / cells, near[0] if near else None, tolerance, block.bandwidth)
+
+
+def read_candidates(stream: BinaryIO, place: str) -> list[Candidate]:
+    """Read a list of poses, one JSON object with yaw, pitch and roll, degrees, a line; score is 0 where there is none, ranks are counted.
+
+    `place` names the stream in messages. Raises BadData for a line that is no pose, and when there is none.
+    """
+    found: list[Candidate] = []
+    for number, line in enumerate(stream, 1):
+        if line.isspace():
+            continue
+        try:
+            entry = {"score": 0.0} | json.loads(line)
+            yaw, pitch, roll, score = (float(entry[name]) for name in ("yaw", "pitch", "roll", "score"))
+        except (ValueError, TypeError, KeyError) as error:
+            remedy = 'lines are {"yaw": DEG, "pitch": DEG, "roll": DEG, "score": NUMBER}'
+            raise BadData(place, f"has no pose in line {number}", remedy) from error
+        if not np.isfinite([yaw, pitch, roll, score]).all() or abs(pitch) > 90.0:
+            raise BadData(place, f"has angles in line {number} that no camera has", "yaw is 0 to 360, pitch -90 to 90, roll -180 to 180")
+        found.append(Candidate(len(found) + 1, yaw % 360.0, pitch, roll, score))
+    if not found:
+        raise BadData(place, "lists no pose", "make it with rank-candidates or locate --coarse")
+    return found
 
 
 def block_maxima(block: Block) -> Maxima:

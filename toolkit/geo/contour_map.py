@@ -23,8 +23,8 @@ class ContourMap:
     `Polylines`, `rise`: radians to the left by which the line moves for each cell by which the elevation model cuts ridges off, all
     float32, shape (N,). `ends`: whether the line ends there, bool, shape (N,). `nearest`: int32, shape (6, rows,
     columns): the nearest piece within `reach` radians of the cell's centre, -1 for none; the layers are those above. `closeness`:
-    uint8, same shape, in 1 / 255: how close to lines the places within three degrees are, on average, from 0 (farther than `scale`,
-    radians) to 1 (on lines). Columns start at azimuth 0, rows at the elevation `low`, radians; `cell`: radians.
+    uint8, same shape, in 1 / 255: what `bells` gives for the distances of the places within three degrees, on average. Columns start at
+    azimuth 0, rows at the elevation `low`, radians; `cell`: radians.
     """
 
     points: np.ndarray
@@ -39,8 +39,6 @@ class ContourMap:
     closeness: np.ndarray
     low: float
     cell: float
-    reach: float
-    scale: float
 
 
 @dataclass(frozen=True)
@@ -59,13 +57,16 @@ class Nearest:
 
 
 def map_lines(
-    lines: Polylines, step: float, cell: float, reach: float, scale: float, dem: Sequence[Mapping[str, float]] = ()
+    lines: Polylines, step: float, cell: float, reach: float, spreads: Sequence[float], dem: Sequence[Mapping[str, float]] = ()
 ) -> ContourMap:
-    """Put lines on a grid of cells of `cell` radians, in pieces of about `step` radians; the rest as in `ContourMap`.
+    """Put lines on a grid of cells of `cell` radians, in pieces of about `step` radians; the rest as in `ContourMap` and `bells`.
 
     `dem`: the elevation model's cells, as in a panorama's parameters; none: the lines are exact.
     """
     pieces = cut(lines, step)
+    count = len(pieces.points)
+    if not count:  # one piece to which no cell points
+        pieces = cut(Polylines(np.eye(3)[:2], np.array([0, 2]), np.zeros(2), np.zeros(2)), np.pi)
     points, tangents, skyline = pieces.points, pieces.tangents, pieces.skyline
     normals = np.cross(tangents, points)
     elevation = np.arcsin(np.clip(points[:, 2], -1.0, 1.0))
@@ -78,22 +79,22 @@ def map_lines(
     column = np.floor(np.arctan2(points[:, 0], points[:, 1]) / cell).astype(np.int64) % columns
     nearest, closeness = np.full(shape, -1, np.int32), np.zeros(shape, np.uint8)
     for layer in range(6):
-        chosen = np.arange(len(points))
+        chosen = np.arange(count)
         if layer < DIRECTIONS:
-            chosen = np.flatnonzero(np.cos(2.0 * (angle - np.pi * layer / DIRECTIONS)) >= 0.0)
+            chosen = np.flatnonzero(np.cos(2.0 * (angle[:count] - np.pi * layer / DIRECTIONS)) >= 0.0)
         elif layer == SKYLINE:
             chosen = np.flatnonzero(skyline > 0.5)
         # One piece of a cell is enough: cells are about as large as pieces.
         _, one = np.unique(row[chosen] * columns + column[chosen], return_index=True)
         chosen = chosen[one]
         distance = _mark(nearest[layer], chosen, row[chosen], column[chosen], low, cell, reach)
-        closeness[layer] = np.round(255.0 * _blurred(np.maximum(0.0, 1.0 - distance / scale), np.radians(6.0) / cell))
+        closeness[layer] = np.round(255.0 * _blurred(bells(distance, spreads), np.radians(6.0) / cell))
     rise = cell_angles(pieces.distance, dem) * normals[:, 2]
     points, tangents, normals, half, strength, skyline, rise = single(
         points, tangents, normals, 0.5 * pieces.length, pieces.strength, skyline, rise
     )
     ends = (change[1:] | change[:-1])[: len(points)]
-    return ContourMap(points, tangents, normals, half, strength, skyline, rise, ends, nearest, closeness, low, cell, reach, scale)
+    return ContourMap(points, tangents, normals, half, strength, skyline, rise, ends, nearest, closeness, low, cell)
 
 
 def cell_angles(distance: np.ndarray, dem: Sequence[Mapping[str, float]]) -> np.ndarray:
@@ -102,6 +103,12 @@ def cell_angles(distance: np.ndarray, dem: Sequence[Mapping[str, float]]) -> np.
     for level in reversed(dem):
         cell[distance <= level["to_m"]] = level["cell_m"]
     return cell / np.maximum(distance, 2.0 * cell + 1.0)  # nearer than two cells nothing is known of a ridge
+
+
+def bells(distance: np.ndarray, spreads: Sequence[float]) -> np.ndarray:
+    """The mean of Gaussian bells of height 1, float32: distance and their standard deviations in the same unit."""
+    square = np.asarray(distance, np.float32) ** 2
+    return np.asarray(sum(np.exp(square * np.float32(-0.5 / spread**2)) for spread in spreads) / np.float32(len(spreads)))
 
 
 def look_up(

@@ -24,6 +24,9 @@ _TURN = math.radians(2.0)
 _SEARCH = 3.5
 # The error of a contour, in cells of the elevation model as they are seen from the camera, beside what all have in common.
 _CELL_ERROR = 0.05
+# Over how many cells it is one error when it comes to standard errors: interpolation, terraces and filters spread it. (In the fit
+# it counts as one cell; nearer ridges, whose cells look wide, would be all but lost.)
+CELLS_ALIKE = 3.0
 # No step turns farther; steps are for small angles.
 _LONGEST_STEP = math.radians(2.0)
 
@@ -43,7 +46,7 @@ class Problem:
     """What is fitted to what. `photo`: camera axes; `contours`: East-North-Up, as seen from the start; `normals`: of their great circles;
     `cell`: angle, radians, of one cell of the elevation model at each. `weight`: of each piece of the photograph, their sum is 1.
     `start`: rotation. `mean`, `prior`: of the unknowns and its standard deviation, shape (7,). `free`: which are sought, shape (7,).
-    `most_focal`: bound of the logarithm of the focal length's ratio.
+    `most_focal`: bound of the logarithm of the focal length's ratio; `most_place`: of the displacement, kilometres.
     """
 
     photo: Pieces
@@ -56,6 +59,7 @@ class Problem:
     prior: np.ndarray
     free: np.ndarray
     most_focal: float
+    most_place: float
 
 
 @dataclass(frozen=True)
@@ -150,18 +154,22 @@ def _offsets(
     return offset, derivatives, np.hypot(offset, np.maximum(beyond, 0.0))
 
 
-def normal_equations(problem: Problem, state: State, rows: Rows, sigma: float) -> tuple[np.ndarray, np.ndarray]:
-    """Matrix, shape (7, 7), and right side, priors included. `sigma`: error of one independent observation, radians."""
-    weight = rows.kernel * independent(problem, rows) / (sigma**2 + (_CELL_ERROR * rows.cell) ** 2)
+def normal_equations(
+    problem: Problem, state: State, rows: Rows, sigma: float, alike: float = CORRELATION, cells_alike: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Matrix, shape (7, 7), and right side, priors included. `sigma`: error of one independent observation, radians; `alike`: arc in
+    which errors are one, radians, if that is not less than so many cells.
+    """
+    weight = rows.kernel * independent(problem, rows, alike, cells_alike) / (sigma**2 + (_CELL_ERROR * rows.cell) ** 2)
     weighted = rows.derivatives * weight[:, None]
     turned = rotation_vector(state.rotation @ problem.start.T)
     gone = np.array([*turned, state.log_focal, *state.place, state.lift]) - problem.mean
     return weighted.T @ rows.derivatives + np.diag(problem.prior**-2), -weighted.T @ rows.offset - gone * problem.prior**-2
 
 
-def independent(problem: Problem, rows: Rows) -> np.ndarray:
+def independent(problem: Problem, rows: Rows, alike: float, cells_alike: float) -> np.ndarray:
     """How many independent observations there would be if all lines were like the row's: arc by the arc in which errors are one."""
-    return float(problem.photo.length.sum()) / np.maximum(CORRELATION, rows.cell)
+    return float(problem.photo.length.sum()) / np.maximum(alike, cells_alike * rows.cell)
 
 
 def variance(rows: Rows) -> float:
@@ -199,9 +207,9 @@ def correlation(problem: Problem, rows: Rows) -> float:
     return min(max(found, CORRELATION), _LONGEST_CORRELATION)
 
 
-def improved(problem: Problem, state: State, rows: Rows, sigma: float) -> tuple[State, float]:
-    """One step of Gauss and Newton; and by how much it turns, radians."""
-    matrix, right = normal_equations(problem, state, rows, sigma)
+def improved(problem: Problem, state: State, rows: Rows, sigma: float, alike: float = CORRELATION) -> tuple[State, float]:
+    """One step of Gauss and Newton; and by how much it turns, radians. `sigma`, `alike`: as for `normal_equations`."""
+    matrix, right = normal_equations(problem, state, rows, sigma, alike)
     step = _solved(matrix, right, problem.free)
     over = state.log_focal + step[FOCAL]
     if abs(over) > problem.most_focal:  # it stays at the bound, and the others make the best of that
@@ -212,7 +220,9 @@ def improved(problem: Problem, state: State, rows: Rows, sigma: float) -> tuple[
     size = float(np.linalg.norm(step[ROTATION]))
     step *= min(1.0, _LONGEST_STEP / max(size, 1e-15))
     rotation = turn(step[ROTATION]) @ state.rotation
-    return State(rotation, float(state.log_focal + step[FOCAL]), state.place + step[PLACE], float(state.lift + step[LIFT])), size
+    place = state.place + step[PLACE]
+    place = place * min(1.0, problem.most_place / max(float(np.linalg.norm(place)), 1e-15))
+    return State(rotation, float(state.log_focal + step[FOCAL]), place, float(state.lift + step[LIFT])), size
 
 
 def covariance(problem: Problem, matrix: np.ndarray) -> np.ndarray:

@@ -182,8 +182,8 @@ def lenses(edges: Edges, hfov: tuple[float, float] | None) -> list[Camera]:
 
 def rejection(reason: str, cameras: Sequence[Camera]) -> dict[str, Any]:
     """The only line about a photograph for which there is no pose at all: keys as of `PrecisePose.record`, without angles."""
-    names = [one.name for one in fields(PrecisePose) if one.name not in ("latitude", "longitude", "camera")]
-    hfov = cameras[0].hfov if len(cameras) == 1 else None
+    names = [one.name for one in fields(PrecisePose) if one.name not in ("latitude", "longitude", "camera", "measures")]
+    hfov = round(cameras[0].hfov, 9) if len(cameras) == 1 else None
     return {**dict.fromkeys(names), "rank": 1, "hfov": hfov, "confidence": 0.0, "verdict": "rejected", "reason": reason}
 
 

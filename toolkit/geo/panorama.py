@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,11 +17,13 @@ import numpy as np
 from toolkit import __version__
 from toolkit.core.errors import BadData, UsageError
 from toolkit.core.progress import progress
-from toolkit.geo.segments import Polylines, Segments, paths
+from toolkit.geo.contours import LEAST_DEPTH_RATIO, contour_polylines, contour_segments, shores
 
 if TYPE_CHECKING:  # reading a panorama's contours must not load GDAL and PROJ
     from toolkit.geo.sweep import Leg
     from toolkit.geo.terrain import Terrain
+
+__all__ = ["LEAST_DEPTH_RATIO", "Contours", "Panorama", "contour_polylines", "contour_segments", "earth_radius", "render_panorama"]
 
 _log = logging.getLogger(__name__)
 
@@ -29,9 +31,6 @@ BLOCK_COLUMNS = {"numpy": 64, "numba": 256}  # numpy: the block's arrays stay in
 
 # Near the eye steps grow by this ratio until they are one cell: the ground at its feet has many rows.
 _FIRST_STEP, _GROWTH = 0.25, 1.2
-
-# A contour with less than this between near and far is a slope at grazing incidence, not a silhouette: at 1.02 half are.
-LEAST_DEPTH_RATIO = 1.1
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class Panorama:
     Row r of `rows` looks at elevation max - (r + 0.5) step, degrees, with `elevations` = (min, max); column c of `width`
     at azimuth (c + 0.5) 360 / width, degrees clockwise from true north. `projection` "angle": rows are equal steps of elevation.
     `distance`: float32, shape (rows, width), metres along the ground, NaN for sky and unseen; None when it was not read.
-    `parameters`: how it was made, as in the file.
+    `parameters`: how it was made, as in the file; "visibility_m", metres, where ridges are to be seen through haze.
     """
 
     latitude: float
@@ -91,7 +90,8 @@ def render_panorama(
     """Render what is seen from a position in degrees at `height` metres, or `above_ground` metres over the terrain if None.
 
     `refraction` is the coefficient k: light bends with k times the Earth's curvature. `engine`: "numpy", "numba" or "auto".
-    A height below the terrain is lifted, with a warning. Raises BadData where the terrain has a void at the position and no
+    A height below the terrain is lifted, with a warning. Contours that are shores or margins of ice are left out, see
+    `toolkit.geo.contours.shores`. Raises BadData where the terrain has a void at the position and no
     height is given, UsageError for numbers that make no panorama.
     """
     rows = round(width * (elevations[1] - elevations[0]) / 360.0)
@@ -130,7 +130,10 @@ def render_panorama(
         "version": __version__,
     }
     contours = Contours(table[0].astype(np.int32), *(values.astype(np.float32) for values in table[1:]))
-    return Panorama(latitude, longitude, eye, elevations, "angle", width, rows, distance, contours, parameters)
+    panorama = Panorama(latitude, longitude, eye, elevations, "angle", width, rows, distance, contours, parameters)
+    lasting = ~shores(panorama)
+    kept = Contours(contours.column[lasting], contours.elevation[lasting], contours.near[lasting], contours.far[lasting])
+    return replace(panorama, contours=kept)
 
 
 def earth_radius(latitude: float) -> float:
@@ -139,52 +142,6 @@ def earth_radius(latitude: float) -> float:
 
     sine = math.sin(math.radians(latitude)) ** 2
     return GEOD.a * math.sqrt(1.0 - GEOD.es) / (1.0 - GEOD.es * sine)  # sqrt(M N), M and N the principal radii of curvature
-
-
-def contour_segments(panorama: Panorama) -> Segments:
-    """The occluding contours as arcs in East-North-Up, each between two neighbouring columns.
-
-    Two points are one ridge when each is the other's closest match, in distance and elevation together, and both differ little:
-    a ridge may recede or climb steeply from one column to the next, but not both change hands. The strength is 1 - near / far,
-    the depth step d = log(far / near) through 1 - exp(-d): the larger the step, the more haze, light and texture
-    differ across it in a photograph, and the less do errors of the elevation model move or make it; the skyline has 1.
-    Steps with far / near below 1.1 are slopes at grazing incidence and are dropped.
-    """
-    points, forward = _linked(panorama)
-    here = np.flatnonzero(forward >= 0)
-    other = forward[here]
-    return Segments(points.points[here], points.points[other], 0.5 * (points.strength[here] + points.strength[other]))
-
-
-def contour_polylines(panorama: Panorama) -> Polylines:
-    """The same contours as lines through their points, from west to east where they do not close around the eye."""
-    points, forward = _linked(panorama)
-    backward = np.full(len(forward), -1)
-    backward[forward[forward >= 0]] = np.flatnonzero(forward >= 0)
-    order, first = paths(np.stack([forward, backward], axis=1))
-    assert points.distance is not None
-    return Polylines(points.points[order], first, points.strength[order], points.skyline[order], points.distance[order])
-
-
-def _linked(panorama: Panorama) -> tuple[Polylines, np.ndarray]:
-    """The contours' points, each a line of its own, and the index of each one's neighbour in the next column, -1 for none."""
-    contours, width = panorama.contours, panorama.width
-    keep = contours.far >= LEAST_DEPTH_RATIO * contours.near
-    column = contours.column[keep]
-    elevation = contours.elevation[keep].astype(np.float64)
-    distance = contours.near[keep].astype(np.float64)
-    near = np.log(distance)
-    forward = _best_match(column, elevation, near, 1, panorama)
-    backward = _best_match(column, elevation, near, -1, panorama)
-    mutual = (forward >= 0) & (backward[forward] == np.arange(len(forward)))
-    points = Polylines(
-        _directions(column, elevation, width),
-        np.arange(len(column) + 1),
-        1.0 - distance / contours.far[keep],
-        np.isinf(contours.far[keep]).astype(np.float64),
-        distance,
-    )
-    return points, np.where(mutual, forward, -1)
 
 
 def choose_engine(width: int) -> str:
@@ -260,32 +217,6 @@ def _ray_polynomials(terrain: Terrain, latitude: float, longitude: float, range_
         if max(np.abs(basis @ fit - values).max() for fit, values in zip(fits, positions, strict=True)) < 0.02:
             break
     return fits[0], fits[1]
-
-
-def _best_match(column: np.ndarray, elevation: np.ndarray, near: np.ndarray, step: int, panorama: Panorama) -> np.ndarray:
-    """For each point the index of the closest one in the next column (`step` 1 or -1), or -1 where none is close enough.
-
-    Closeness: |log near| differences count 1 at the tolerance of 10 %, elevations 1 at 10 rows (84 degrees steep).
-    """
-    if not len(column):
-        return np.zeros(0, np.int64)
-    span = 64.0  # more than any log distance
-    key = column * span + near  # sorted, because the points are
-    target = (column + step) % panorama.width
-    place = np.searchsorted(key, target * span + near)
-    best, best_cost = np.full(len(column), -1), np.full(len(column), np.inf)
-    for offset in (-2, -1, 0, 1):
-        candidate = np.clip(place + offset, 0, len(column) - 1)
-        depth, climb = np.abs(near[candidate] - near) / 0.1, np.abs(elevation[candidate] - elevation) / (10.0 * panorama.row_step)
-        cost = np.where((column[candidate] == target) & (depth <= 1.0) & (climb <= 1.0), depth + climb, np.inf)
-        better = cost < best_cost
-        best[better], best_cost[better] = candidate[better], cost[better]
-    return best
-
-
-def _directions(column: np.ndarray, elevation: np.ndarray, width: int) -> np.ndarray:
-    azimuth, up = np.radians((column + 0.5) * (360.0 / width)), np.radians(elevation)
-    return np.stack([np.sin(azimuth) * np.cos(up), np.cos(azimuth) * np.cos(up), np.sin(up)], axis=1)
 
 
 def _finite(value: float) -> float | None:

@@ -16,6 +16,7 @@ import numpy as np
 
 from toolkit.geo.camera import Camera, scaled
 from toolkit.geo.candidates import Candidate
+from toolkit.geo.confidence import Measures, confidence, verdict
 from toolkit.geo.edges import Edges, edge_polylines
 from toolkit.geo.panorama import Panorama, contour_polylines
 from toolkit.geo.pose import Pose, angle_between, pose_from_matrix
@@ -28,8 +29,8 @@ from toolkit.geo.settling import settle
 _HEADING_WEIGHT = 0.1
 # Degrees: candidates that settled closer than this are one.
 _DISTINCT = 0.7
-# How many of the best get a position too: for each the contours are drawn anew.
-_MOVED = 5
+# Degrees: from here on another pose is a rival.
+_ELSEWHERE = 2.5
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,10 @@ class PreciseOptions:
 class PrecisePose:
     """A camera pose after refinement, degrees. `score` is the correlation's, `fine_score` the metric's (`Evidence`).
 
-    `yaw_error`, `pitch_error`, `roll_error`: standard errors, degrees; None where the pose was not refined. `latitude`, `longitude`: of the
+    `yaw_error`, `pitch_error`, `roll_error`: standard errors, degrees. `latitude`, `longitude`: of the
     camera, None unless the position was refined. `confidence`: the probability that the pose is within 1 degree of the truth;
-    `verdict`: "accepted", "doubtful" or "rejected"; `reason`: why, in plain words. `camera`: the lens with the refined field of view.
+    `verdict`: "accepted", "doubtful" or "rejected"; `reason`: why, in plain words. `camera`: the lens with the refined field of view;
+    `measures`: what the confidence was made of.
     """
 
     rank: int
@@ -65,15 +67,16 @@ class PrecisePose:
     score: float
     fine_score: float
     hfov: float
-    yaw_error: float | None
-    pitch_error: float | None
-    roll_error: float | None
+    yaw_error: float
+    pitch_error: float
+    roll_error: float
     latitude: float | None
     longitude: float | None
     confidence: float
     verdict: str
     reason: str
     camera: Camera
+    measures: Measures
 
     @property
     def pose(self) -> Pose:
@@ -82,8 +85,8 @@ class PrecisePose:
 
     @property
     def record(self) -> dict[str, Any]:
-        """Its line in a list of poses: the keys above in their order, the position only where it was refined, without the lens."""
-        values = {name: value for name, value in vars(self).items() if name != "camera"}
+        """Its line in a list of poses: the keys above in their order, the position only where it was refined, without the rest."""
+        values = {name: value for name, value in vars(self).items() if name not in ("camera", "measures")}
         if self.latitude is None:
             del values["latitude"], values["longitude"]
         return values
@@ -150,13 +153,13 @@ def rank_proposals(
         lines = _Lines(camera, walk(seen, options.metric, frame_of(scaled(camera, edges.width, edges.height))), sights_of(seen, camera))
         trials += _settled(lines, candidates, world, options)
     trials.sort(key=lambda trial: -trial.merit)
-    best = _apart(trials, options.refined, _DISTINCT)
+    best = _apart(trials, max(options.refined, options.top), _DISTINCT)
     refined = sorted((_refined(trial, world, options, 0.0) for trial in best), key=lambda trial: -trial.merit)
+    ranked = [*refined, *trials]  # those that were not refined are rivals too
+    listed = _apart(refined, options.top, options.separation)
     if options.position_m > 0.0:
-        near = _apart(refined, _MOVED, options.separation)
-        refined = sorted((_refined(trial, world, options, options.position_m) for trial in near), key=lambda trial: -trial.merit) + refined
-    ranked = [*refined, *trials]
-    return [_told(rank, trial, ranked, panorama) for rank, trial in enumerate(_apart(ranked, options.top, options.separation), 1)]
+        listed = sorted((_refined(trial, world, options, options.position_m) for trial in listed), key=lambda trial: -trial.merit)
+    return [_told(rank, trial, ranked, panorama) for rank, trial in enumerate(listed, 1)]
 
 
 def _settled(lines: _Lines, candidates: Sequence[Candidate], world: _World, options: PreciseOptions) -> list[_Trial]:
@@ -172,7 +175,11 @@ def _settled(lines: _Lines, candidates: Sequence[Candidate], world: _World, opti
 
 
 def _refined(trial: _Trial, world: _World, options: PreciseOptions, position_m: float) -> _Trial:
-    """The trial after refinement; with a position, before contours as they are seen from there."""
+    """The trial after refinement; with a position, before contours as they are seen from there.
+
+    Least squares see points, the metric sees lines: where the pose as it was is the better one by the metric, it stays, and its errors
+    are those of the fit and the distance to it.
+    """
     fitted = refine_sights(trial.lines.sights, world.target, pose_from_matrix(trial.rotation), position_m=position_m)
     seen = world.map
     if fitted.position is not None:
@@ -181,7 +188,7 @@ def _refined(trial: _Trial, world: _World, options: PreciseOptions, position_m: 
     lifts = np.array(options.metric.lifts)
     rotations, zooms = np.repeat(fitted.pose.matrix[None], len(lifts), axis=0), fitted.camera.fx / trial.lines.camera.fx + 0.0 * lifts
     evidence = max(evidences(trial.lines.walk, rotations, seen, options.metric, zooms, lifts), key=lambda found: found.fine_score)
-    return replace(
+    moved_to = replace(
         trial,
         rotation=fitted.pose.matrix,
         camera=fitted.camera,
@@ -189,6 +196,12 @@ def _refined(trial: _Trial, world: _World, options: PreciseOptions, position_m: 
         prior=_prior(fitted.pose.matrix, options.heading),
         refined=fitted,
     )
+    if moved_to.merit >= trial.merit or position_m > 0.0:
+        return moved_to
+    before, after = pose_from_matrix(trial.rotation), fitted.pose
+    apart = ((before.yaw - after.yaw + 180.0) % 360.0 - 180.0, before.pitch - after.pitch, before.roll - after.roll)
+    yaw, pitch, roll = np.hypot(fitted.standard_errors, apart).tolist()
+    return replace(trial, refined=replace(fitted, standard_errors=(yaw, pitch, roll)))
 
 
 def _seen_from(contours: Polylines, position: tuple[float, float]) -> Polylines:
@@ -217,27 +230,46 @@ def _apart(trials: list[_Trial], most: int, separation: float) -> list[_Trial]:
     return chosen
 
 
+def _measures(trial: _Trial, fitted: Refined, ranked: Sequence[_Trial]) -> Measures:
+    """What speaks for a pose beside the others."""
+    evidence = trial.evidence
+    rotations = np.stack([other.rotation for other in ranked])
+    merits = np.array([other.merit for other in ranked])
+    elsewhere = merits[angle_between(rotations, trial.rotation) > _ELSEWHERE]
+    return Measures(
+        fine_score=evidence.fine_score,
+        margin=trial.merit - float(elsewhere.max(initial=-1.0)),
+        skyline=evidence.skyline_followed / max(evidence.skyline_total, 1e-9),
+        shown=evidence.panorama_followed / max(evidence.panorama_total, 1e-9),
+        length=evidence.skyline_followed,
+        crossings=evidence.crossings / max(evidence.total, 1e-9),
+        residual=fitted.residual,
+        error=max(fitted.standard_errors),
+    )
+
+
 def _told(rank: int, trial: _Trial, ranked: Sequence[_Trial], panorama: Panorama) -> PrecisePose:
     pose, fitted = pose_from_matrix(trial.rotation), trial.refined
-    errors: tuple[float | None, ...] = fitted.standard_errors if fitted else (None, None, None)
-    place = _place(panorama, fitted.position) if fitted and fitted.position is not None else (None, None)
+    assert fitted is not None
+    measures = _measures(trial, fitted, ranked)
+    latitude, longitude = (None, None) if fitted.position is None else _place(panorama, fitted.position)
+    found, reason = verdict(measures)
     return PrecisePose(
-        rank=rank,
-        yaw=pose.yaw,
-        pitch=pose.pitch,
-        roll=pose.roll,
-        score=trial.score,
-        fine_score=trial.evidence.fine_score,
-        hfov=trial.camera.hfov,
-        yaw_error=errors[0],
-        pitch_error=errors[1],
-        roll_error=errors[2],
-        latitude=place[0],
-        longitude=place[1],
-        confidence=0.0,
-        verdict="doubtful",
-        reason="its confidence was not estimated",
-        camera=trial.camera,
+        rank,
+        pose.yaw,
+        pose.pitch,
+        pose.roll,
+        trial.score,
+        trial.evidence.fine_score,
+        trial.camera.hfov,
+        *fitted.standard_errors,
+        latitude,
+        longitude,
+        confidence(measures),
+        found,
+        reason,
+        trial.camera,
+        measures,
     )
 
 

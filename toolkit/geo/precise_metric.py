@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from toolkit.geo.camera import Camera, rays
-from toolkit.geo.contour_map import ALL, SKYLINE, ContourMap, Nearest, cell_angles, look_up, map_lines, single
+from toolkit.geo.contour_map import ALL, SKYLINE, ContourMap, Nearest, bells, cell_angles, look_up, map_lines, single
 from toolkit.geo.segments import Polylines, cut
 
 __all__ = ["ContourMap", "Evidence", "MetricParameters", "Walk", "contour_map", "evidence", "evidences", "frame_of", "walk"]
@@ -55,7 +55,9 @@ class MetricParameters:
     # ridge's; and by how many more or less.
     lift: float = 0.15
     lifts: tuple[float, ...] = (-0.3, -0.15, 0.0, 0.15, 0.3)
-    # How much the score by chance counts.
+    # What a skyline counts that follows a contour which is none.
+    other: float = 0.3
+    # How much the score by chance counts: lines do not all run in the contours' direction.
     chance: float = 1.0
 
 
@@ -106,12 +108,12 @@ def contour_map(
 
     `dem`: the cells of the elevation model, as in a panorama's parameters. The contours are lifted by what these cut off ridges.
     """
-    step, cell, reach, near = np.radians([parameters.step, parameters.cell, parameters.reach, parameters.near])
+    step, cell, reach = np.radians([parameters.step, parameters.cell, parameters.reach])
     if dem and contours.distance is not None:
         lift = parameters.lift * cell_angles(contours.distance, dem)
         points = contours.points + lift[:, None] * [0.0, 0.0, 1.0]
         contours = replace(contours, points=points / np.linalg.norm(points, axis=1, keepdims=True))
-    return map_lines(contours, step, cell, reach, near, dem)
+    return map_lines(contours, step, cell, reach, _radians(parameters.spreads), dem)
 
 
 def walk(photo: Polylines, parameters: MetricParameters = MetricParameters(), frame: np.ndarray | None = None) -> Walk:
@@ -200,35 +202,34 @@ def _match(
 ) -> _Match:
     """What points of lines follow: unit vectors of shape (M, N, 3), and how certainly they are of the skyline, shape (N,).
 
-    Of what is certainly the border of the sky it is asked first whether it follows the skyline, then, for less, any other contour.
+    Of what is certainly the border of the sky it is asked first whether it follows the skyline, then, for less, any other contour. By
+    chance a line scores the mean over the places thereabouts.
     """
     found = look_up(points, tangents, contours, lift=lift)
-    worth = (0.5 + 0.5 * contours.strength[found.piece]) * (1.0 - 0.7 * skyline * (1.0 - contours.skyline[found.piece]))
-    piece, score, chance = found.piece, _graded(found, parameters) * worth, _by_chance(found, parameters) * worth
+    worth = 0.5 + 0.5 * contours.strength[found.piece]
+    worth *= 1.0 - np.float32(1.0 - parameters.other) * skyline * (1.0 - contours.skyline[found.piece])
+    share = np.float32(parameters.chance)
+    piece, score, chance = found.piece, _graded(found, parameters) * worth, share * found.closeness * worth
     border = np.flatnonzero(skyline > 0.3)
     if len(border):
         found = look_up(points[:, border], tangents[:, border], contours, SKYLINE, lift)
         better = _graded(found, parameters)
         taken = better > score[:, border]
         piece[:, border] = np.where(taken, found.piece, piece[:, border])
-        chance[:, border] = np.where(taken, _by_chance(found, parameters), chance[:, border])
+        chance[:, border] = np.where(taken, share * found.closeness, chance[:, border])
         score[:, border] = np.where(taken, better, score[:, border])
     return _Match(piece, score, (score - chance) / (1.0 - np.minimum(chance, 0.9)))
 
 
+def _radians(degrees: Sequence[float]) -> list[float]:
+    return [float(value) for value in np.radians(degrees)]
+
+
 def _graded(found: Nearest, parameters: MetricParameters) -> np.ndarray:
     """The score of offset and direction: 1 on a contour and along it, 0 where it is no longer near."""
-    square = found.distance**2
-    bells = sum(np.exp(square * np.float32(-0.5 / np.radians(spread) ** 2)) for spread in parameters.spreads)
+    near = found.found & (found.distance < np.radians(parameters.near))
     turned = np.exp(found.angle**2 * np.float32(-0.5 / np.radians(parameters.turn) ** 2))
-    return np.where(found.found & (square < np.radians(parameters.near) ** 2), bells * turned / len(parameters.spreads), np.float32(0.0))
-
-
-def _by_chance(found: Nearest, parameters: MetricParameters) -> np.ndarray:
-    """The mean score of a line at a random place thereabouts: the share of a strip along the contours that the bells fill."""
-    bell = np.sqrt(np.pi / 2.0) * np.mean(parameters.spreads) / parameters.near  # of half a bell, as a share of the strip
-    turned = 0.6  # of the lines of a direction's layer, on average
-    return found.closeness * np.float32(2.0 * bell * turned * parameters.chance)
+    return np.where(near, bells(found.distance, _radians(parameters.spreads)) * turned, np.float32(0.0))
 
 
 def zoomed(points: np.ndarray, tangents: np.ndarray, zooms: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:

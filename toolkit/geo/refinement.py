@@ -19,10 +19,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from toolkit.core.errors import BadData
 from toolkit.geo.camera import Camera
 from toolkit.geo.edges import Edges, edge_polylines
 from toolkit.geo.line_fit import (
-    CORRELATION,
+    CELLS_ALIKE,
     FOCAL,
     LIFT,
     PLACE,
@@ -58,11 +59,13 @@ _MARGIN = math.radians(8.0)
 _AROUND, _AROUND_WIDTH, _AROUND_STRIDE, _MOST_STARTS = (-2.4, -1.2, 0.0, 1.2, 2.4), 0.6, 6, 3
 # Widths of the kernel, degrees: it narrows from what is left to the starts to what is left between lines that belong together. (A
 # kernel so wide that one start were enough is drawn away by lines that have no partner.) While it is wide, every third piece is enough.
-_WIDTHS, _LAST = (1.0, 1.0, 0.7, 0.5, 0.4), 0.3
+_WIDTHS, _LAST = (1.0, 1.0, 0.7, 0.5, 0.4, 0.3), 0.2
 _STRIDE, _STRIDE_FROM = 3, 0.7
 _MOST_LAST_STEPS, _STILL = 12, math.radians(1e-4)
 # No fit is believed to be better than that: pixels of the working picture, residual lens distortion, refraction. Radians.
 _FLOOR = math.radians(0.05)
+# What all lines have wrong together, however many they are: distortion of a lens that is not calibrated, the eye's height. Radians.
+_SYSTEMATIC = math.radians(0.05)
 # Standard deviation of the start's rotation, radians. It comes from a correlation; the truth is hardly farther from it than this.
 _ROTATION_PRIOR = math.radians(3.0)
 # In the errors it must not count as knowledge: what no line holds is unknown.
@@ -150,9 +153,12 @@ def sights(edges: Edges, camera: Camera) -> Sights:
 
 
 def sights_of(lines: Polylines, camera: Camera) -> Sights:
-    """The same from lines in camera axes."""
+    """The same from lines in camera axes. Raises BadData when they are points without length."""
     arc = np.linalg.norm(np.diff(lines.points, axis=0), axis=1)[np.diff(lines.line) == 0].sum()
-    return Sights(cut(lines, max(_STEP, float(arc) / _MOST_PIECES)), camera)
+    pieces = cut(lines, max(_STEP, float(arc) / _MOST_PIECES))
+    if not len(pieces.points):
+        raise BadData("edges", "hold single points only, no line", "take another photo, or find edges with a lower contrast")
+    return Sights(pieces, camera)
 
 
 def zoomed(camera: Camera, zoom: float) -> Camera:
@@ -164,11 +170,18 @@ def zoomed(camera: Camera, zoom: float) -> Camera:
     return replace(camera, fx=camera.fx * zoom, fy=camera.fy * zoom, k=k, p=(camera.p[0] * zoom, camera.p[1] * zoom))
 
 
-def refine_sights(photo: Sights, contours: Target, pose: Pose, *, fit_hfov: float = 0.05, position_m: float = 0.0) -> Refined:
-    """The best pose near `pose`, as `refine`."""
+def refine_sights(
+    photo: Sights, contours: Target, pose: Pose, *, fit_hfov: float = 0.05, position_m: float = 0.0, zoom: float = 1.0
+) -> Refined:
+    """The best pose near `pose`, as `refine`. `zoom`: what focal length to start from, as a share of the camera's."""
     problem = _problem(photo.pieces, contours, pose.matrix, fit_hfov, position_m)
     trees = trees_at(problem, np.zeros(2))
-    approached = [_approached(problem, trees, start) for start in _starts(problem, trees)]
+    approached = [_approached(problem, trees, start) for start in _starts(problem, trees, math.log(zoom))]
+    if position_m > 0.0:  # near ridges lie far from where they are seen: no step finds them from the wrong side
+        _, state = max(approached, key=lambda entry: entry[0])
+        bearings = np.radians(np.arange(0.0, 360.0, 60.0))
+        places = 0.6e-3 * position_m * np.stack([np.sin(bearings), np.cos(bearings)], axis=1)
+        approached += [_approached(problem, trees, replace(state, place=place)) for place in places]
     _, state = max(approached, key=lambda entry: entry[0])
     return _told(problem, *_finished(problem, trees, state), photo.camera)
 
@@ -192,12 +205,13 @@ def _problem(photo: Pieces, contours: Target, start: np.ndarray, fit_hfov: float
         prior=prior,
         free=np.array([True, True, True, fit_hfov > 0.0, position_m > 0.0, position_m > 0.0, coarse]),
         most_focal=math.log1p(fit_hfov),
+        most_place=1e-3 * position_m,
     )
 
 
-def _starts(problem: Problem, trees: Trees) -> list[State]:
+def _starts(problem: Problem, trees: Trees, log_focal: float) -> list[State]:
     """The start and what around it promises more: no two are next to each other."""
-    given = State(problem.start, 0.0, np.zeros(2), float(problem.mean[LIFT]))
+    given = State(problem.start, min(max(log_focal, -problem.most_focal), problem.most_focal), np.zeros(2), float(problem.mean[LIFT]))
     forward = problem.start[:, 2]
     sideways = np.array([forward[1], -forward[0], 0.0]) / max(math.hypot(forward[0], forward[1]), 1e-9)
     around = []
@@ -221,6 +235,7 @@ def _merit(problem: Problem, trees: Trees, state: State, width: float, stride: i
 
 def _approached(problem: Problem, trees: Trees, state: State) -> tuple[float, State]:
     """Where a start goes while the kernel narrows, and how good that is."""
+    trees = _followed_to(problem, trees, state)
     for degrees in _WIDTHS:
         width, stride = math.radians(degrees), _STRIDE if degrees >= _STRIDE_FROM else 1
         state, _ = improved(problem, state, observe(problem, trees, state, width, stride), 0.5 * width)
@@ -234,12 +249,17 @@ def _finished(problem: Problem, trees: Trees, state: State) -> tuple[State, Rows
     trees = _followed_to(problem, trees, state)
     rows = observe(problem, trees, state, width)
     for _ in range(_MOST_LAST_STEPS):
-        state, size = improved(problem, state, rows, max(math.sqrt(variance(rows)), _FLOOR))
+        state, size = improved(problem, state, rows, *_spread(problem, rows))
         trees = _followed_to(problem, trees, state)
         rows = observe(problem, trees, state, width)
         if size < _STILL:
             break
     return state, rows
+
+
+def _spread(problem: Problem, rows: Rows) -> tuple[float, float]:
+    """The error of one independent observation with the last kernel, and the arc in which errors are one; radians."""
+    return math.sqrt(max(variance(rows), _FLOOR**2) * robustness(rows, math.radians(_LAST))), correlation(problem, rows)
 
 
 def _followed_to(problem: Problem, trees: Trees, state: State) -> Trees:
@@ -248,13 +268,13 @@ def _followed_to(problem: Problem, trees: Trees, state: State) -> Trees:
 
 
 def _told(problem: Problem, state: State, rows: Rows, camera: Camera) -> Refined:
-    count = float((rows.kernel * independent(problem, rows)).sum())
+    sigma, alike = _spread(problem, rows)
+    count = float((rows.kernel * independent(problem, rows, alike, CELLS_ALIKE)).sum())
     spent = count / max(count - float(problem.free.sum()), 0.25 * max(count, 1e-9))  # degrees of freedom, at most 4
-    mean_square = variance(rows)
-    spread = spent * robustness(rows, math.radians(_LAST)) * correlation(problem, rows) / CORRELATION
-    matrix, _ = normal_equations(problem, state, rows, math.sqrt(max(mean_square, _FLOOR**2) * spread))
+    matrix, _ = normal_equations(problem, state, rows, sigma * math.sqrt(spent), alike, CELLS_ALIKE)
     matrix[ROTATION, ROTATION] += np.eye(3) * (_UNKNOWN**-2 - _ROTATION_PRIOR**-2)
     found = covariance(problem, matrix)
+    found[ROTATION, ROTATION] += np.eye(3) * _SYSTEMATIC**2
     found[PLACE] *= 1000.0
     found[:, PLACE] *= 1000.0
     fitted = zoomed(camera, math.exp(state.log_focal))
@@ -272,7 +292,7 @@ def _told(problem: Problem, state: State, rows: Rows, camera: Camera) -> Refined
         standard_errors=_angle_errors(state.rotation, found[ROTATION, ROTATION]),
         hfov_error=math.degrees(math.sin(2.0 * half) * float(errors[FOCAL])),
         position_errors=(float(errors[4]), float(errors[5])) if moved else None,
-        residual=math.degrees(math.sqrt(mean_square)),
+        residual=math.degrees(math.sqrt(variance(rows))),
         followed=float(rows.kernel.sum()),
         skyline_followed=float((rows.kernel * certainty).sum()) / skyline if skyline > 0.0 else 0.0,
     )

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
-from toolkit.geo.camera import Camera, project
+from toolkit.geo.camera import Camera, project, rays
 from toolkit.geo.segments import Polylines
 
 STEP = 360.0 / 4096
 
 
+@functools.cache
 def contours(seed: int, ridges: int = 6) -> Polylines:
     """A skyline all around and pieces of nearer `ridges` below it: irregular waves of 30 to 3 degrees, nearer is lower."""
     rng = np.random.default_rng(seed)
@@ -48,6 +51,39 @@ def photographed(lines: Polylines, camera: Camera, rotation: np.ndarray, place: 
     count = int(inside.sum())
     first = np.concatenate([[0], breaks, [count]])
     return Polylines(seen[inside], first, lines.strength[inside], lines.skyline[inside])
+
+
+def disturbed(lines: Polylines, rng: np.random.Generator, degrees: float) -> Polylines:
+    """The same lines, seen wrong by `degrees` (root mean square) across them; what is wrong in one place is so for about a degree."""
+    points = lines.points.copy()
+    for begin, end in zip(lines.first[:-1], lines.first[1:], strict=True):
+        if end - begin < 3:
+            continue
+        part = lines.points[begin:end]
+        along = np.degrees(np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(part, axis=0), axis=1))]))
+        knots = np.arange(-2.0, along[-1] + 2.0, 0.2)
+        bells = np.exp(-0.5 * ((along[:, None] - knots) / 0.3) ** 2)
+        offset = np.radians(degrees) * (bells @ rng.normal(size=len(knots))) / np.sqrt((bells**2).sum(axis=1))
+        normal = np.cross(part, np.gradient(part, axis=0))
+        points[begin:end] = part + offset[:, None] * normal / np.linalg.norm(normal, axis=1, keepdims=True)
+    return Polylines(points / np.linalg.norm(points, axis=1, keepdims=True), lines.first, lines.strength, lines.skyline)
+
+
+def cluttered(lines: Polylines, camera: Camera, rng: np.random.Generator, share: float) -> Polylines:
+    """The same lines among others, bushes and clouds, which make up `share` of all points."""
+    wanted = round(len(lines.points) * share / (1.0 - share))
+    parts: list[np.ndarray] = []
+    while sum(map(len, parts)) < wanted:
+        count = 60
+        direction = rng.uniform(0.0, 2.0 * np.pi) + np.cumsum(rng.normal(0.0, 0.25, count))
+        x = rng.uniform(0.0, camera.width) + np.cumsum(2.0 * np.cos(direction))
+        y = rng.uniform(0.0, camera.height) + np.cumsum(2.0 * np.sin(direction))
+        parts.append(rays(camera, x, y))
+    sizes = np.concatenate([np.diff(lines.first), [len(part) for part in parts]])
+    points = np.concatenate([lines.points, *parts])
+    extra = len(points) - len(lines.points)
+    skyline = np.concatenate([lines.skyline, rng.choice([0.0, 1.0], len(parts), p=[0.7, 0.3]).repeat([len(part) for part in parts])])
+    return Polylines(points, np.concatenate([[0], np.cumsum(sizes)]), np.concatenate([lines.strength, np.ones(extra)]), skyline)
 
 
 def _directions(azimuth: np.ndarray, elevation: np.ndarray) -> np.ndarray:

@@ -133,12 +133,20 @@ def test_tables(read, delimiter):
     assert complaints == [("line 4", "has no longitude")]
 
 
+def test_signs_that_nothing_can_draw(read):
+    names = ["Half \ud800", "\x00 A\x07\n B ", "می‌خوش"]
+    features = [feature(7, 46, natural="peak", name=name) for name in names] + [feature(10**400, 46, natural="peak", name="Far")]
+    peaks, complaints = read(json.dumps({"features": features}))
+    assert [peak.name for peak in peaks] == ["Half ?", "A B", "می‌خوش"]
+    assert len(complaints) == 1
+
+
 def test_a_list_that_is_packed(read):
     content = geonames("Matterhorn", 45.97638, 7.65861, height="4478") * 3
     assert read(gzip.compress(content.encode())) == read(content)
 
 
-_NO_LISTS = ["", "hello\n", "a,b,c\n1,2,3\n", '{"type": "Topology"}', '{"features": 3}', '{"a"', b"\xff\xfe"]
+_NO_LISTS = ["", "hello\n", "a,b,c\n1,2,3\n", '{"type": "Topology"}', '{"features": 3}', '{"a"', b"\xff\xfe", "[" * 100_000]
 
 
 @pytest.mark.parametrize("content", _NO_LISTS)

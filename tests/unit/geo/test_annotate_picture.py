@@ -12,7 +12,7 @@ from PIL import ExifTags, Image, ImageCms
 
 from toolkit.core.errors import BadData, UsageError
 from toolkit.geo.annotate.captions import captions, measures, text_size
-from toolkit.geo.annotate.drawing import Annotation, draw_pixels, draw_svg, outlines
+from toolkit.geo.annotate.drawing import Annotation, draw_image, draw_svg, outlines
 from toolkit.geo.annotate.faces import Faces
 from toolkit.geo.annotate.labels import place_labels
 from toolkit.geo.annotate.metadata import Metadata, read_metadata, with_pose
@@ -45,6 +45,10 @@ NAMES = {
 
 def sight(name, height=2000.0, distance=12_340.0):
     return Sight(Peak(name, 46.0, 8.0), 0.0, 1.0, distance, height, "list", 100.0)
+
+
+def draw_pixels(pixels, annotation):
+    return np.asarray(draw_image(pixels, annotation))
 
 
 def annotation_of(names, size=20, width=800, height=600, contours=()):
@@ -142,13 +146,13 @@ def test_contours_are_cut_at_the_border():
 
 
 def test_svg_is_well_formed_and_keeps_text_as_text():
-    names = ["Tom & Jerry <Peak>", "富士山", "\u0007Bell", "دماوند"]
+    names = ["Tom & Jerry <Peak>", "富士山", "\u0007Bell", "می\u200cخوش"]
     annotation = annotation_of(names, width=1600)
     pixels = np.random.default_rng(0).integers(0, 256, (600, 1600, 3), np.uint8)
     root = etree.fromstring(draw_svg(pixels, annotation))
     ns = {"s": "http://www.w3.org/2000/svg"}
     texts = [element.text for element in root.findall("s:text", ns)]
-    assert {"Tom & Jerry <Peak>", "富士山", "Bell", "دماوند"} <= set(texts)
+    assert {"Tom & Jerry <Peak>", "富士山", "Bell", "می\u200cخوش"} <= set(texts)
     assert len(annotation.labels) == len(root.findall("s:circle", ns)) == 4
     (image,) = root.findall("s:image", ns)
     assert (image.get("width"), image.get("height")) == ("1600", "600")
@@ -173,7 +177,7 @@ def photograph(path, orientation=6, xmp=None, icc=None, note=b"maker's own"):
         ExifTags.GPS.GPSLongitude: (8.0, 15.0, 0.0), ExifTags.GPS.GPSImgDirection: 10.0, ExifTags.GPS.GPSImgDirectionRef: "M",
     }  # fmt: skip
     more = {name: value for name, value in (("xmp", xmp), ("icc_profile", icc)) if value}
-    Image.new("RGB", (64, 48), (40, 80, 120)).save(path, exif=exif, **more)
+    Image.new("RGB", (64, 48), (40, 80, 120)).save(path, exif=exif.tobytes(), **more)
     return str(path)
 
 
@@ -241,6 +245,24 @@ def test_xmp_that_cannot_be_kept(xmp, caplog):
     assert len(caplog.records) == (0 if xmp.endswith(b"</x>") else 1)
 
 
+@pytest.mark.parametrize("ending", ["tif", "png", "webp"])
+def test_exif_of_other_kinds_of_pictures(tmp_path, ending):
+    path = photograph(tmp_path / f"photo.{ending}", orientation=1)
+    image = Image.open(io.BytesIO(annotated(path, "JPEG")))
+    exif = image.getexif()
+    assert exif[ExifTags.Base.Make] == "Nikon"
+    assert exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.FocalLengthIn35mmFilm] == 35
+    assert exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitude] == (46.0, 30.0, 0.0)
+    assert not {ExifTags.Base.StripOffsets, ExifTags.Base.BitsPerSample, ExifTags.Base.Compression} & set(exif)
+
+
+def test_exif_that_is_damaged(tmp_path, caplog):
+    path = tmp_path / "photo.jpg"
+    Image.new("RGB", (64, 48)).save(path, exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x03junkjunkjunkjunk")
+    image = Image.open(io.BytesIO(annotated(str(path), "JPEG")))
+    assert image.getexif().get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSImgDirectionRef] == "T"
+
+
 def test_a_maker_s_note_that_is_too_long_for_a_jpeg(tmp_path, caplog):
     (tmp_path / "photo.png").touch()
     path = photograph(tmp_path / "photo.png", note=b"x" * 70_000)
@@ -265,7 +287,8 @@ def test_the_first_of_a_list_of_poses(tmp_path):
     assert read_first(str(path)) == Found(Pose(10.0, 2.0, -1.0))
 
 
-_NO_POSES = ["", "\n\n", "yaw,pitch,roll\n", "[1, 2]", '{"yaw": 1}', '{"yaw": 1, "pitch": 95, "roll": 0}', '{"yaw": "1"}', "\xff"]
+_NO_POSES = ["", "\n\n", "yaw,pitch,roll\n", "[1, 2]", "[" * 100_000, "\xff"]
+_NO_POSES += ['{"yaw": 1}', '{"yaw": 1, "pitch": 95, "roll": 0}', '{"yaw": "1"}']
 
 
 @pytest.mark.parametrize("content", _NO_POSES)

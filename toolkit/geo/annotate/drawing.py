@@ -1,11 +1,13 @@
-"""An annotated photograph as pixels and as SVG; both draw the same things at the same places."""
+"""An annotated photograph as a picture and as SVG; both draw the same things at the same places."""
 
 from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
 import numpy as np
@@ -16,6 +18,9 @@ from toolkit.geo.annotate.labels import Label
 from toolkit.geo.camera import Camera, project
 from toolkit.geo.pose import Pose
 from toolkit.geo.segments import Polylines
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 _INK, _HALO = "#ffffff", "#101820"  # light on dark: to be read on snow, rock and sky alike
 _SKYLINE, _RIDGE = "#ff4020", "#ffd000"  # as the overlay of locate(1)
@@ -66,7 +71,7 @@ def outlines(contours: Polylines, camera: Camera, pose: Pose) -> list[Outline]:
     return [Outline(np.stack([x[piece], y[piece]], axis=1), bool(sky[piece[0]])) for piece in pieces if len(piece) > 1 and inside[piece[0]]]
 
 
-def draw_pixels(pixels: np.ndarray, annotation: Annotation) -> np.ndarray:
+def draw_image(pixels: np.ndarray, annotation: Annotation) -> Image.Image:
     """The photograph, uint8, shape (rows, columns, 3), with its annotation."""
     from PIL import Image, ImageDraw
 
@@ -82,7 +87,7 @@ def draw_pixels(pixels: np.ndarray, annotation: Annotation) -> np.ndarray:
     for line, run, left, base in annotation.texts():
         font, edge = run.face.font(line.size), max(1, round(line.size / 10))
         pen.text((left, base), run.text, font=font, fill=_INK, stroke_width=edge, stroke_fill=_HALO, anchor="ls")
-    return np.asarray(image)
+    return image
 
 
 def draw_svg(pixels: np.ndarray, annotation: Annotation) -> bytes:
@@ -116,5 +121,5 @@ def _colour(outline: Outline) -> str:
 
 
 def _printable(text: str) -> str:
-    """XML has no way to write most control characters (XML 1.0, 2.2)."""
-    return "".join(sign for sign in text if sign.isprintable() or sign == " ")
+    """Without the control characters that XML has no way to write (XML 1.0, 2.2)."""
+    return re.sub("[\x00-\x1f\x7f\ufffe\uffff]", "", text)

@@ -6,9 +6,7 @@ without ProjectionType, since it is no panorama. EXIF 2.32: GPSImgDirection from
 
 from __future__ import annotations
 
-import io
 import logging
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +25,9 @@ _log = logging.getLogger(__name__)
 
 _RDF, _GPANO = "http://www.w3.org/1999/02/22-rdf-syntax-ns#", "http://ns.google.com/photos/1.0/panorama/"
 _META = "adobe:ns:meta/"
+# Tags of a TIFF that say how its pixels are stored (TIFF 6.0 and its supplements), or hold what is written elsewhere: XMP, IPTC, ICC.
+_OF_PIXELS = frozenset({254, 255, 256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 317, 320, 322, 323, 324, 325, 330, 338, 339, 347})
+_ELSEWHERE = frozenset({700, 33723, 34377, 34675})
 _SEGMENT = 65_500  # bytes of EXIF or XMP that one segment of a JPEG file holds
 
 
@@ -41,15 +42,15 @@ class Metadata:
 
 def read_metadata(path: str) -> Metadata:
     """Of a picture that `toolkit.geo.photo.read_photo` has read; what is damaged is left out, with a warning."""
-    from PIL import Image
+    from toolkit.geo.decode import opened
 
-    with open_input(path) as stream, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        image = Image.open(io.BytesIO(stream.read()))
+    with open_input(path) as stream, opened(stream, path) as image:
         xmp = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp")
         try:
             exif = image.getexif()
-            exif.tobytes()
+            for tag in (_OF_PIXELS | _ELSEWHERE) & set(exif):
+                del exif[tag]
+            exif.tobytes()  # reads all of it, as long as the file is open
         except Exception as error:  # Pillow's EXIF reader raises anything on damaged blocks
             _log.warning("%s: its EXIF is damaged and is not kept (%s)", path, error)
             exif = None

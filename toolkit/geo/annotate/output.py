@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -11,8 +12,9 @@ import numpy as np
 
 from toolkit.core.errors import UsageError
 from toolkit.core.streams import atomic_output
-from toolkit.geo.annotate.drawing import Annotation, draw_pixels, draw_svg
+from toolkit.geo.annotate.drawing import Annotation, draw_image, draw_svg
 
+LARGEST_SIDE = 12_000  # pixels of the longer side; larger photos are halved, for each copy of them takes 400 MB
 _KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".svg": "SVG"}
 
 
@@ -30,9 +32,9 @@ def encode(kind: str, pixels: np.ndarray, annotation: Annotation, metadata: dict
     """The file's content. `pixels`: the photograph, uint8, shape (rows, columns, 3); `metadata`: of `toolkit.geo.annotate.metadata`."""
     if kind == "SVG":
         return draw_svg(pixels, annotation)
-    from PIL import Image, PngImagePlugin
+    from PIL import PngImagePlugin
 
-    image, packed = Image.fromarray(draw_pixels(pixels, annotation)), io.BytesIO()
+    image, packed = draw_image(pixels, annotation), io.BytesIO()
     if kind == "JPEG":
         image.save(packed, "JPEG", quality=92, subsampling=0, **metadata)  # letters in colour fray when colours are subsampled
         return packed.getvalue()
@@ -45,8 +47,6 @@ def encode(kind: str, pixels: np.ndarray, annotation: Annotation, metadata: dict
 
 def write_outputs(path: str, content: bytes, json_path: str | None, record: dict[str, Any]) -> None:
     """Both files become visible when both are complete."""
-    import contextlib
-
     with contextlib.ExitStack() as outputs:
         outputs.enter_context(atomic_output(path)).write(content)
         if json_path:

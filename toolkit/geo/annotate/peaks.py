@@ -155,7 +155,7 @@ def _json_rows(text: str, place: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """GeoJSON features and Overpass elements, numbered from 1, as tags with "lat" and "lon"."""
     try:
         content = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadData(place, f"is no JSON ({error})", _REMEDY) from error
     rows = content.get("features", content.get("elements")) if isinstance(content, dict) else None
     if not isinstance(rows, list):
@@ -199,7 +199,8 @@ def _from_tags(tags: dict[str, Any], language: str | None) -> Peak | None:
 def _peak(
     name: str, latitude: float, longitude: float, height: float | None, prominence: float | None, others: list[str] | None = None
 ) -> Peak:
-    name = " ".join(name.encode(errors="replace").decode().split())  # JSON can hold halves of signs, which nothing can draw
+    name = name.encode(errors="replace").decode()  # JSON can hold halves of signs, which nothing can draw
+    name = " ".join(re.sub("[\x00-\x1f\x7f-\x9f]", " ", name).split())
     keys = frozenset(filter(None, (comparable(each) for each in [name, *(others or [])])))
     return Peak(name, latitude, longitude, height, prominence, keys)
 
@@ -213,7 +214,7 @@ def _position(latitude: Any, longitude: Any) -> tuple[float, float]:
     for word, value, most in (("latitude", latitude, 90.0), ("longitude", longitude, 360.0)):
         try:
             number = float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise _BadRow(f"has no {word}" if value in (None, "") else f"has the {word} {str(value)[:40]!r}, which is no number") from None
         if not abs(number) <= most:  # also catches NaN
             raise _BadRow(f"has the {word} {number:g}, which is not on the Earth")

@@ -41,7 +41,7 @@ def read_first(path: str) -> Found:
         raise BadData(place, "holds no pose", _REMEDY)
     try:
         content = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadData(place, "is no list of poses", _REMEDY) from error
     if not isinstance(content, dict):
         raise BadData(place, "is no list of poses", _REMEDY)
@@ -77,4 +77,8 @@ def camera_for(width: int, height: int, path: str | None, hfov: float | None, ex
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) else None
+    try:
+        number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None

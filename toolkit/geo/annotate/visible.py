@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from toolkit.geo.terrain import Level, Terrain
 
-SNAP_M = 300.0  # how far lists are beside the summit
+# How far lists are beside the summit; and how far before a round summit, which hides its own top, the line of sight touches it.
+SNAP_M = 300.0
 _SNAP_CELLS = 2.5  # in a coarse model a summit may be any of the cells around
 _SNAP_SHARE = 0.25  # of the distance: closer, the search would turn the head
 # A higher place farther from the listed one is taken only where it rises to it by this slope at least: a summit rises faster, a ridge
@@ -50,7 +51,10 @@ class Sight:
 
 @dataclass(frozen=True)
 class _Ground:
-    """A panorama as ground. `first`: where the contour points of each column begin, shape (width + 1,). `radius`: see `height_at`."""
+    """A panorama as ground. `distance`: of each column from the top, shape (width, rows), metres. `elevations`: degrees of the rows.
+
+    `first`: where the contour points of each column begin, shape (width + 1,). `radius`: see `height_at`.
+    """
 
     panorama: Panorama
     distance: np.ndarray
@@ -89,49 +93,51 @@ def visible_peaks(
     radius = float(panorama.parameters.get("earth_radius_m", GEOD.a)) / (1.0 - float(panorama.parameters.get("refraction", 0.13)))
     elevations = panorama.elevations[1] - (np.arange(panorama.rows) + 0.5) * panorama.row_step
     first = np.searchsorted(panorama.contours.column, np.arange(panorama.width + 1))
-    ground = _Ground(panorama, panorama.distance, elevations, first, radius)
+    ground = _Ground(panorama, np.ascontiguousarray(panorama.distance.T), elevations, first, radius)
+    chosen = np.flatnonzero(wanted)
+    azimuth, distance, places = azimuth[chosen], distance[chosen], places[chosen]
+    reach = np.array([snap_radius(panorama, away) for away in distance])
+    heights: list[float | None] = [None] * len(chosen)
+    if terrain is not None:
+        places, heights = summits_near(terrain, places, distance, reach)
+        azimuth, distance = _bearings(panorama, places)
     found = []
-    for i in np.flatnonzero(wanted).tolist():
-        peak, summit, reach = peaks[i], None, snap_radius(panorama, distance[i])
-        here, away = azimuth[i], distance[i]
-        if terrain is not None:
-            latitude, longitude, summit = summit_near(terrain, peak.latitude, peak.longitude, distance[i], reach)
-            if summit is not None:
-                (here,), (away,) = _bearings(panorama, np.array([[latitude, longitude]]))
-                # What is left is the width of a cell and that of a pixel.
-                reach = min(reach, _cell(panorama, away) + away * np.radians(360.0 / panorama.width))
-        sight = _sight(ground, peak, here, away, summit, reach)
+    for i, number in enumerate(chosen.tolist()):
+        sight = _sight(ground, peaks[number], float(azimuth[i]), float(distance[i]), heights[i], float(reach[i]))
         if sight is not None:
             found.append(sight)
     return found
 
 
-def summit_near(
-    terrain: Terrain, latitude: float, longitude: float, distance: float, reach: float
-) -> tuple[float, float, float | None]:
-    """Latitude, longitude and height of the summit of the elevation model that a listed place at `distance` metres means.
+def summits_near(
+    terrain: Terrain, places: np.ndarray, distance: np.ndarray, reach: np.ndarray
+) -> tuple[np.ndarray, list[float | None]]:
+    """Latitudes and longitudes, shape (N, 2), and heights of the summits of the elevation model that listed places (N, 2) mean.
 
     Of the cells within `reach` metres that no neighbour exceeds, the highest, less 0.1 m for each metre away; the listed place with
-    its own height where there is none; height None outside the model.
+    its own height where there is none; height None outside the model. `distance`: metres from the eye, shape (N,).
     """
-    column, row = (float(values[0]) for values in terrain.grid_position(np.array([latitude]), np.array([longitude])))
-    level = next((level for level in terrain.levels if level.reach >= distance), terrain.levels[-1])
-    x, y = (column - level.column) / level.factor - 0.5, (row - level.row) / level.factor - 0.5
+    columns, rows = terrain.grid_position(places[:, 0], places[:, 1])
+    found, heights = places.copy(), []
+    for number, (column, row) in enumerate(zip(columns.tolist(), rows.tolist(), strict=True)):
+        level = next((level for level in terrain.levels if level.reach >= distance[number]), terrain.levels[-1])
+        x, y = (column - level.column) / level.factor - 0.5, (row - level.row) / level.factor - 0.5
+        best = _highest_summit(level, round(y), round(x), x, y, float(reach[number]))
+        if best is None:
+            height = terrain.height_at(*places[number].tolist())
+            heights.append(None if np.isnan(height) else height)
+            continue
+        i, j = best
+        found[number] = _degrees_at(terrain, (j + 0.5) * level.factor + level.column, (i + 0.5) * level.factor + level.row)
+        heights.append(float(level.heights[i, j]))
+    return found, heights
+
+
+def _highest_summit(level: Level, i: int, j: int, x: float, y: float, reach: float) -> tuple[int, int] | None:
+    """Row and column of the summit near column `x`, row `y`, of which `j`, `i` is the nearest cell; None for none, and at the border."""
     span = max(1, int(np.ceil(reach / level.cell)))
-    i, j = round(y), round(x)
     if not (span < i < level.heights.shape[0] - span - 1 and span < j < level.heights.shape[1] - span - 1):
-        height = terrain.height_at(latitude, longitude)
-        return latitude, longitude, None if np.isnan(height) else height
-    best = _highest_summit(level, i, j, x, y, span, reach)
-    if best is None:
-        height = terrain.height_at(latitude, longitude)
-        return latitude, longitude, None if np.isnan(height) else height
-    i, j = best
-    place = _degrees_at(terrain, (j + 0.5) * level.factor + level.column, (i + 0.5) * level.factor + level.row)
-    return place[0], place[1], float(level.heights[i, j])
-
-
-def _highest_summit(level: Level, i: int, j: int, x: float, y: float, span: int, reach: float) -> tuple[int, int] | None:
+        return None
     around = level.heights[i - span - 1 : i + span + 2, j - span - 1 : j + span + 2]
     inner = around[1:-1, 1:-1]
     size = len(inner)
@@ -227,14 +233,14 @@ class _Seen:
     def of(ground: _Ground, columns: np.ndarray, azimuth: float, distance: float, reach: float) -> _Seen:
         """The ground in some columns whose distance differs from that of the place by at most twice `reach`."""
         panorama = ground.panorama
-        image = ground.distance[:, columns]
-        row, place = np.nonzero(np.abs(image - distance) <= 2.0 * reach)
+        image = ground.distance[columns]
+        place, row = np.nonzero(np.abs(image - distance) <= 2.0 * reach)
         contours = panorama.contours
         point = np.concatenate([np.arange(ground.first[c], ground.first[c + 1]) for c in columns])
         point = point[np.abs(contours.near[point] - distance) <= 2.0 * reach]
         column = np.concatenate([columns[place], contours.column[point]])
         elevation = np.concatenate([ground.elevations[row], contours.elevation[point].astype(np.float64)])
-        away = np.concatenate([image[row, place], contours.near[point]]).astype(np.float64)
+        away = np.concatenate([image[place, row], contours.near[point]]).astype(np.float64)
         turn = np.radians((column + 0.5) * 360.0 / panorama.width - azimuth)
         along, across = away * np.cos(turn) - distance, away * np.sin(turn)
         height = height_at(panorama.height, away, elevation, ground.radius)
@@ -255,7 +261,7 @@ def _relief(ground: _Ground, azimuth: float, elevation: float, distance: float) 
     low, high = np.zeros(len(columns), np.int64), np.full(len(columns), panorama.rows - 1)
     for _ in range(int(panorama.rows).bit_length()):
         row = (low + high) // 2
-        near = ground.distance[row, columns] <= _NOT_FARTHER * distance  # false for the sky, NaN
+        near = ground.distance[columns, row] <= _NOT_FARTHER * distance  # false for the sky, NaN
         low, high = np.where(near, low, np.minimum(row + 1, high)), np.where(near, row, high)
     outline = ground.elevations[high]
     saddles = []
