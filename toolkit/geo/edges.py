@@ -126,9 +126,10 @@ def detect_and_explain(
     picture = picture[window]
     size = max(picture.shape[:2])
     gradient = lines.colour_gradient(picture, parameters.scale)
-    low = max(parameters.contrast, parameters.noise / 1.6 * lines.noise_level(gradient.magnitude))
+    noise = parameters.noise / 1.6 * lines.noise_level(gradient.magnitude)
+    low = max(parameters.contrast, noise)
     points = lines.ridge_points(gradient, low)
-    sky = find_sky(picture, gradient, points, low)
+    sky = find_sky(picture, gradient, points, noise)
     points = lines.inside(points, gradient.magnitude.shape, margin=3.0 * parameters.scale)
     points, above = _by_sky(points, sky)
     dropped: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []

@@ -24,6 +24,9 @@ _TURN = math.radians(2.0)
 _SEARCH = 3.5
 # The error of a contour, in cells of the elevation model as they are seen from the camera, beside what all have in common.
 _CELL_ERROR = 0.05
+# Contours of coarse models are off by so many cells and still the right ones: the kernel is that wide at least, but not wider than the
+# other limit, radians: before one's feet a cell fills the view, and every line would be near.
+_CELL_WIDTH, _WIDEST = 0.25, math.radians(0.5)
 # Over how many cells it is one error when it comes to standard errors: interpolation, terraces and filters spread it. (In the fit
 # it counts as one cell; nearer ridges, whose cells look wide, would be all but lost.)
 CELLS_ALIKE = 3.0
@@ -130,7 +133,7 @@ def observe(problem: Problem, trees: Trees, state: State, width: float, stride: 
         turned = ((features[chosen, 3:] - trees.features[partner, 3:]) ** 2).sum(axis=1) / _TURN**2
         agreement = np.maximum(1.0 - turned, 0.0) ** 2  # cos^4 of the angle between the lines
         going_in = weight[chosen] * share[chosen]
-        kernel = going_in * agreement / (1.0 + (distance / width) ** 2) ** 2
+        kernel = going_in * agreement / (1.0 + (distance / _widened(width, problem.cell[partner])) ** 2) ** 2
         found.append((offset, derivatives, kernel, going_in, problem.cell[partner], chosen * stride))
     return Rows(*(np.concatenate(arrays) for arrays in zip(*found, strict=True)))
 
@@ -160,11 +163,16 @@ def normal_equations(
     """Matrix, shape (7, 7), and right side, priors included. `sigma`: error of one independent observation, radians; `alike`: arc in
     which errors are one, radians, if that is not less than so many cells.
     """
-    weight = rows.kernel * independent(problem, rows, alike, cells_alike) / (sigma**2 + (_CELL_ERROR * rows.cell) ** 2)
+    weight = information(problem, rows, sigma, alike, cells_alike)
     weighted = rows.derivatives * weight[:, None]
     turned = rotation_vector(state.rotation @ problem.start.T)
     gone = np.array([*turned, state.log_focal, *state.place, state.lift]) - problem.mean
     return weighted.T @ rows.derivatives + np.diag(problem.prior**-2), -weighted.T @ rows.offset - gone * problem.prior**-2
+
+
+def information(problem: Problem, rows: Rows, sigma: float, alike: float, cells_alike: float) -> np.ndarray:
+    """The weights of the rows in `normal_equations`: inverse squares of radians."""
+    return rows.kernel * independent(problem, rows, alike, cells_alike) / (sigma**2 + (_CELL_ERROR * rows.cell) ** 2)
 
 
 def independent(problem: Problem, rows: Rows, alike: float, cells_alike: float) -> np.ndarray:
@@ -183,7 +191,7 @@ def robustness(rows: Rows, width: float) -> float:
     That of an M-estimator is E psi^2 / (E psi')^2 (Huber, "Robust Statistics", 1981, 3.2), psi being offset times weight: what lies on
     the kernel's flank pulls less the farther it is, and what lies nearer by chance is chosen.
     """
-    square = (rows.offset / width) ** 2
+    square = (rows.offset / _widened(width, rows.cell)) ** 2
     slope = float((rows.kernel * (1.0 - 3.0 * square) / (1.0 + square)).sum())
     total = max(float(rows.kernel.sum()), 1e-15)
     share = np.divide(rows.kernel, rows.weight, out=np.zeros_like(rows.kernel), where=rows.weight > 0.0)
@@ -258,6 +266,11 @@ def rotation_vector(matrix: np.ndarray) -> np.ndarray:
     axis = 0.5 * np.array([matrix[2, 1] - matrix[1, 2], matrix[0, 2] - matrix[2, 0], matrix[1, 0] - matrix[0, 1]])
     sine = float(np.linalg.norm(axis))
     return axis * (math.atan2(sine, 0.5 * (float(np.trace(matrix)) - 1.0)) / sine if sine > 1e-12 else 1.0)
+
+
+def _widened(width: float, cell: np.ndarray) -> np.ndarray:
+    """A kernel's width before contours of an elevation model with such cells."""
+    return np.hypot(width, np.minimum(_CELL_WIDTH * cell, _WIDEST))
 
 
 def _features(points: np.ndarray, tangents: np.ndarray) -> np.ndarray:

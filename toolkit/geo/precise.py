@@ -44,7 +44,7 @@ class PreciseOptions:
 
     top: int = 10
     separation: float = 3.0
-    refined: int = 20
+    refined: int = 12
     position_m: float = 0.0
     heading: tuple[float, float] | None = None
     metric: MetricParameters = field(default_factory=MetricParameters)
@@ -110,8 +110,8 @@ class _Lines:
 
 @dataclass(frozen=True)
 class _Trial:
-    """A pose on trial: its rotation, the photograph's lines through its lens, the lens, the correlation's score, what speaks for it, and
-    what the compass adds; `refined` when it was.
+    """A pose on trial: its rotation, the photograph's lines through its lens, the lens, the correlation's score, what speaks for it,
+    what the compass adds, and what a score counts with this lens; `refined` when it was.
     """
 
     rotation: np.ndarray
@@ -120,11 +120,12 @@ class _Trial:
     score: float
     evidence: Evidence
     prior: float
+    weight: float
     refined: Refined | None = None
 
     @property
     def merit(self) -> float:
-        return self.evidence.fine_score + self.prior
+        return self.evidence.fine_score * self.weight + self.prior
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ def rank_proposals(
     for camera, candidates in proposals:
         seen = edge_polylines(edges, camera)
         lines = _Lines(camera, walk(seen, options.metric, frame_of(scaled(camera, edges.width, edges.height))), sights_of(seen, camera))
-        trials += _settled(lines, candidates, world, options)
+        trials += _settled(lines, candidates, world, options, _weight(camera, proposals))
     trials.sort(key=lambda trial: -trial.merit)
     best = _apart(trials, max(options.refined, options.top), _DISTINCT)
     refined = sorted((_refined(trial, world, options, 0.0) for trial in best), key=lambda trial: -trial.merit)
@@ -162,14 +163,22 @@ def rank_proposals(
     return [_told(rank, trial, ranked, panorama) for rank, trial in enumerate(listed, 1)]
 
 
-def _settled(lines: _Lines, candidates: Sequence[Candidate], world: _World, options: PreciseOptions) -> list[_Trial]:
+def _weight(camera: Camera, proposals: Sequence[tuple[Camera, Sequence[Candidate]]]) -> float:
+    """What a score counts for: the narrower the lens, the less arc the same lines are, and the more often it fits by chance."""
+    widest = max(other.hfov for other, _ in proposals)
+    return math.sqrt(camera.hfov / widest)
+
+
+def _settled(
+    lines: _Lines, candidates: Sequence[Candidate], world: _World, options: PreciseOptions, weight: float
+) -> list[_Trial]:
     if not candidates:
         return []
     proposed = np.stack([candidate.pose.matrix for candidate in candidates])
     rotations, zooms, lifts = settle(lines.walk, proposed, world.map, options.metric)
     found = evidences(lines.walk, rotations, world.map, options.metric, zooms, lifts)
     return [
-        _Trial(rotation, lines, zoomed(lines.camera, zoom), candidate.score, evidence, _prior(rotation, options.heading))
+        _Trial(rotation, lines, zoomed(lines.camera, zoom), candidate.score, evidence, _prior(rotation, options.heading), weight)
         for rotation, zoom, candidate, evidence in zip(rotations, zooms.tolist(), candidates, found, strict=True)
     ]
 
@@ -180,7 +189,8 @@ def _refined(trial: _Trial, world: _World, options: PreciseOptions, position_m: 
     Least squares see points, the metric sees lines: where the pose as it was is the better one by the metric, it stays, and its errors
     are those of the fit and the distance to it.
     """
-    fitted = refine_sights(trial.lines.sights, world.target, pose_from_matrix(trial.rotation), position_m=position_m)
+    zoom = trial.camera.fx / trial.lines.camera.fx
+    fitted = refine_sights(trial.lines.sights, world.target, pose_from_matrix(trial.rotation), position_m=position_m, zoom=zoom)
     seen = world.map
     if fitted.position is not None:
         moved = _seen_from(world.contours, fitted.position)

@@ -5,10 +5,11 @@ great circles through those, and so on (iterated closest points with point-to-li
 registration of multiple range images", 1992). The kernel of Geman and McClure leaves out what has no partner (bushes, clouds, ridges
 that the elevation model lacks); it is wide at first and ends at the width of the residuals (graduated non-convexity: Blake,
 Zisserman, "Visual Reconstruction", 1987). Unknowns: the rotation, the focal length, the position on the ground, and how much too low
-the elevation model cuts its ridges; all but the first have a prior.
+the elevation model cuts its ridges; each has a prior.
 
-Standard errors are those of the linear fit, with one independent observation per degree of arc, or per cell of the
-elevation model as it is seen, and not one per point: neighbouring points of a line are wrong together.
+Standard errors are those of the linear fit, with one independent observation per degree of arc, or per few cells of the elevation model
+as they are seen, or as far as the residuals go together, and not one per point: neighbouring points of a line are wrong together. To
+these comes what all lines have wrong together. What no line holds, the yaw before one flat line, has a large error.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from toolkit.geo.line_fit import (
     improved,
     in_view,
     independent,
+    information,
     normal_equations,
     observe,
     robustness,
@@ -55,8 +57,8 @@ _MOST_PIECES = 700
 _STEP = math.radians(0.1)
 # Contours that a photograph's lines may come to lie on: farther outside them none is looked at.
 _MARGIN = math.radians(8.0)
-# Starts that are tried beside the given one: the best of turns by so many degrees in yaw and pitch, seen with a kernel of this width.
-_AROUND, _AROUND_WIDTH, _AROUND_STRIDE, _MOST_STARTS = (-2.4, -1.2, 0.0, 1.2, 2.4), 0.6, 6, 3
+# The start that is tried beside the given one: the best of turns by so many degrees in yaw and pitch, seen with a kernel of this width.
+_AROUND, _AROUND_WIDTH, _AROUND_STRIDE = (-2.4, -1.2, 0.0, 1.2, 2.4), 0.6, 6
 # Widths of the kernel, degrees: it narrows from what is left to the starts to what is left between lines that belong together. (A
 # kernel so wide that one start were enough is drawn away by lines that have no partner.) While it is wide, every third piece is enough.
 _WIDTHS, _LAST = (1.0, 1.0, 0.7, 0.5, 0.4, 0.3), 0.2
@@ -64,8 +66,9 @@ _STRIDE, _STRIDE_FROM = 3, 0.7
 _MOST_LAST_STEPS, _STILL = 12, math.radians(1e-4)
 # No fit is believed to be better than that: pixels of the working picture, residual lens distortion, refraction. Radians.
 _FLOOR = math.radians(0.05)
-# What all lines have wrong together, however many they are: distortion of a lens that is not calibrated, the eye's height. Radians.
-_SYSTEMATIC = math.radians(0.05)
+# What all lines have wrong together, however many they are: distortion of a lens that is not calibrated, the eye's height, radians; and
+# the place of the elevation model's grid, cells.
+_SYSTEMATIC, _SYSTEMATIC_CELLS = math.radians(0.05), 0.1
 # Standard deviation of the start's rotation, radians. It comes from a correlation; the truth is hardly farther from it than this.
 _ROTATION_PRIOR = math.radians(3.0)
 # In the errors it must not count as knowledge: what no line holds is unknown.
@@ -210,7 +213,7 @@ def _problem(photo: Pieces, contours: Target, start: np.ndarray, fit_hfov: float
 
 
 def _starts(problem: Problem, trees: Trees, log_focal: float) -> list[State]:
-    """The start and what around it promises more: no two are next to each other."""
+    """The start, and the one around it that promises most."""
     given = State(problem.start, min(max(log_focal, -problem.most_focal), problem.most_focal), np.zeros(2), float(problem.mean[LIFT]))
     forward = problem.start[:, 2]
     sideways = np.array([forward[1], -forward[0], 0.0]) / max(math.hypot(forward[0], forward[1]), 1e-9)
@@ -220,12 +223,8 @@ def _starts(problem: Problem, trees: Trees, log_focal: float) -> list[State]:
             turned = turn(np.array([0.0, 0.0, math.radians(yaw)])) @ turn(sideways * math.radians(pitch))
             state = replace(given, rotation=turned @ problem.start)
             around.append((_merit(problem, trees, state, math.radians(_AROUND_WIDTH), _AROUND_STRIDE), state))
-    chosen_states, apart = [given], math.radians(1.5 * (_AROUND[1] - _AROUND[0]))
-    for _, state in sorted(around, key=lambda entry: -entry[0]):
-        gaps = [np.linalg.norm(rotation_vector(state.rotation @ other.rotation.T)) for other in chosen_states]
-        if min(gaps) > (apart if len(gaps) > 1 else 0.0) and len(gaps) < _MOST_STARTS:
-            chosen_states.append(state)
-    return chosen_states
+    _, best = max(around, key=lambda entry: entry[0])
+    return [given] if np.array_equal(best.rotation, given.rotation) else [given, best]
 
 
 def _merit(problem: Problem, trees: Trees, state: State, width: float, stride: int = 1) -> float:
@@ -274,7 +273,9 @@ def _told(problem: Problem, state: State, rows: Rows, camera: Camera) -> Refined
     matrix, _ = normal_equations(problem, state, rows, sigma * math.sqrt(spent), alike, CELLS_ALIKE)
     matrix[ROTATION, ROTATION] += np.eye(3) * (_UNKNOWN**-2 - _ROTATION_PRIOR**-2)
     found = covariance(problem, matrix)
-    found[ROTATION, ROTATION] += np.eye(3) * _SYSTEMATIC**2
+    weight = information(problem, rows, sigma, alike, CELLS_ALIKE)
+    cell = float((weight * rows.cell).sum() / max(float(weight.sum()), 1e-15))
+    found[ROTATION, ROTATION] += np.eye(3) * (_SYSTEMATIC**2 + (_SYSTEMATIC_CELLS * cell) ** 2)
     found[PLACE] *= 1000.0
     found[:, PLACE] *= 1000.0
     fitted = zoomed(camera, math.exp(state.log_focal))

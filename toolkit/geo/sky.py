@@ -19,6 +19,8 @@ from toolkit.geo.sky_border import Cut, best_border, border_probability, cut_cos
 from toolkit.geo.sky_colours import sky_and_land
 
 # Costs are in units of parting a cell from the one below it where no line is at all.
+_FAINT, _FAINTEST = 0.1, (0.0015, 0.005)  # a line's gradient, of the picture's strong ones, but at least that of half a grey level
+_RANGE, _GAIN = 0.6, 4.0  # brightness that a picture's colours are stretched to, at most by this
 _CELLS = 240  # cells along the longer side in which sky and land are learned: finer shows noise, and takes longer
 _ROUNDS = 2  # of learning and cutting; borders have come to rest by then
 _WHOLE = 1.0  # a column without any border: as much as one along no line
@@ -57,8 +59,8 @@ class Sky:
 
 @dataclass(frozen=True)
 class _Cells:
-    """The reduced picture, arrays of shape (rows, columns): `colour` (and 3): brightness, yellow less blue, red less green; `rough`,
-    0 to 1: more gradient than noise has; `flat`, `upright`, 0 to 1: how clear a flat or an upright line is there.
+    """The reduced picture, arrays of shape (rows, columns): `colour` (and 3): brightness, yellow less blue, red less green, stretched;
+    `rough`, 0 to 1: more gradient than noise has; `flat`, `upright`, 0 to 1: how clear a flat or an upright line is there.
     """
 
     colour: np.ndarray
@@ -75,12 +77,15 @@ class _Result:
     cost: float  # for a column
 
 
-def find_sky(picture: np.ndarray, gradient: Gradient, points: Points, low: float) -> Sky | None:
+def find_sky(picture: np.ndarray, gradient: Gradient, points: Points, noise: float) -> Sky | None:
     """The sky of `picture`, float32, shape (rows, columns, 3), 0..1; None without one.
 
-    `points`: ridges of the gradient; `low`: gradient that lines exceed and noise does not.
+    `points`: ridges of the gradient; `noise`: gradient that noise does not exceed.
     """
     step = max(1, -(-max(picture.shape[:2]) // _CELLS))
+    # What a line is, and how much colours differ, is a matter of the picture's own contrast: in haze, dusk and blur both shrink.
+    strong = float(np.quantile(gradient.magnitude[::2, ::2], 0.9))
+    low = max(noise, float(np.clip(_FAINT * strong, *_FAINTEST)))
     columns = picture.shape[1] // step
     flat, upright = _clear_lines(gradient, low)
     cells = _reduced(picture, gradient, low, step, flat, upright)
@@ -130,7 +135,10 @@ def _reduced(picture: np.ndarray, gradient: Gradient, low: float, step: int, fla
     red, green, blue = np.moveaxis(_blocks(picture, rows, columns, step).mean(axis=(1, 3), dtype=np.float64), 2, 0)
     rough = np.maximum(gradient.magnitude - np.float32(2.0 * low), 0.0)
     rough, flat, upright = (_blocks(values, rows, columns, step).max(axis=(1, 3)).astype(np.float64) for values in (rough, flat, upright))
-    colour = np.stack([(red + green + blue) / 3.0, 0.5 * (red + green) - blue, red - green], axis=2)
+    brightness = (red + green + blue) / 3.0
+    darkest, brightest = np.quantile(brightness, (0.02, 0.98))
+    gain = float(np.clip(_RANGE / max(brightest - darkest, 1e-6), 1.0, _GAIN))
+    colour = gain * np.stack([brightness, 0.5 * (red + green) - blue, red - green], axis=2)
     return _Cells(colour, rough / (rough + 4.0 * low), flat, upright)
 
 
@@ -222,7 +230,7 @@ def _plausible(cells: _Cells, border: np.ndarray) -> float:
     """How much what lies above the border is like a sky, 0 to 1: walls, leaves and water have no such end, or are not so calm.
 
     Thresholds are from what is seen of skies: a tenth of a skyline is too faint to see, upright pieces (poles, towers) are a quarter
-    of it at most, and where a sky is warm (sunset) it is a little likelier a wall.
+    of it at most, clouds are calmer than land, and where a sky is warm (sunset) it is a little likelier a wall.
     """
     rows, columns = cells.rough.shape
     row = np.arange(rows)[:, None]
@@ -239,7 +247,7 @@ def _plausible(cells: _Cells, border: np.ndarray) -> float:
     return float(
         _below(np.mean(clear < 0.3), 0.35, 0.06)
         * _below(tall, 0.3, 0.05)
-        * _below(cells.rough[inner].mean(), 0.15, 0.02)
+        * _below(cells.rough[inner].mean() - 0.3 * cells.rough[~above].mean(), 0.12, 0.02)
         * _below(brightness[~above].mean() - brightness[above].mean(), 0.3, 0.05)
         * max(0.4, _below(yellow[above].mean(), 0.08, 0.02))
     )

@@ -7,7 +7,7 @@ import pytest
 
 from toolkit.core.errors import BadData
 from toolkit.geo.block import Block, read_block, write_block
-from toolkit.geo.candidates import rank_candidates
+from toolkit.geo.candidates import Candidate, rank_candidates, read_candidates
 from toolkit.geo.correlation import window
 from toolkit.geo.pose import Pose, angle_between, rotation_matrix
 
@@ -129,3 +129,27 @@ def test_what_is_no_block_is_refused():
         read_block(io.BytesIO(written((axes[0][::-1], *axes[1:]), scores)), "pipe")
     with pytest.raises(BadData, match="scores of shape"):
         read_block(io.BytesIO(written(axes, scores).replace(b"(16, 16, 16)", b"(16, 16, 17)")), "pipe")
+
+
+def test_a_list_of_poses_is_read_as_any_command_writes_it() -> None:
+    lines = b'{"rank": 7, "yaw": -10, "pitch": 3.5, "roll": 1, "verdict": "doubtful"}\n\n{"roll": 0, "yaw": 370, "pitch": -90, "score": 2}'
+    found = read_candidates(io.BytesIO(lines), "list")
+    assert found == [Candidate(1, 350.0, 3.5, 1.0, 0.0), Candidate(2, 10.0, -90.0, 0.0, 2.0)]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (b"", "lists no pose"),
+        (b"[1, 2, 3]\n", "has no pose in line 1"),
+        (b'{"yaw": 1, "pitch": 2, "roll": 3}\nyaw\n', "has no pose in line 2"),
+        (b'{"yaw": 1, "pitch": 2}\n', "has no pose in line 1"),
+        (b'{"yaw": 1, "pitch": null, "roll": 3}\n', "has no pose in line 1"),
+        (b'{"yaw": 1, "pitch": 95, "roll": 3}\n', "has angles in line 1"),
+        (b'{"yaw": NaN, "pitch": 5, "roll": 3}\n', "has angles in line 1"),
+        (b'\xff\xfe{"yaw"\n', "has no pose in line 1"),
+    ],
+)
+def test_a_list_that_holds_no_pose_is_told_where(text: bytes, problem: str) -> None:
+    with pytest.raises(BadData, match=problem):
+        read_candidates(io.BytesIO(text), "list")

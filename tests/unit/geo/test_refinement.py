@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from tests.unit.geo.ridges import cluttered, contours, disturbed, photographed
 from toolkit.core.errors import BadData
-from toolkit.geo.camera import Camera, camera_from_hfov, rays
+from toolkit.geo.camera import Camera, camera_from_hfov, project, rays
+from toolkit.geo.edges import Edges
 from toolkit.geo.pose import Pose, angle_between
-from toolkit.geo.refinement import Refined, refine_sights, sights_of, target, zoomed
+from toolkit.geo.refinement import Refined, refine, refine_sights, sights_of, target, zoomed
 from toolkit.geo.segments import Polylines
 
 CAMERA = camera_from_hfov(1200, 800, 50.0)
@@ -149,6 +152,17 @@ def test_ridges_that_an_elevation_model_cuts_low_are_allowed_for() -> None:
     assert aware.standard_errors[1] > unaware.standard_errors[1]  # of a common error no number of ridges tells
 
 
+def test_ground_before_ones_feet_neither_helps_nor_harms() -> None:
+    world = contours(2)
+    assert world.distance is not None
+    near = world.distance < 1500.0
+    feet = Polylines(world.points, world.first, world.strength, world.skyline, np.where(near, 2.0, world.distance))
+    photo = sights_of(photographed(world, CAMERA, TRUTH.matrix), CAMERA)
+    usual, odd = (refine_sights(photo, target(seen, STEPS), turned(TRUTH, 0.5, 0.3, 0.2)) for seen in (world, feet))
+    assert error(odd, usual.pose) < 0.05
+    np.testing.assert_allclose(odd.standard_errors, usual.standard_errors, rtol=0.3)
+
+
 def one_line(elevation: float, wide: float) -> Polylines:
     azimuth = np.radians(np.arange(137.0 - wide, 137.0 + wide, 0.05))
     up = np.full(len(azimuth), np.radians(elevation))
@@ -172,6 +186,20 @@ def test_without_a_partner_nothing_moves_and_nothing_is_known() -> None:
         assert error(found) < 1e-6
         assert min(found.standard_errors) > 30.0
         assert found.followed == found.skyline_followed == found.residual == 0.0
+
+
+def test_edges_of_a_smaller_picture_are_refined_with_the_lens_of_the_whole() -> None:
+    world = contours(4)
+    lines = photographed(world, CAMERA, TRUTH.matrix)
+    x, y = project(CAMERA, lines.points)
+    none, one = np.zeros(len(x), np.float32), np.ones(len(x), np.float32)
+    small_x, small_y, skyline = (values.astype(np.float32) for values in (0.5 * x - 0.25, 0.5 * y - 0.25, lines.skyline))
+    edges = Edges(600, 400, small_x, small_y, none, one, one, skyline, lines.line.astype(np.int32))
+    found = refine(edges, CAMERA, world, turned(TRUTH, 0.5, 0.5, 0.5))
+    assert error(found) < 1e-2
+    assert found.camera.width == 1200 and found.camera.fx == pytest.approx(CAMERA.fx, rel=1e-3)
+    with pytest.raises(BadData, match="pictures of 1200 x 800"):
+        refine(replace(edges, height=600), CAMERA, world, TRUTH)
 
 
 def test_points_are_no_lines() -> None:

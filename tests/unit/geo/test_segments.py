@@ -5,7 +5,7 @@ import numpy as np
 from toolkit.geo.camera import camera_from_hfov
 from toolkit.geo.edges import detect_edges, edge_polylines
 from toolkit.geo.panorama import Contours, Panorama, contour_polylines
-from toolkit.geo.segments import paths
+from toolkit.geo.segments import Polylines, cut, paths
 
 
 def test_paths_follow_partners_from_end_to_end_and_cut_rings_open():
@@ -52,3 +52,26 @@ def test_a_panoramas_ridges_go_from_west_to_east():
     azimuth = np.degrees(np.arctan2(lines.points[start : start + 5, 0], lines.points[start : start + 5, 1])) % 360.0
     np.testing.assert_allclose(azimuth, [22.5, 67.5, 112.5, 157.5, 202.5])
     assert (lines.skyline[start : start + 5] == 1).all() and lines.distance[start + 2] == 1010
+
+
+def test_lines_are_cut_into_equal_pieces_and_points_vanish():
+    angles = [np.radians(np.arange(0.0, 10.01, 0.5)), np.radians([40.0]), np.radians([50.0, 50.7, 51.0, 53.0])]
+    angle = np.concatenate(angles)
+    points = np.stack([np.sin(angle), np.cos(angle), 0.0 * angle], axis=1)  # along the horizon, to the right
+    strength = np.degrees(angle)
+    lines = Polylines(points, np.array([0, 21, 22, 26]), strength, (angle > 0.8).astype(float), 1000.0 + 0.0 * angle)
+    pieces = cut(lines, np.radians(0.25))
+    assert np.bincount(pieces.line).tolist() == [40, 0, 12]
+    np.testing.assert_allclose(np.degrees(pieces.length), 0.25, rtol=1e-4)
+    place = np.degrees(np.arctan2(pieces.points[:, 0], pieces.points[:, 1]))
+    np.testing.assert_allclose(place, [*np.arange(0.125, 10.0, 0.25), *np.arange(50.125, 53.0, 0.25)], atol=1e-3)
+    np.testing.assert_allclose(pieces.strength, place, atol=2e-3)
+    np.testing.assert_allclose(pieces.skyline, pieces.line == 2)
+    assert (pieces.distance == 1000.0).all()
+    east = np.stack([pieces.points[:, 1], -pieces.points[:, 0], 0.0 * place], axis=1)
+    np.testing.assert_allclose((pieces.tangents * east).sum(axis=1), 1.0, atol=1e-9)
+
+
+def test_nothing_is_cut_into_nothing():
+    nothing = cut(Polylines(np.empty((0, 3)), np.zeros(1, np.int64), np.empty(0), np.empty(0)), 0.01)
+    assert {len(values) for values in vars(nothing).values()} == {0}
