@@ -4,15 +4,16 @@
 
 DATA is a directory as synthetic.py writes it. Each photograph is searched for twice: as it is, and as its mirror image, which has the look
 of a photograph from there and no true pose. Even lines of the table are fitted, odd ones judged. Prints the weights as they stand in
-the module. FILE keeps what was measured; if it is there, nothing is searched for.
+the module. FILE keeps what was measured; what is in it already isn't searched for again.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import os
 import sys
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import astuple, fields
 from pathlib import Path
 
@@ -37,14 +38,7 @@ def main() -> int:
     parser.add_argument("data", type=Path)
     parser.add_argument("--measured", type=Path, help="keep the measurements here, or take them from here")
     arguments = parser.parse_args()
-    if arguments.measured is None or not arguments.measured.exists():
-        rows = measured(read_truths(arguments.data))
-        if arguments.measured is not None:
-            with open(arguments.measured, "w", newline="") as stream:
-                csv.writer(stream).writerows([COLUMNS, *rows])
-    else:
-        with open(arguments.measured, newline="") as stream:
-            rows = list(csv.reader(stream))[1:]
+    rows = measured(read_truths(arguments.data), arguments.measured)
     names = sorted({row[0] for row in rows})
     fitted = np.array([names.index(row[0]) % 2 == 0 for row in rows])
     values = np.array([[float(value) for value in row[3:]] for row in rows])
@@ -87,14 +81,28 @@ def report(probability: np.ndarray, right: np.ndarray) -> None:
     print(f"  Brier score {np.mean((probability - right) ** 2):.4f}, of the mean alone {right.mean() * (1 - right.mean()):.4f}")
 
 
-def measured(truths: list[Truth]) -> list[list[object]]:
-    """One row for each photograph and one for its mirror image."""
-    rows: list[list[object]] = []
-    with ProcessPoolExecutor() as pool:
-        for found in pool.map(_measured, truths):
+def measured(truths: list[Truth], path: Path | None = None) -> list[list[str]]:
+    """One row of COLUMNS for each photograph and one for its mirror image, none where no pose was found; those in `path` are taken from
+    there, and what is measured is added to it at once: what was interrupted goes on.
+    """
+    rows: list[list[str]] = []
+    if path is not None and path.exists():
+        with open(path, newline="") as stream:
+            rows = list(csv.reader(stream))[1:]
+    known = {row[0] for row in rows}
+    missing = [truth for truth in truths if truth.name not in known]
+    with open(path or os.devnull, "a", newline="") as stream, ProcessPoolExecutor() as pool:
+        writer = csv.writer(stream)
+        if not rows:
+            writer.writerow(COLUMNS)
+        for running in as_completed([pool.submit(_measured, truth) for truth in missing]):
+            found = [[str(value) for value in row] for row in running.result()]
+            writer.writerows(found)
+            stream.flush()
             rows += found
             print(".", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
+    if missing:
+        print(file=sys.stderr)
     return rows
 
 
