@@ -4,15 +4,17 @@
 
 DATA is a directory as synthetic.py writes it. Each photograph is searched for twice: as it is, and as its mirror image, which has the look
 of a photograph from there and no true pose. Even lines of the table are fitted, odd ones judged. Prints the weights as they stand in
-the module. FILE keeps what was measured; if it is there, nothing is searched for.
+the module. FILE keeps what was measured; what is in it already isn't searched for again.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import os
+import random
 import sys
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import astuple, fields
 from pathlib import Path
 
@@ -28,7 +30,8 @@ from toolkit.geo.confidence import Measures  # noqa: E402
 RIGHT = 1.0  # degrees
 NAMES = [entry.name for entry in fields(Measures)]
 COLUMNS = ["photo", "mirrored", "error", *NAMES]
-RIDGE = 0.5  # a few hundred photographs do not tell every weight: those that they do not tell stay small
+RIDGE = 0.5  # a few hundred photographs do not tell every weight: those that they do not tell stay near what was set by hand
+HAND, HAND_ORIGIN = Measures(fine_score=4, margin=12, skyline=3, shown=2, length=2, crossings=-0.2, residual=-4, error=-1.5), -3.5
 SIGNS = Measures(fine_score=1, margin=1, skyline=1, shown=1, length=1, crossings=-1, residual=-1, error=-1)
 
 
@@ -37,14 +40,7 @@ def main() -> int:
     parser.add_argument("data", type=Path)
     parser.add_argument("--measured", type=Path, help="keep the measurements here, or take them from here")
     arguments = parser.parse_args()
-    if arguments.measured is None or not arguments.measured.exists():
-        rows = measured(read_truths(arguments.data))
-        if arguments.measured is not None:
-            with open(arguments.measured, "w", newline="") as stream:
-                csv.writer(stream).writerows([COLUMNS, *rows])
-    else:
-        with open(arguments.measured, newline="") as stream:
-            rows = list(csv.reader(stream))[1:]
+    rows = measured(read_truths(arguments.data), arguments.measured)
     names = sorted({row[0] for row in rows})
     fitted = np.array([names.index(row[0]) % 2 == 0 for row in rows])
     values = np.array([[float(value) for value in row[3:]] for row in rows])
@@ -60,20 +56,25 @@ def main() -> int:
 
 
 def fit(values: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, float]:
-    """Weights, shape (n,), and origin of a logistic regression with a ridge on standardised values; none has the wrong sign."""
+    """Weights, shape (n,), and origin of a logistic regression; none has the wrong sign.
+
+    The ridge, on standardised values, holds the weights and the origin near those set by hand: a Gaussian prior around them.
+    """
     from scipy.optimize import minimize
 
     scale = values.std(axis=0) + 1e-9
     standard = values / scale
+    hand = np.append(np.array(astuple(HAND)) * scale, HAND_ORIGIN)
 
     def loss(unknowns: np.ndarray) -> tuple[float, np.ndarray]:
         odds = standard @ unknowns[:-1] + unknowns[-1]
         slope = 1 / (1 + np.exp(-odds)) - right
-        gradient = np.append(standard.T @ slope + 2 * RIDGE * unknowns[:-1], slope.sum())
-        return float(np.logaddexp(0, odds).sum() - odds[right].sum() + RIDGE * (unknowns[:-1] ** 2).sum()), gradient
+        off = unknowns - hand
+        gradient = np.append(standard.T @ slope, slope.sum()) + 2 * RIDGE * off
+        return float(np.logaddexp(0, odds).sum() - odds[right].sum() + RIDGE * (off**2).sum()), gradient
 
     bounds = [(0, None) if sign > 0 else (None, 0) for sign in astuple(SIGNS)]
-    found = minimize(loss, np.zeros(len(scale) + 1), jac=True, method="L-BFGS-B", bounds=[*bounds, (None, None)]).x
+    found = minimize(loss, hand, jac=True, method="L-BFGS-B", bounds=[*bounds, (None, None)]).x
     return found[:-1] / scale, float(found[-1])
 
 
@@ -87,14 +88,29 @@ def report(probability: np.ndarray, right: np.ndarray) -> None:
     print(f"  Brier score {np.mean((probability - right) ** 2):.4f}, of the mean alone {right.mean() * (1 - right.mean()):.4f}")
 
 
-def measured(truths: list[Truth]) -> list[list[object]]:
-    """One row for each photograph and one for its mirror image."""
-    rows: list[list[object]] = []
-    with ProcessPoolExecutor() as pool:
-        for found in pool.map(_measured, truths):
+def measured(truths: list[Truth], path: Path | None = None) -> list[list[str]]:
+    """One row of COLUMNS for each photograph and one for its mirror image, none where no pose was found; those in `path` are taken from
+    there, and what is measured is added to it at once: what was interrupted goes on.
+    """
+    rows: list[list[str]] = []
+    if path is not None and path.exists():
+        with open(path, newline="") as stream:
+            rows = list(csv.reader(stream))[1:]
+    known = {row[0] for row in rows}
+    missing = [truth for truth in truths if truth.name not in known]
+    random.Random(1).shuffle(missing)  # what is measured until an interruption is a sample of all terrains
+    with open(path or os.devnull, "a", newline="") as stream, ProcessPoolExecutor() as pool:
+        writer = csv.writer(stream)
+        if not rows:
+            writer.writerow(COLUMNS)
+        for running in as_completed([pool.submit(_measured, truth) for truth in missing]):
+            found = [[str(value) for value in row] for row in running.result()]
+            writer.writerows(found)
+            stream.flush()
             rows += found
             print(".", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
+    if missing:
+        print(file=sys.stderr)
     return rows
 
 
