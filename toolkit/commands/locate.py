@@ -92,7 +92,7 @@ def locate(photo: str, more_dem: tuple[str, ...], dem: tuple[str, ...], **option
     from toolkit.geo.edges import detect_edges
     from toolkit.geo.overlay import draw_overlay
     from toolkit.geo.photo import read_photo
-    from toolkit.geo.precise import PreciseOptions
+    from toolkit.geo.precise import CALIBRATED_FIT, EXIF_FIT, PreciseOptions
     from toolkit.geo.sphere import check_bandwidth
     from toolkit.geo.view import view_from
 
@@ -133,7 +133,13 @@ def locate(photo: str, more_dem: tuple[str, ...], dem: tuple[str, ...], **option
     if options["coarse"]:
         rank = partial(geo.rank_poses, seen, edges, cameras[0], search, place)
         return write_ranking(rank, options, (lambda found: draw(found[0].pose, cameras[0])) if options["overlay"] else None)
-    precise = PreciseOptions(options["top"], options["separation"], position_m=options["refine_position"] or 0.0, heading=heading)
+    precise = PreciseOptions(
+        options["top"],
+        options["separation"],
+        position_m=options["refine_position"] or 0.0,
+        heading=heading,
+        fit_hfov=CALIBRATED_FIT if options["camera"] else EXIF_FIT,
+    )
     with stage("rank"):
         found, quality = geo.rank_photo(
             seen, edges, cameras, search, place, precise, options["candidates"], options["truth"], options["tolerance"]

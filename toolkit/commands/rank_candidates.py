@@ -99,7 +99,7 @@ def _rank_precisely(proposed: list[Candidate], quality: Quality | None, options:
     from toolkit.geo.locate import exif_heading, rank_of
     from toolkit.geo.panorama_file import read_panorama
     from toolkit.geo.photo_sphere import camera_of
-    from toolkit.geo.precise import PreciseOptions, rank_precisely
+    from toolkit.geo.precise import CALIBRATED_FIT, EXIF_FIT, PreciseOptions, rank_precisely
 
     place = stream_name(options["photo"])
     edges = read_edges(options["photo"])
@@ -107,7 +107,13 @@ def _rank_precisely(proposed: list[Candidate], quality: Quality | None, options:
     heading = options["heading"]
     if heading is not None and heading[0] is None:
         heading = exif_heading(edges.facts, heading[1], place)
-    precise = PreciseOptions(options["top"], options["separation"], position_m=options["refine_position"] or 0.0, heading=heading)
+    precise = PreciseOptions(
+        options["top"],
+        options["separation"],
+        position_m=options["refine_position"] or 0.0,
+        heading=heading,
+        fit_hfov=CALIBRATED_FIT if options["camera"] else EXIF_FIT,
+    )
     with stage("precise"):
         found = rank_precisely(edges, lens, read_panorama(options["panorama"], distance=False), proposed, precise)
     if quality is not None:

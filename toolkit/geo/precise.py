@@ -25,6 +25,8 @@ from toolkit.geo.refinement import Refined, Sights, Target, refine_sights, sight
 from toolkit.geo.segments import Polylines
 from toolkit.geo.settling import settle
 
+# By which share a focal length may differ: one from EXIF is often that wrong; a calibrated lens changes with focus and heat only.
+EXIF_FIT, CALIBRATED_FIT = 0.05, 0.01
 # What the best of all headings gains, as a fine score: less than a skyline that is followed, more than what similar mountains differ by.
 _HEADING_WEIGHT = 0.1
 # Degrees: candidates that settled closer than this are one.
@@ -39,7 +41,8 @@ class PreciseOptions:
 
     `top`: how many to list; `separation`: degrees of rotation, no two listed are closer. `refined`: of how many of the best the angles and
     the field of view are refined. `position_m`: metres by which the position may be off; 0 leaves it as it is. `heading`:
-    yaw and its standard deviation, degrees, which favours poses that look there and excludes none. `metric`: its parameters.
+    yaw and its standard deviation, degrees, which favours poses that look there and excludes none. `fit_hfov`: by which share the
+    focal length may differ. `metric`: its parameters.
     """
 
     top: int = 10
@@ -47,6 +50,7 @@ class PreciseOptions:
     refined: int = 12
     position_m: float = 0.0
     heading: tuple[float, float] | None = None
+    fit_hfov: float = EXIF_FIT
     metric: MetricParameters = field(default_factory=MetricParameters)
 
 
@@ -175,7 +179,7 @@ def _settled(
     if not candidates:
         return []
     proposed = np.stack([candidate.pose.matrix for candidate in candidates])
-    rotations, zooms, lifts = settle(lines.walk, proposed, world.map, options.metric)
+    rotations, zooms, lifts = settle(lines.walk, proposed, world.map, options.metric, options.fit_hfov)
     found = evidences(lines.walk, rotations, world.map, options.metric, zooms, lifts)
     return [
         _Trial(rotation, lines, zoomed(lines.camera, zoom), candidate.score, evidence, _prior(rotation, options.heading), weight)
@@ -190,7 +194,8 @@ def _refined(trial: _Trial, world: _World, options: PreciseOptions, position_m: 
     are those of the fit and the distance to it.
     """
     zoom = trial.camera.fx / trial.lines.camera.fx
-    fitted = refine_sights(trial.lines.sights, world.target, pose_from_matrix(trial.rotation), position_m=position_m, zoom=zoom)
+    start = pose_from_matrix(trial.rotation)
+    fitted = refine_sights(trial.lines.sights, world.target, start, fit_hfov=options.fit_hfov, position_m=position_m, zoom=zoom)
     seen = world.map
     if fitted.position is not None:
         moved = _seen_from(world.contours, fitted.position)

@@ -7,6 +7,8 @@ turn and zoom that bring all points closest is solved for, and so on, with a nei
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from toolkit.geo.contour_map import SKYLINE, ContourMap, look_up
@@ -18,16 +20,18 @@ _BATCH = 400_000
 _SPREADS = (0.8, 0.6, 0.5, 0.4, 0.3, 0.25, 0.2)
 # What is known beforehand: turns in degrees, how true the focal length of an EXIF is, and the elevation model, in cells.
 _TURN, _ZOOM, _LIFT = 1.0, 0.02, 0.15
-_MOST = np.array([0.05, 0.5])  # of the last two
+_MOST_LIFT = 0.5
 _ALIKE = 1.0  # degrees of a line within which offsets are one and the same error
 
 
 def settle(
-    walk: Walk, rotations: np.ndarray, contours: ContourMap, parameters: MetricParameters
+    walk: Walk, rotations: np.ndarray, contours: ContourMap, parameters: MetricParameters, fit_hfov: float = 0.05
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The poses to which those of `rotations`, shape (M, 3, 3), come: rotations, by how much longer the focal length is, shape (M,), and by
-    how many cells of the elevation model contours lie higher than in the map, shape (M,).
+    how many cells of the elevation model contours lie higher than in the map, shape (M,). `fit_hfov`: by which share the focal length may
+    differ.
     """
+    most = np.array([math.log1p(fit_hfov), _MOST_LIFT])
     rotations = np.array(rotations, np.float64)
     unknowns = np.zeros((len(rotations), 2))  # the logarithm of the zoom, and the lift
     every = slice(None, None, max(1, len(walk.points) // _POINTS))
@@ -37,7 +41,7 @@ def settle(
         for spread in _SPREADS:
             step = _step(walk, every, rotations[part], unknowns[part], contours, parameters, np.radians(spread))
             rotations[part] = rotations[part] @ small_rotations(step[:, :3])
-            unknowns[part] = np.clip(unknowns[part] + step[:, 3:], -_MOST, _MOST)
+            unknowns[part] = np.clip(unknowns[part] + step[:, 3:], -most, most)
     return rotations, np.exp(unknowns[:, 0]), unknowns[:, 1]
 
 
