@@ -23,7 +23,7 @@ from toolkit.geo.wigner import lanes_of_rows, products, wigner_sums
 
 # Pitches whose sums are made together: the more, the less is done again for each, which hardly matters at 64. Their memory is this for
 # B = 256 and grows as the block does, within limits.
-_MOST_ROWS, _WORK_BYTES, _LEAST_WORK_BYTES, _MOST_WORK_BYTES = 64, 200 * 10**6, 24 * 10**6, 768 * 10**6
+_MOST_ROWS, _WORK_BYTES, _LEAST_WORK_BYTES, _MOST_WORK_BYTES = 64, 80 * 10**6, 16 * 10**6, 768 * 10**6
 
 
 @dataclass(frozen=True)
@@ -106,13 +106,15 @@ def correlate(
     factors = products(panorama, photo, spin=spin, scalar_weight=scalar_weight, precision=precision)
     plan = batches(cells, factors.orders, precision)
     rows_at_most = max(map(len, plan))
+    kind = np.result_type(np.dtype(precision), np.complex64)
+    spectrum = np.zeros((cells.bandwidth, 2 * factors.orders + 1, rows_at_most), kind)
     fourier = Fourier(cells.bandwidth, factors.orders, cells.yaw, cells.roll, rows_at_most, precision, threads, transform=transform)
     colatitude = np.radians(90.0 - cells.axes[1])
     kept: dict[int, np.ndarray] = {}
     following = 0
     for rows in plan:
-        wigner_sums(factors, colatitude[rows], fourier.spectrum, threads)
-        for row, scores in zip(rows, fourier(len(rows)), strict=True):
+        wigner_sums(factors, colatitude[rows], spectrum, threads)
+        for row, scores in zip(rows, fourier(spectrum[:, :, : len(rows)]), strict=True):
             if row == following:
                 yield scores
                 following += 1

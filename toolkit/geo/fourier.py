@@ -24,6 +24,7 @@ from threadpoolctl import ThreadpoolController
 
 TILE_BYTES = 1 << 20  # what a thread transforms at a time: as much as the second cache of a core holds
 COLUMNS = 128  # of rolls, that a thread transforms over yaw at a time
+ROWS = {"float32": 16, "float64": 8}  # of a spectrum, that are transformed together, two cache lines: more take memory and no less time
 
 # Nanoseconds that a core takes (AMD EPYC of 2022, ducc0 0.42, OpenBLAS 0.3.30; only their ratios matter): a transform over S points for
 # each S log2 S; the matrix for each of its terms, and for each term and cell of the window.
@@ -44,9 +45,12 @@ def cheapest_ways(bandwidth: int, orders: int, yaw: int, roll: int, precision: s
 
 
 def spectrum_bytes(bandwidth: int, orders: int, yaw: int, roll: int, rows: int, precision: str, threads: int = 0) -> int:
-    """The most memory that a `Fourier` takes for `yaw` and `roll` cells, those numbers, in its calls too: bytes."""
+    """The most memory that a spectrum of `rows` rows takes, with a `Fourier` for `ROWS` of them at a time and for `yaw` and `roll`
+    cells, those numbers, in its calls too: bytes."""
     real = np.dtype(precision).itemsize
-    kept = 2 * bandwidth * (2 * orders + 1) * rows + 2 * rows * (bandwidth + 1) * _padded(roll) + rows * yaw * roll
+    kept = 2 * bandwidth * (2 * orders + 1) * rows
+    rows = min(rows, ROWS[precision])
+    kept += 2 * rows * (bandwidth + 1) * _padded(roll) + rows * yaw * roll
     over_yaw, over_roll = cheapest_ways(bandwidth, orders, yaw, roll, precision)
     kept += (2 * bandwidth * (yaw + 1) if over_yaw == "matrix" else 0) + (2 * orders * (roll + 1) if over_roll == "matrix" else 0)
     lines = _lines(bandwidth, orders, roll, over_roll)
@@ -57,12 +61,11 @@ def spectrum_bytes(bandwidth: int, orders: int, yaw: int, roll: int, rows: int, 
 
 
 class Fourier:
-    """The sums over m and k for up to `rows` pitches at once, with tables made once.
+    """The sums over m and k for up to `rows` pitches at once, as many as `ROWS` at most, with tables made once.
 
     `yaw` and `roll` are consecutive cell numbers (`toolkit.geo.correlation.Window`), taken modulo 2B; `precision` is ``float32`` or
     ``float64``; `threads` is 0 for one on each core. `ways` chooses how to sum over yaw and over roll, ``fft`` or ``matrix``; by default
-    the cheaper one for each. `transform` is the library of the fast transforms, ``ducc0`` or ``pyfftw``. `spectrum` is where
-    `toolkit.geo.wigner.wigner_sums` puts its sums: complex, shape (B, 2N + 1, rows), of that precision.
+    the cheaper one for each. `transform` is the library of the fast transforms, ``ducc0`` or ``pyfftw``.
     """
 
     def __init__(
@@ -83,8 +86,7 @@ class Fourier:
         self._transforms = _transforms(transform)
         real = np.dtype(precision)
         kind = np.result_type(real, np.complex64)
-        size = 2 * bandwidth
-        self.spectrum = np.zeros((bandwidth, 2 * orders + 1, rows), kind)
+        size, rows = 2 * bandwidth, min(rows, ROWS[precision])
         self._middle = np.empty((rows, bandwidth + 1, _padded(len(roll))), kind)[:, :, : len(roll)]
         self._scores = np.empty((rows, len(yaw), len(roll)), real)
         # All cells of roll stay in the order of the transform until the sum over yaw, which puts each column where it belongs.
@@ -98,17 +100,25 @@ class Fourier:
         if self.ways[1] == "matrix":
             self._roll_tables = _tables(roll, size, np.arange(1, orders + 1), real)
 
-    def __call__(self, rows: int) -> np.ndarray:
-        """Scores of the first `rows` rows of `spectrum`: shape (rows, yaw, roll), valid until the next call; `spectrum` stays."""
+    def __call__(self, spectrum: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield the scores of each row, shape (yaw, roll), valid until the next one is asked for.
+
+        `spectrum` is what `toolkit.geo.wigner.wigner_sums` makes: complex, shape (B, 2N + 1, rows), of that precision; it stays.
+        """
+        for first in range(0, spectrum.shape[2], len(self._scores)):
+            yield from self._scores_of(spectrum[:, :, first : first + len(self._scores)])
+        self._transforms.keep()
+
+    def _scores_of(self, spectrum: np.ndarray) -> np.ndarray:
+        rows = spectrum.shape[2]
         self._middle[:rows, self.bandwidth] = 0  # the order B, which a transform may have spoilt
         over_roll = self._roll_by_matrix if self.ways[1] == "matrix" else self._roll_by_fft
         over_yaw = self._yaw_by_matrix if self.ways[0] == "matrix" else self._yaw_by_fft
         with _libraries().limit(limits=1, user_api="blas"):  # of numpy's products: the threads are ours
-            block = _block(self.bandwidth, self._lines, rows, self.spectrum.itemsize)
+            block = _block(self.bandwidth, self._lines, rows, spectrum.itemsize)
             orders = [slice(first, min(first + block, self.bandwidth)) for first in range(0, self.bandwidth, block)]
-            self._in_threads(lambda shared: over_roll(rows, block, shared), orders)
+            self._in_threads(lambda shared: over_roll(spectrum, block, shared), orders)
             self._in_threads(over_yaw, [(some, *columns) for columns in self._columns() for some in self._rows(rows)])
-        self._transforms.keep()
         return self._scores[:rows]
 
     def _in_threads(self, work: Callable[[Iterator], None], tasks: Sequence) -> None:
@@ -138,14 +148,14 @@ class Fourier:
                 found.append((slice(first, last), slice(first + shift, last + shift)))
         return found
 
-    def _roll_by_fft(self, rows: int, block: int, blocks: Iterator[slice]) -> None:
-        size, orders = 2 * self.bandwidth, self.orders
-        tile = np.zeros((block, size, rows), self.spectrum.dtype)
+    def _roll_by_fft(self, spectrum: np.ndarray, block: int, blocks: Iterator[slice]) -> None:
+        size, orders, rows = 2 * self.bandwidth, self.orders, spectrum.shape[2]
+        tile = np.zeros((block, size, rows), spectrum.dtype)
         target = self._middle[:rows].transpose(1, 2, 0)
         for some in blocks:
             part = tile[: some.stop - some.start]
-            part[:, : orders + 1] = self.spectrum[some, : orders + 1, :rows]
-            part[:, size - orders :] = self.spectrum[some, orders + 1 :, :rows]
+            part[:, : orders + 1] = spectrum[some, : orders + 1]
+            part[:, size - orders :] = spectrum[some, orders + 1 :]
             if self._whole:
                 self._transforms.over_roll(part, target[some])
                 continue
@@ -154,23 +164,23 @@ class Fourier:
             for source, destination in self._roll:
                 target[some, destination] = part[:, source]
 
-    def _roll_by_matrix(self, rows: int, block: int, blocks: Iterator[slice]) -> None:
+    def _roll_by_matrix(self, spectrum: np.ndarray, block: int, blocks: Iterator[slice]) -> None:
         cosines, sines, turn = self._roll_tables
         half, count = len(cosines), self._middle.shape[2]
-        kind, real, orders = self.spectrum.dtype, cosines.dtype, self.orders
+        kind, real, orders, rows = spectrum.dtype, cosines.dtype, self.orders, spectrum.shape[2]
         folded, even, odd = (np.empty((block, length, rows), kind) for length in (orders, half, half))
         target = self._middle[:rows].transpose(1, 2, 0)
         for some in blocks:
             number = some.stop - some.start
             terms, x, y = folded[:number], even[:number], odd[:number]
-            positive, negative = self.spectrum[some, 1 : orders + 1, :rows], self.spectrum[some, :orders:-1, :rows]
+            positive, negative = spectrum[some, 1 : orders + 1], spectrum[some, :orders:-1]
             if turn is not None:
                 positive, negative = positive * turn[:, None], negative * turn.conj()[:, None]
             np.add(positive, negative, out=terms)
             np.matmul(cosines, terms.view(real), out=x.view(real))
             np.subtract(positive, negative, out=terms)
             np.matmul(sines, terms.view(real), out=y.view(real))
-            x += self.spectrum[some, :1, :rows]
+            x += spectrum[some, :1]
             np.multiply(y, 1j, out=y)
             np.add(x, y, out=target[some, count - half :])
             np.subtract(x, y, out=target[some, :half][:, ::-1])
