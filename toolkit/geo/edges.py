@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 REASONS = ("sky", "texture", "faint", "short")
 _KNOWN = 0.3  # certainty from which on a point of the skyline needs no other evidence, and clouds above it are dropped
 _NEAR = 2.0  # working pixels across a line at which its sides are sky and land if it is the skyline
+_SKY = 0.85  # probability of being sky from which on lines are clouds: in haze a far ridge may be the skyline, and the border a nearer one
+_STEEP = 0.5  # cosine of the steepest line that is taken for a part of another skyline
 
 
 @dataclass(frozen=True)
@@ -186,8 +188,9 @@ def _by_sky(points: Points, sky: Sky | None) -> tuple[Points, np.ndarray]:
     across, down = -_NEAR * np.sin(points.angle), _NEAR * np.cos(points.angle)
     one, other = sky.covers(points.x - across, points.y - down), sky.covers(points.x + across, points.y + down)
     certainty = np.interp(points.x, np.arange(len(sky.certainty)), sky.certainty)
-    above = one & other & (sky.probability_at(points.x, points.y) > 0.5)
-    return dataclasses.replace(points, skyline=np.where(one != other, certainty, 0.0)), above
+    another = np.where(np.cos(points.angle) > _STEEP, sky.at(sky.elsewhere, points.x, points.y), 0.0)
+    above = one & other & (sky.at(sky.probability, points.x, points.y) > _SKY)
+    return dataclasses.replace(points, skyline=np.where(one != other, certainty, another)), above
 
 
 def _weights(points: Points, sky: Sky | None, rows: int, parameters: EdgeParameters) -> np.ndarray:

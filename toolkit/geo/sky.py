@@ -3,7 +3,8 @@
 Several first guesses at what sky is (calm, bright, not warm, high in the picture) are cut along sharp lines. Then both sides are
 learned from the picture itself and cut again (as GrabCut does: Rother, Kolmogorov, Blake 2004): the sky as a colour that changes
 smoothly over the picture, with clouds in it, the land as a mixture of colours and roughnesses. The guess that ends where the
-picture is told best stays. So faint hills, fog banks and snow before a white sky part from the sky where its own smooth colour ends,
+picture is told best stays, and those that are nearly as good count by how good they are: in haze a far ridge may end the sky or lie
+in it. So faint hills, fog banks and snow before a white sky part from the sky where its own smooth colour ends,
 and clouds stay in it. A camera that leans is no trouble: the border may climb as steeply as it likes.
 """
 
@@ -26,8 +27,9 @@ _ROUNDS = 2  # of learning and cutting; borders have come to rest by then
 _WHOLE = 1.0  # a column without any border: as much as one along no line
 _SHARE, _MOST = 0.1, 5.0  # of the logarithm by which a cell looks more like land: neighbours agree, and no model is surer than e^5
 _TELLS = 0.02  # of the logarithms that count when results are compared: all land's texture is in them, most of it without meaning
-_APART = 0.3  # results whose costs for a column differ by this much are e times less likely
+_APART = 1.0  # results whose costs for a column differ by this much are e times less likely
 _REACH = 2  # cells about the border within which its probability counts as its own
+_OTHER = 4  # cells from the border from which on a border is another one
 _LEAST, _FULL = 0.02, 0.98  # shares of the picture: less sky than that shows no skyline, more is a picture of clouds
 _UNSURE = 0.25  # skies less plausible than this are none
 
@@ -35,14 +37,15 @@ _UNSURE = 0.25  # skies less plausible than this are none
 @dataclass(frozen=True)
 class Sky:
     """`border`: the row where the sky ends in each column, float64, shape (columns,), -0.5 where it has none; `certainty`: 0 to 1, that
-    this is the skyline, same shape; `haze`: the sky's colour above its end, float32, shape (columns, 3). `probability`: of being sky,
-    of cells of `step` x `step` pixels, float64.
+    this is the skyline, same shape; `haze`: the sky's colour above its end, float32, shape (columns, 3). Of cells of `step` x `step`
+    pixels, float64: `probability`, of being sky, and `elsewhere`, that the sky ends there and not at the border.
     """
 
     border: np.ndarray
     certainty: np.ndarray
     haze: np.ndarray
     probability: np.ndarray
+    elsewhere: np.ndarray
     step: int
 
     def covers(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -50,11 +53,11 @@ class Sky:
         column = np.clip(np.round(x), 0, len(self.border) - 1).astype(np.intp)
         return np.round(y) < self.border[column]
 
-    def probability_at(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """How probable it is that the cells of `x`, `y` are sky, shape as `x`."""
-        rows, columns = self.probability.shape
+    def at(self, cells: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """What `cells`, `probability` or `elsewhere`, are at the pixels `x`, `y`, shape as `x`."""
+        rows, columns = cells.shape
         row, column = ((np.round(values) // self.step).astype(np.intp) for values in (y, x))
-        return self.probability[np.clip(row, 0, rows - 1), np.clip(column, 0, columns - 1)]
+        return cells[np.clip(row, 0, rows - 1), np.clip(column, 0, columns - 1)]
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,7 @@ def find_sky(picture: np.ndarray, gradient: Gradient, points: Points, noise: flo
     plausible = _plausible(cells, best.border)
     if plausible < _UNSURE:
         return None
-    agreement, probability = _agreement(results, best)
+    agreement, probability, elsewhere = _agreement(results, best, cells)
     certainty = plausible * agreement * _local(cells, best.border)
     fine = _refined(best, flat, upright, points, step) - 0.5
     fine = np.pad(fine, (0, picture.shape[1] - len(fine)), mode="edge")
@@ -104,7 +107,7 @@ def find_sky(picture: np.ndarray, gradient: Gradient, points: Points, noise: flo
     certainty = np.interp(np.arange(picture.shape[1]), middles, certainty)
     row = np.clip(np.round(fine) - 2 * step, 0, picture.shape[0] - 1).astype(np.intp)
     haze = ndimage.uniform_filter1d(picture[row, np.arange(picture.shape[1])], 4 * step + 1, axis=0, mode="nearest")
-    return Sky(fine, np.where(fine > 0, certainty, 0.0), haze, probability, step)
+    return Sky(fine, np.where(fine > 0, certainty, 0.0), haze, probability, plausible * elsewhere, step)
 
 
 def _refined(best: _Result, flat: np.ndarray, upright: np.ndarray, points: Points, step: int) -> np.ndarray:
@@ -211,19 +214,24 @@ def _cut(unlikely: np.ndarray, flat: np.ndarray, upright: np.ndarray) -> Cut:
     return cut_costs(unlikely, below, right, _WHOLE)
 
 
-def _agreement(results: list[_Result], best: _Result) -> tuple[np.ndarray, np.ndarray]:
+def _agreement(results: list[_Result], best: _Result, cells: _Cells) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """How probable it is in each column that the border is where the best result has it, shape (columns,), and in each cell that it is
-    sky, shape (rows, columns), over all results."""
+    sky, and that a border goes through it that is another one and like a skyline, shape (rows, columns), over all results."""
     weight = np.exp(-np.array([result.cost - best.cost for result in results]) / _APART)
-    agreement, sky = np.zeros(len(best.border)), np.zeros(best.unlikely.shape)
+    row, every = np.arange(len(best.unlikely)), np.arange(len(best.border))
+    sky, elsewhere, agreement = np.zeros(best.unlikely.shape), np.zeros(best.unlikely.shape), np.zeros(len(every))
     for share, result in zip(weight / weight.sum(), results, strict=True):
         summed = np.pad(np.cumsum(border_probability(result.cut), axis=1), ((0, 0), (1, 0)))
-        first = np.maximum(best.border - _REACH, 0)[:, None]
-        last = np.minimum(best.border + _REACH + 1, summed.shape[1] - 1)[:, None]
-        near = np.take_along_axis(summed, last, axis=1) - np.take_along_axis(summed, first, axis=1)
-        agreement += share * near[:, 0]
+        last = summed.shape[1] - 1
+        agreement += share * (
+            summed[every, np.minimum(best.border + _REACH + 1, last)] - summed[every, np.maximum(best.border - _REACH, 0)]
+        )
         sky += share * (1.0 - summed[:, 1:-1]).T
-    return agreement, sky
+        # Of a cell both edges, and one beyond each.
+        near = summed[:, np.minimum(row + _REACH + 1, last)] - summed[:, np.maximum(row - _REACH + 1, 0)]
+        elsewhere += share * near.T * _local(cells, result.border)
+    elsewhere[np.abs(row[:, None] + 0.5 - best.border) < _OTHER] = 0.0
+    return agreement, sky, elsewhere
 
 
 def _plausible(cells: _Cells, border: np.ndarray) -> float:
