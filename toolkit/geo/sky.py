@@ -29,6 +29,7 @@ _SHARE, _MOST = 0.1, 5.0  # of the logarithm by which a cell looks more like lan
 _TELLS = 0.02  # of the logarithms that count when results are compared: all land's texture is in them, most of it without meaning
 _APART = 1.0  # results whose costs for a column differ by this much are e times less likely
 _REACH = 2  # cells about the border within which its probability counts as its own
+_NEVER = 100.0  # what a cell costs that must not be sky
 _OTHER = 4  # cells from the border from which on a border is another one
 _LEAST, _FULL = 0.02, 0.98  # shares of the picture: less sky than that shows no skyline, more is a picture of clouds
 _UNSURE = 0.25  # skies less plausible than this are none
@@ -166,35 +167,45 @@ def _guesses(cells: _Cells) -> tuple[np.ndarray, ...]:
 
 def _results(cells: _Cells) -> list[_Result]:
     """Where the guesses lead, without those that come upon a border that an earlier one led to, and those without sky or land."""
-    rows = np.arange(cells.rough.shape[0])[:, None]
     features = np.concatenate([cells.colour, 0.2 * cells.rough[:, :, None]], axis=2)
     guesses = _guesses(cells)
-    lines = _cut(np.zeros_like(cells.rough), cells.flat, cells.upright)
-    every = np.arange(cells.rough.shape[1])
     seen: list[np.ndarray] = []
-    results = []
-    for guess in guesses:
-        cut = _cut(guess, cells.flat, cells.upright)
-        last: np.ndarray | None = None
-        for turn in range(_ROUNDS + 1):
-            border = best_border(cut)
-            above = rows < border
-            if _met(border, seen) or not _LEAST < above.mean() < _FULL:
-                break
-            rests = turn == _ROUNDS or (last is not None and _met(border, [last]))
-            last = border
-            sky, land = sky_and_land(features, above)
-            unlikely = guesses[0] + _SHARE * np.clip(land - sky, -_MOST, _MOST)
-            cut = _cut(unlikely, cells.flat, cells.upright)
-            if rests:
-                told = np.where(above, sky, land).sum()
-                along = lines.above[every, border].sum() + np.abs(np.diff(_at_border(lines, border), axis=1)).sum()
-                cost = (along + guesses[0][above].sum() - _TELLS * told) / len(every)
-                results.append(_Result(border, cut, unlikely, float(cost)))
-                break
-        if last is not None:
-            seen.append(last)
+    found = [_learned(_cut(guess, cells.flat, cells.upright), cells, features, guesses[0], seen) for guess in guesses]
+    results = [result for result in found if result is not None]
+    if results:
+        # Whatever may lie in that sky: a far ridge that is fainter than the hill before it, and which only its line tells.
+        best = min(results, key=lambda result: result.cost)
+        below = np.where(np.arange(len(cells.rough))[:, None] < best.border - _OTHER, 0.0, _NEVER)
+        higher = _learned(_cut(below, cells.flat, cells.upright), cells, features, guesses[0], seen)
+        results += [higher] if higher is not None else []
     return results
+
+
+def _learned(cut: Cut, cells: _Cells, features: np.ndarray, calm: np.ndarray, seen: list[np.ndarray]) -> _Result | None:
+    """Where a first cut leads by learning both sides from it, and cutting again; None where it comes upon a border in `seen`, or has no
+    sky or no land. `seen` gets its last border. `calm`: what it costs each cell to be sky, whatever is learned."""
+    rows, every = np.arange(cells.rough.shape[0])[:, None], np.arange(cells.rough.shape[1])
+    last: np.ndarray | None = None
+    result = None
+    for turn in range(_ROUNDS + 1):
+        border = best_border(cut)
+        above = rows < border
+        if _met(border, seen) or not _LEAST < above.mean() < _FULL:
+            break
+        rests = turn == _ROUNDS or (last is not None and _met(border, [last]))
+        last = border
+        sky, land = sky_and_land(features, above)
+        unlikely = calm + _SHARE * np.clip(land - sky, -_MOST, _MOST)
+        cut = _cut(unlikely, cells.flat, cells.upright)
+        if rests:
+            lines = _cut(np.zeros_like(cells.rough), cells.flat, cells.upright)
+            told = np.where(above, sky, land).sum()
+            along = lines.above[every, border].sum() + np.abs(np.diff(_at_border(lines, border), axis=1)).sum()
+            result = _Result(border, cut, unlikely, float((along + calm[above].sum() - _TELLS * told) / len(every)))
+            break
+    if last is not None:
+        seen.append(last)
+    return result
 
 
 def _met(border: np.ndarray, others: list[np.ndarray]) -> bool:

@@ -9,7 +9,7 @@ NOTHING = Dropped(np.zeros(0, np.float32), np.zeros(0, np.float32), np.zeros(0, 
 
 
 def test_dropped_lines_have_reasons_and_kept_ones_stay():
-    pixels, border = skies.mountains("cloudy", 1)
+    pixels, border = skies.mountains("cloudy", 0)
     edges, dropped = detect_and_explain(pixels)
     assert np.array_equal(edges.x, detect_edges(pixels).x)
     assert dropped.x.shape == dropped.y.shape == dropped.reason.shape and dropped.x.dtype == np.float32

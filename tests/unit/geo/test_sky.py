@@ -31,7 +31,7 @@ def test_the_border_is_found_to_a_pixel_and_certain(kind, seed):
     error = off(sky, border)
     assert np.median(error) < 0.8
     assert (error > 4).mean() < 0.03
-    assert sky.certainty.mean() > 0.7
+    assert sky.certainty.mean() > 0.6  # one sky of clouds might end higher too
 
 
 @pytest.mark.parametrize("seed", [0, 2])
@@ -61,7 +61,7 @@ def test_tree_tops_are_less_certain_than_the_crest_between():
     assert (off(sky, border) > 4).mean() < 0.03
     trees = border < crest - 10
     assert 5 < trees.sum() < 200
-    assert sky.certainty[trees].mean() < 0.6 < 0.9 < sky.certainty[~trees].mean()
+    assert sky.certainty[trees].mean() < 0.6 < 0.85 < sky.certainty[~trees].mean()
 
 
 @pytest.mark.parametrize(("seed", "degrees"), [(0, 30), (1, -30)])
@@ -93,7 +93,7 @@ def test_noise_and_even_pictures_have_no_sky():
 
 def test_the_whole_picture_reaches_the_edges():
     """Certainty comes through to the points, and clouds are dropped."""
-    pixels, border = skies.mountains("cloudy", 1)
+    pixels, border = skies.mountains("cloudy", 0)
     edges = detect_edges(pixels)
     below = edges.y - np.interp(edges.x, np.arange(skies.COLUMNS), border)
     certain = edges.skyline > 0.5
@@ -102,6 +102,30 @@ def test_the_whole_picture_reaches_the_edges():
     found[np.round(edges.x[certain]).astype(int)] = True
     assert found.mean() > 0.85
     assert (below < -4).sum() < 0.01 * len(below)
+
+
+def test_where_a_sky_might_end_higher_its_lines_stay_and_weigh_little():
+    """Clouds that another cut takes for land: what parts them from the clear sky counts as a skyline by its probability."""
+    pixels, border = skies.mountains("cloudy", 1)
+    edges = detect_edges(pixels)
+    clouds = edges.y - np.interp(edges.x, np.arange(skies.COLUMNS), border) < -4
+    weight = edges.strength * edges.length
+    assert 0.1 < clouds.mean() < 0.4 and weight[clouds].sum() < 0.2 * weight.sum()
+    assert 0.1 < edges.skyline[clouds].max() < edges.skyline[~clouds].max() - 0.2
+    assert (weight * edges.skyline)[clouds].sum() < 0.1 * (weight * edges.skyline).sum()
+
+
+def test_a_far_ridge_over_a_near_hill_is_not_lost():
+    """A faint ridge between the sky and a sharp hill, both across the picture: the hill parts more, the ridge is the skyline."""
+    x, y = np.arange(480), np.arange(320)[:, None]
+    far, near = 120 + 12 * np.sin(x / 37) + 5 * np.sin(x / 11), 190 + 30 * np.sin(x / 90)
+    pixels = np.full((320, 480, 3), (196.0, 208.0, 226.0)) - 0.12 * (320 - y)[..., None]
+    pixels[y >= far] -= (14.0, 11.0, 5.0)
+    pixels[y >= near] = (60.0, 75.0, 40.0)
+    pixels += np.random.default_rng(3).normal(0, 2.0, pixels.shape)
+    edges = detect_edges(np.clip(pixels, 0, 255).astype(np.uint8))
+    on_far = np.abs(edges.y - np.interp(edges.x, x, far)) < 3
+    assert len(np.unique(np.round(edges.x[on_far]))) > 0.7 * len(x)
 
 
 def brute_force(unlikely, below, right, whole):
