@@ -30,9 +30,9 @@ from toolkit.geo.confidence import Measures  # noqa: E402
 RIGHT = 1.0  # degrees
 NAMES = [entry.name for entry in fields(Measures)]
 COLUMNS = ["photo", "mirrored", "error", *NAMES]
-RIDGE = 0.5  # a few hundred photographs do not tell every weight: those that they do not tell stay near what was set by hand
-HAND, HAND_ORIGIN = Measures(fine_score=4, margin=12, skyline=3, shown=2, length=2, crossings=-0.2, residual=-4, error=-1.5), -3.5
-SIGNS = Measures(fine_score=1, margin=1, skyline=1, shown=1, length=1, crossings=-1, residual=-1, error=-1)
+# All measures are kept, and these two are fitted: of 120 photographs judged, the others told nothing that these had not.
+USED = ["margin", "error"]
+RIDGE = 0.1
 
 
 def main() -> int:
@@ -43,10 +43,10 @@ def main() -> int:
     rows = measured(read_truths(arguments.data), arguments.measured)
     names = sorted({row[0] for row in rows})
     fitted = np.array([names.index(row[0]) % 2 == 0 for row in rows])
-    values = np.array([[float(value) for value in row[3:]] for row in rows])
+    values = np.array([[float(row[COLUMNS.index(name, 3)]) for name in USED] for row in rows])
     right = np.array([float(row[2]) <= RIGHT for row in rows])
     weights, origin = fit(values[fitted], right[fitted])
-    for name, weight in zip(NAMES, weights, strict=True):
+    for name, weight in zip(USED, weights, strict=True):
         print(f"    {name}={weight:.3g},")
     print(f"_ORIGIN = {origin:.3g}")
     for kind, chosen in (("fitted", fitted), ("judged", ~fitted)):
@@ -56,25 +56,19 @@ def main() -> int:
 
 
 def fit(values: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, float]:
-    """Weights, shape (n,), and origin of a logistic regression; none has the wrong sign.
-
-    The ridge, on standardised values, holds the weights and the origin near those set by hand: a Gaussian prior around them.
-    """
+    """Weights, shape (n,), and origin of a logistic regression with a ridge on standardised values."""
     from scipy.optimize import minimize
 
     scale = values.std(axis=0) + 1e-9
     standard = values / scale
-    hand = np.append(np.array(astuple(HAND)) * scale, HAND_ORIGIN)
 
     def loss(unknowns: np.ndarray) -> tuple[float, np.ndarray]:
         odds = standard @ unknowns[:-1] + unknowns[-1]
         slope = 1 / (1 + np.exp(-odds)) - right
-        off = unknowns - hand
-        gradient = np.append(standard.T @ slope, slope.sum()) + 2 * RIDGE * off
-        return float(np.logaddexp(0, odds).sum() - odds[right].sum() + RIDGE * (off**2).sum()), gradient
+        gradient = np.append(standard.T @ slope + 2 * RIDGE * unknowns[:-1], slope.sum())
+        return float(np.logaddexp(0, odds).sum() - odds[right].sum() + RIDGE * (unknowns[:-1] ** 2).sum()), gradient
 
-    bounds = [(0, None) if sign > 0 else (None, 0) for sign in astuple(SIGNS)]
-    found = minimize(loss, hand, jac=True, method="L-BFGS-B", bounds=[*bounds, (None, None)]).x
+    found = minimize(loss, np.zeros(len(scale) + 1), jac=True, method="L-BFGS-B").x
     return found[:-1] / scale, float(found[-1])
 
 

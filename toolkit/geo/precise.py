@@ -33,6 +33,9 @@ _HEADING_WEIGHT = 0.1
 _DISTINCT = 0.7
 # Degrees: from here on another pose is a rival.
 _ELSEWHERE = 2.5
+# Where fewer poses than this were looked at elsewhere, one of this fine score is supposed there: one in ten of the best wrong poses of a
+# hundred have more.
+_RIVALS, _RIVAL = 10, 0.3
 
 
 @dataclass(frozen=True)
@@ -251,9 +254,10 @@ def _measures(trial: _Trial, fitted: Refined, ranked: Sequence[_Trial]) -> Measu
     rotations = np.stack([other.rotation for other in ranked])
     merits = np.array([other.merit for other in ranked])
     elsewhere = merits[angle_between(rotations, trial.rotation) > _ELSEWHERE]
+    chance = _RIVAL if len(elsewhere) < _RIVALS else -1.0
     return Measures(
         fine_score=evidence.fine_score,
-        margin=trial.merit - float(elsewhere.max(initial=-1.0)),
+        margin=trial.merit - float(elsewhere.max(initial=chance)),
         skyline=evidence.skyline_followed / max(evidence.skyline_total, 1e-9),
         shown=evidence.panorama_followed / max(evidence.panorama_total, 1e-9),
         length=evidence.skyline_followed,
