@@ -46,6 +46,10 @@ def edges(photo: str, output: str, preview: str | None, **parameters: Any) -> No
     Keeps the skyline and long ridges; suppresses clouds, texture, noise and frames. The photo is turned upright as its EXIF
     says; what else that tells (position, field of view) goes into the edge file.
     """
+    from importlib import import_module
+    from threading import Thread
+
+    Thread(target=import_module, args=("scipy.ndimage",)).start()  # takes as long as reading a large photo, of which it needs nothing
     from toolkit.core.pictures import write_png
     from toolkit.geo.edges import EdgeParameters, detect_and_explain
     from toolkit.geo.edges_file import write_edges

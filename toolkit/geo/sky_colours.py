@@ -26,7 +26,7 @@ class Mixture:
     covariance: np.ndarray
 
     def logarithms(self, values: np.ndarray) -> np.ndarray:
-        """The logarithm of each part's weighted density at `values`, shape (N, D): shape (N, K)."""
+        """The logarithm of each part's weighted density at `values`, shape (N, D): shape (K, N)."""
         # A normal density's logarithm is quadratic in the values: all parts are one product of matrices.
         squares = _squares(values)
         terms = []
@@ -35,7 +35,7 @@ class Mixture:
             constant = np.log(weight) - 0.5 * (mean @ precision @ mean + np.linalg.slogdet(2.0 * np.pi * covariance)[1])
             upper = np.triu(-precision, 1) + np.diag(-0.5 * np.diag(precision))
             terms.append(np.concatenate([[constant], precision @ mean, upper[np.triu_indices(len(mean))]]))
-        return squares @ np.stack(terms, axis=1)
+        return np.stack(terms) @ squares
 
     def logarithm(self, values: np.ndarray) -> np.ndarray:
         """The logarithm of the density at `values`, shape (N, D): shape (N,)."""
@@ -53,7 +53,7 @@ def fit_mixture(values: np.ndarray, parts: int, floor: float) -> Mixture:
     belongs = (share[:, None] == np.arange(parts)).astype(np.float64)
     for _ in range(_STEPS if parts > 1 else 0):
         logarithms = _maximised(values, belongs, floor).logarithms(values)
-        belongs = np.exp(logarithms - _log_sum(logarithms)[:, None])
+        belongs = np.exp(logarithms - _log_sum(logarithms)).T
     return _maximised(values, belongs, floor)
 
 
@@ -87,7 +87,7 @@ def _smooth_colour(values: np.ndarray, terms: np.ndarray, known: np.ndarray) -> 
         seen = terms[chosen]  # normal equations: six terms of size one are harmless, and a ridge keeps a sliver of sky from exploding
         coefficients = np.linalg.solve(seen.T @ seen + 1e-3 * np.eye(seen.shape[1]), seen.T @ values[chosen, :3])
         residual[:, :3] = values[:, :3] - terms @ coefficients
-        size = np.sqrt(np.square(residual[:, :3]).sum(axis=1))
+        size = np.sqrt(np.einsum("ij,ij->i", residual[:, :3], residual[:, :3]))
         every = size < max(2.5 * float(np.median(size[chosen])), 2.0 * _CLEAR_FLOOR)
         chosen = known & every
     return every, residual
@@ -100,9 +100,10 @@ def _quadratic(shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _squares(values: np.ndarray) -> np.ndarray:
-    """1, the values and the products of any two of them, shape (N, 1 + D + D (D + 1) / 2)."""
+    """1, the values and the products of any two of them, shape (1 + D + D (D + 1) / 2, N)."""
     first, second = np.triu_indices(values.shape[1])
-    return np.concatenate([np.ones((len(values), 1)), values, values[:, first] * values[:, second]], axis=1)
+    columns = np.ascontiguousarray(values.T)
+    return np.concatenate([np.ones((1, len(values))), columns, columns[first] * columns[second]])
 
 
 def _maximised(values: np.ndarray, belongs: np.ndarray, floor: float) -> Mixture:
@@ -118,5 +119,6 @@ def _maximised(values: np.ndarray, belongs: np.ndarray, floor: float) -> Mixture
 
 
 def _log_sum(logarithms: np.ndarray) -> np.ndarray:
-    most = logarithms.max(axis=1)
-    return most + np.log(np.exp(logarithms - most[:, None]).sum(axis=1))
+    """The logarithm of the sum of all parts, shape (K, N): shape (N,)."""
+    most = logarithms.max(axis=0)
+    return most + np.log(np.exp(logarithms - most).sum(axis=0))
