@@ -134,12 +134,9 @@ def locate(photo: str, more_dem: tuple[str, ...], dem: tuple[str, ...], **option
         rank = partial(geo.rank_poses, seen, edges, cameras[0], search, place)
         return write_ranking(rank, options, (lambda found: draw(found[0].pose, cameras[0])) if options["overlay"] else None)
     precise = PreciseOptions(
-        options["top"],
-        options["separation"],
-        position_m=options["refine_position"] or 0.0,
-        heading=heading,
+        options["top"], options["separation"], position_m=options["refine_position"] or 0.0, heading=heading,
         fit_hfov=CALIBRATED_FIT if options["camera"] else EXIF_FIT,
-    )
+    )  # fmt: skip
     with stage("rank"):
         found, quality = geo.rank_photo(
             seen, edges, cameras, search, place, precise, options["candidates"], options["truth"], options["tolerance"]

@@ -155,7 +155,7 @@ def test_wisdom_is_kept_for_the_next_process(wisdom):
     ids=["empty", "three empty parts", "other text", "bytes", "another FFTW's", "cut off"],
 )
 def test_broken_and_foreign_wisdom_is_replaced(content, wisdom, caplog):
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, "toolkit")
     wisdom.parent.mkdir(parents=True)
     wisdom.write_bytes(content)
     scores_by_fftw()
@@ -164,7 +164,7 @@ def test_broken_and_foreign_wisdom_is_replaced(content, wisdom, caplog):
 
 
 def test_a_cache_that_cannot_be_written_is_no_trouble(tmp_path, monkeypatch, caplog):
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, "toolkit")
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     scores_by_fftw()
